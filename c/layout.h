@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+// layout.h - every word that C and JavaScript share; ffi/layout.ts is generated from this file.
+//
+// The generator reads three forms and nothing else: `#define MR_NAME number`, `enum mr_x { MR_NAME = number, }`
+// and `struct mr_x { uint8_t|uint16_t|uint32_t|uint64_t|char name[n]; }` whose fields need no padding. One
+// thread runs both sides, one after the other, so plain loads and stores do; each field says who writes it.
+#ifndef MR_LAYOUT_H
+#define MR_LAYOUT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// A handle names a connection: slot in the low bits, generation above. A slot is reused in FIFO order and
+// its generation then changes, so a stale handle is recognised and refused. Generation 0 is never issued.
+#define MR_SLOT_BITS 20
+#define MR_SLOT_MASK 0xfffff
+#define MR_NO_BLOCK 0xffffffff
+#define MR_BLOCK_BYTES 16384
+#define MR_TEXT_BYTES 256
+
+// What arrived, one fixed-size record for each. Bytes stay valid until the next mr_poll.
+enum mr_record_kind {
+  MR_OPEN = 1,      // accepted; code = listener
+  MR_HEAD = 2,      // HTTP request head; aux = target length << 8 | method length; total = content length
+  MR_BODY = 3,      // piece of a request body, MR_LAST on the final one (which may be empty)
+  MR_MESSAGE = 4,   // piece of a WebSocket message; total = length of the frame the piece belongs to
+  MR_PING = 5,      // whole payload
+  MR_PONG = 6,      // whole payload
+  MR_CLOSE = 7,     // WebSocket close frame; code = close code (1005: none), bytes = reason
+  MR_DRAIN = 8,     // the send queue fell to the low watermark and MR_WANT_DRAIN was set
+  MR_END = 9,       // the peer will send no more (FIN)
+  MR_VIOLATION = 10,  // parsing stopped; code = HTTP status or WebSocket close code, aux = mr_violation
+  MR_CLOSED = 11,   // last record of a handle; code = 0 or errno
+};
+
+enum mr_head_flag {
+  MR_KEEP_ALIVE = 1,   // the connection may carry another request
+  MR_CHUNKED = 2,      // body is chunked; total is 0
+  MR_UPGRADE = 4,      // has Upgrade: parsing is held until MR_CMD_RESUME or MR_CMD_WEBSOCKET
+  MR_EXPECT = 8,       // has Expect: 100-continue
+  MR_HTTP_1_0 = 16,
+  MR_NON_ASCII = 32,   // some byte of the head is >= 0x80 (allowed in field values only)
+  MR_HAS_BODY = 64,    // MR_BODY records follow
+};
+
+enum mr_piece_flag {
+  MR_FIRST = 1,  // first piece of a message
+  MR_LAST = 2,   // last piece of a message or body
+  MR_TEXT = 4,   // message opcode is text; its UTF-8 is already validated
+};
+
+enum mr_command_op {
+  MR_CMD_SEND = 1,       // offset, length: bytes in the outbox; count = responses that end in them
+  MR_CMD_FINISH = 2,     // send what is queued, then FIN, linger for the peer's FIN, close
+  MR_CMD_TERMINATE = 3,  // drop what is queued, close at once
+  MR_CMD_PAUSE = 4,      // stop reading and parsing
+  MR_CMD_RESUME = 5,     // undo PAUSE, or the hold after MR_UPGRADE
+  MR_CMD_WEBSOCKET = 6,  // what follows the request head is WebSocket frames; offset = largest message in bytes
+  MR_CMD_IDLE = 7,       // offset = milliseconds without a byte received after which to close; 0 = never
+};
+
+enum mr_row_flag {
+  MR_WANT_DRAIN = 1,  // JS sets it when it reported backpressure; C clears it and emits MR_DRAIN
+};
+
+enum mr_backend_choice {
+  MR_AUTO = 0,
+  MR_IO_URING = 1,
+  MR_EPOLL = 2,
+};
+
+enum mr_listen_flag {
+  MR_REUSE_PORT = 1,
+  MR_UNIX = 2,  // host is a path; a leading '@' names an abstract socket
+};
+
+// One for every rule that a peer can break. The text behind each is shown to people (lib/violations.ts).
+enum mr_violation {
+  MR_BAD_REQUEST_LINE = 1,
+  MR_BAD_METHOD = 2,
+  MR_BAD_TARGET = 3,
+  MR_TARGET_TOO_LONG = 4,
+  MR_BAD_VERSION = 5,
+  MR_UNSUPPORTED_VERSION = 6,
+  MR_BAD_FIELD_NAME = 7,
+  MR_BAD_FIELD_VALUE = 8,
+  MR_OBS_FOLD = 9,
+  MR_BARE_LF = 10,
+  MR_HEAD_TOO_LARGE = 11,
+  MR_TOO_MANY_FIELDS = 12,
+  MR_BAD_HOST = 13,
+  MR_BAD_CONTENT_LENGTH = 14,
+  MR_BAD_TRANSFER_ENCODING = 15,
+  MR_UNKNOWN_TRANSFER_CODING = 16,
+  MR_LENGTH_AND_CHUNKED = 17,
+  MR_BAD_EXPECT = 18,
+  MR_BODY_TOO_LARGE = 19,
+  MR_BAD_CHUNK_SIZE = 20,
+  MR_BAD_CHUNK_EXTENSION = 21,
+  MR_BAD_CHUNK_END = 22,
+  MR_BAD_TRAILER = 23,
+  MR_HEAD_TIMEOUT = 24,
+  MR_BODY_TIMEOUT = 25,
+  MR_OVERLOADED = 26,
+  MR_WS_RESERVED_BITS = 27,
+  MR_WS_BAD_OPCODE = 28,
+  MR_WS_NOT_MASKED = 29,
+  MR_WS_BAD_LENGTH = 30,
+  MR_WS_CONTROL_TOO_LONG = 31,
+  MR_WS_CONTROL_FRAGMENTED = 32,
+  MR_WS_BAD_CONTINUATION = 33,
+  MR_WS_INTERLEAVED = 34,
+  MR_WS_TOO_LARGE = 35,
+  MR_WS_BAD_UTF8 = 36,
+  MR_WS_BAD_CLOSE_CODE = 37,
+  MR_WS_BAD_CLOSE_LENGTH = 38,
+  MR_WS_TOO_MANY_FRAGMENTS = 39,
+};
+
+struct mr_record {  // C writes
+  uint32_t handle;
+  uint8_t kind;
+  uint8_t flags;
+  uint16_t code;
+  uint32_t block;   // index of the block that holds the bytes, or MR_NO_BLOCK
+  uint32_t start;   // offset of the first byte within the block
+  uint32_t length;
+  uint32_t aux;
+  uint32_t total_low;
+  uint32_t total_high;
+};
+
+struct mr_command {  // JS writes
+  uint32_t handle;
+  uint16_t op;
+  uint16_t count;
+  uint32_t offset;
+  uint32_t length;
+};
+
+struct mr_row {  // one a slot
+  uint32_t handle;  // C writes: the live handle, 0 when the slot is free
+  uint32_t queued;  // C writes: bytes accepted from JS that the kernel has not taken yet
+  uint32_t staged;  // JS adds what it stages, C zeroes it when it takes it over
+  uint32_t flags;   // JS sets, C clears: mr_row_flag
+};
+
+// At offset 0 of the arena. Offsets are in bytes from there.
+struct mr_control {  // C writes
+  uint32_t abi;
+  uint32_t records_offset;
+  uint32_t records_capacity;
+  uint32_t commands_offset;
+  uint32_t commands_capacity;
+  uint32_t outbox_offset;
+  uint32_t outbox_bytes;
+  uint32_t rows_offset;
+  uint32_t rows_capacity;
+  uint32_t blocks_offset;
+  uint32_t blocks_capacity;
+  uint32_t connections;    // live now
+  uint32_t page_bytes;     // page size that the arena obtained
+  uint32_t reserved;
+  uint64_t accepted;
+  uint64_t refused;        // accepted and closed at once: over max_connections
+  uint64_t accept_errors;  // EMFILE and the like
+  uint64_t starved;        // receives that found no free buffer
+  uint64_t exhausted;      // connections closed because the arena was full
+  uint64_t overflows;      // send queues that hit their cap
+  uint64_t timeouts;
+  uint64_t received_bytes;
+  uint64_t sent_bytes;
+  uint64_t polls;
+  uint64_t wakes;          // wake chains armed
+  uint64_t blocks_lost;    // blocks whose ArrayBuffer the application transferred away
+};
+
+struct mr_options {  // JS writes; times in milliseconds, sizes in bytes
+  uint32_t backend;
+  uint32_t ring_entries;
+  uint32_t batch;
+  uint32_t max_connections;
+  uint32_t block_count;
+  uint32_t receive_buffers;
+  uint32_t outbox_bytes;
+  uint32_t max_head_bytes;
+  uint32_t max_target_bytes;
+  uint32_t max_fields;
+  uint32_t max_queue_bytes;
+  uint32_t low_watermark;
+  uint32_t max_fragments;
+  uint32_t head_timeout;
+  uint32_t body_timeout;
+  uint32_t idle_timeout;
+  uint32_t stall_timeout;
+  uint32_t linger_timeout;
+  uint64_t max_body_bytes;
+};
+
+struct mr_listen_options {  // JS writes
+  uint32_t flags;
+  uint32_t port;
+  uint32_t backlog;
+  char host[MR_TEXT_BYTES];  // NUL-terminated
+};
+
+_Static_assert(sizeof(struct mr_record) == 32, "record is 32 bytes");
+_Static_assert(sizeof(struct mr_command) == 16, "command is 16 bytes");
+_Static_assert(sizeof(struct mr_row) == 16, "row is 16 bytes");
+_Static_assert(sizeof(struct mr_control) == 152, "control has no padding");
+_Static_assert(sizeof(struct mr_options) == 80, "options have no padding");
+_Static_assert(sizeof(struct mr_listen_options) == 12 + MR_TEXT_BYTES, "listen options have no padding");
+
+#endif

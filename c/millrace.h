@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// millrace.h - the whole contract of the shim: every exported function and nothing else.
+//
+// Every function returns 0 or a positive answer on success and -errno on failure; none prints, exits or keeps
+// state outside the handles. A reactor belongs to the thread that opened it. Names are compared with
+// millrace.map and ffi/symbols.ts by tests/abi_test.ts.
+#ifndef MILLRACE_H
+#define MILLRACE_H
+
+#include "layout.h"
+
+typedef struct mr_arena mr_arena;
+typedef struct mr_reactor mr_reactor;
+
+// Hash of layout.h and this file; the loader refuses a library whose hash is not its own.
+uint32_t mr_abi(void);
+
+// Takes all memory that a reactor with these options will ever use and writes the arena to *out.
+// The arena is never unmapped: views of it may live as long as the JavaScript isolate does.
+int32_t mr_arena_open(const struct mr_options *options, mr_arena **out);
+
+// First byte and length of the arena's memory.
+void *mr_arena_base(mr_arena *arena);
+uint64_t mr_arena_bytes(mr_arena *arena);
+
+// Opens a reactor on an arena that no other reactor uses. Writes the reactor to *out; on failure writes one
+// line that says which step failed to reason (NUL-terminated, MR_TEXT_BYTES long).
+int32_t mr_open(mr_arena *arena, const struct mr_options *options, mr_reactor **out, char *reason);
+
+// Closes all sockets and gives back everything but the arena, whose pages return to the system.
+// -EBUSY: the kernel still holds operations; the reactor is gone but the arena must not be used again.
+int32_t mr_close(mr_reactor *reactor);
+
+// Writes "io_uring" or "epoll" to name and why it was chosen to reason (MR_TEXT_BYTES each).
+int32_t mr_backend(mr_reactor *reactor, char *name, char *reason);
+
+// Opens a listening socket; returns its number. Host names are resolved here and may block.
+int32_t mr_listen(mr_reactor *reactor, const struct mr_listen_options *options);
+
+// Closes a listening socket. Connections still in its accept queue are accepted first.
+int32_t mr_unlisten(mr_reactor *reactor, uint32_t listener);
+
+// Writes the bound address as "host port" or a path to out (MR_TEXT_BYTES long).
+int32_t mr_listen_address(mr_reactor *reactor, uint32_t listener, char *out);
+
+// Writes the peer's address as "host port", or the path of a Unix socket, to out. ESTALE for an old handle.
+int32_t mr_peer_address(mr_reactor *reactor, uint32_t handle, char *out);
+
+// Submits what is pending, takes what has arrived and tokenises it. Returns the number of records, all of
+// which and the bytes that they name stay valid until the next call.
+int32_t mr_poll(mr_reactor *reactor);
+
+// Takes over the first count commands. With now = 0 the outbox stays in use until the next mr_poll; with
+// now = 1 it is free again on return.
+int32_t mr_flush(mr_reactor *reactor, uint32_t count, uint32_t now);
+
+// The JavaScript end of the wake socket; the caller owns it from here on.
+int32_t mr_wake_socket(mr_reactor *reactor);
+
+// Arranges that one byte arrives on the wake socket as soon as mr_poll would have something to do. Returns 1,
+// arming nothing, when it already has.
+int32_t mr_arm(mr_reactor *reactor);
+
+// Sends one byte to the wake socket now.
+int32_t mr_wake(mr_reactor *reactor);
+
+// Replaces the memory of a block that JavaScript transferred away; the old bytes are given up for good.
+int32_t mr_block_lost(mr_reactor *reactor, uint32_t block);
+
+// Writes the machine's topology as one line of JSON to out: packages, nodes, cores, threads, source.
+int32_t mr_topology(char *out, uint32_t capacity);
+
+#endif
