@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// http_head.h - tokenises an HTTP/1.1 request head (RFC 9112 sections 2 to 3, 5 and 6); called by conn_http.c.
+// http_head.h - tokenises an HTTP/1.1 request head (RFC 9112 sections 2 to 3, 5 and 6); called by
+// conn_http.c.
 #ifndef MR_HTTP_HEAD_H
 #define MR_HTTP_HEAD_H
 
@@ -35,8 +36,8 @@ struct http_head_limits {
 // Tokenises one head in place: field names are turned to lower case, nothing else changes. seen is how many
 // of the bytes an earlier call has already looked at. Returns the length of the head including the empty line
 // that ends it and any skipped before it, 0 when bytes are missing, or -mr_violation.
-int32_t http_head_parse(uint8_t *bytes, uint32_t length, uint32_t seen,
-                        const struct http_head_limits *limits, struct http_head *head);
+int32_t http_head_parse(uint8_t *bytes, uint32_t length, uint32_t seen, const struct http_head_limits *limits,
+                        struct http_head *head);
 
 // HTTP status that answers a violation: 400, 408, 413, 414, 417, 431, 501, 503 or 505.
 uint16_t http_violation_status(enum mr_violation violation);

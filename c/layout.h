@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // layout.h - every word that C and JavaScript share; ffi/layout.ts is generated from this file.
 //
-// The generator reads three forms and nothing else: `#define MR_NAME number`, `enum mr_x { MR_NAME = number, }`
-// and `struct mr_x { uint8_t|uint16_t|uint32_t|uint64_t|char name[n]; }` whose fields need no padding. One
+// The generator reads three forms and nothing else: `#define MR_NAME number`, `enum mr_x { MR_NAME = number,
+// }` and `struct mr_x { uint8_t|uint16_t|uint32_t|uint64_t|char name[n]; }` whose fields need no padding. One
 // thread runs both sides, one after the other, so plain loads and stores do; each field says who writes it.
 #ifndef MR_LAYOUT_H
 #define MR_LAYOUT_H
@@ -20,27 +20,27 @@
 
 // What arrived, one fixed-size record for each. Bytes stay valid until the next mr_poll.
 enum mr_record_kind {
-  MR_OPEN = 1,      // accepted; code = listener
-  MR_HEAD = 2,      // HTTP request head; aux = target length << 8 | method length; total = content length
-  MR_BODY = 3,      // piece of a request body, MR_LAST on the final one (which may be empty)
-  MR_MESSAGE = 4,   // piece of a WebSocket message; total = length of the frame the piece belongs to
-  MR_PING = 5,      // whole payload
-  MR_PONG = 6,      // whole payload
-  MR_CLOSE = 7,     // WebSocket close frame; code = close code (1005: none), bytes = reason
-  MR_DRAIN = 8,     // the send queue fell to the low watermark and MR_WANT_DRAIN was set
-  MR_END = 9,       // the peer will send no more (FIN)
+  MR_OPEN = 1,        // accepted; code = listener
+  MR_HEAD = 2,        // HTTP request head; aux = target length << 8 | method length; total = content length
+  MR_BODY = 3,        // piece of a request body, MR_LAST on the final one (which may be empty)
+  MR_MESSAGE = 4,     // piece of a WebSocket message; total = length of the frame the piece belongs to
+  MR_PING = 5,        // whole payload
+  MR_PONG = 6,        // whole payload
+  MR_CLOSE = 7,       // WebSocket close frame; code = close code (1005: none), bytes = reason
+  MR_DRAIN = 8,       // the send queue fell to the low watermark and MR_WANT_DRAIN was set
+  MR_END = 9,         // the peer will send no more (FIN)
   MR_VIOLATION = 10,  // parsing stopped; code = HTTP status or WebSocket close code, aux = mr_violation
-  MR_CLOSED = 11,   // last record of a handle; code = 0 or errno
+  MR_CLOSED = 11,     // last record of a handle; code = 0 or errno
 };
 
 enum mr_head_flag {
-  MR_KEEP_ALIVE = 1,   // the connection may carry another request
-  MR_CHUNKED = 2,      // body is chunked; total is 0
-  MR_UPGRADE = 4,      // has Upgrade: parsing is held until MR_CMD_RESUME or MR_CMD_WEBSOCKET
-  MR_EXPECT = 8,       // has Expect: 100-continue
+  MR_KEEP_ALIVE = 1,  // the connection may carry another request
+  MR_CHUNKED = 2,     // body is chunked; total is 0
+  MR_UPGRADE = 4,     // has Upgrade: parsing is held until MR_CMD_RESUME or MR_CMD_WEBSOCKET
+  MR_EXPECT = 8,      // has Expect: 100-continue
   MR_HTTP_1_0 = 16,
-  MR_NON_ASCII = 32,   // some byte of the head is >= 0x80 (allowed in field values only)
-  MR_HAS_BODY = 64,    // MR_BODY records follow
+  MR_NON_ASCII = 32,  // some byte of the head is >= 0x80 (allowed in field values only)
+  MR_HAS_BODY = 64,   // MR_BODY records follow
 };
 
 enum mr_piece_flag {
@@ -55,8 +55,9 @@ enum mr_command_op {
   MR_CMD_TERMINATE = 3,  // drop what is queued, close at once
   MR_CMD_PAUSE = 4,      // stop reading and parsing
   MR_CMD_RESUME = 5,     // undo PAUSE, or the hold after MR_UPGRADE
-  MR_CMD_WEBSOCKET = 6,  // what follows the request head is WebSocket frames; offset = largest message in bytes
-  MR_CMD_IDLE = 7,       // offset = milliseconds without a byte received after which to close; 0 = never
+  MR_CMD_WEBSOCKET =
+      6,            // what follows the request head is WebSocket frames; offset = largest message in bytes
+  MR_CMD_IDLE = 7,  // offset = milliseconds without a byte received after which to close; 0 = never
 };
 
 enum mr_row_flag {
@@ -122,8 +123,8 @@ struct mr_record {  // C writes
   uint8_t kind;
   uint8_t flags;
   uint16_t code;
-  uint32_t block;   // index of the block that holds the bytes, or MR_NO_BLOCK
-  uint32_t start;   // offset of the first byte within the block
+  uint32_t block;  // index of the block that holds the bytes, or MR_NO_BLOCK
+  uint32_t start;  // offset of the first byte within the block
   uint32_t length;
   uint32_t aux;
   uint32_t total_low;
@@ -138,7 +139,7 @@ struct mr_command {  // JS writes
   uint32_t length;
 };
 
-struct mr_row {  // one a slot
+struct mr_row {     // one a slot
   uint32_t handle;  // C writes: the live handle, 0 when the slot is free
   uint32_t queued;  // C writes: bytes accepted from JS that the kernel has not taken yet
   uint32_t staged;  // JS adds what it stages, C zeroes it when it takes it over
@@ -158,9 +159,9 @@ struct mr_control {  // C writes
   uint32_t rows_capacity;
   uint32_t blocks_offset;
   uint32_t blocks_capacity;
-  uint32_t connections;    // live now
-  uint32_t page_bytes;     // page size that the arena obtained
-  uint32_t reserved;
+  uint32_t connections;  // live now
+  uint32_t page_bytes;   // page size that the arena obtained
+  uint32_t listeners;    // open, or closing and not closed yet
   uint64_t accepted;
   uint64_t refused;        // accepted and closed at once: over max_connections
   uint64_t accept_errors;  // EMFILE and the like
@@ -171,8 +172,8 @@ struct mr_control {  // C writes
   uint64_t received_bytes;
   uint64_t sent_bytes;
   uint64_t polls;
-  uint64_t wakes;          // wake chains armed
-  uint64_t blocks_lost;    // blocks whose ArrayBuffer the application transferred away
+  uint64_t wakes;        // wake chains armed
+  uint64_t blocks_lost;  // blocks whose ArrayBuffer the application transferred away
 };
 
 struct mr_options {  // JS writes; times in milliseconds, sizes in bytes

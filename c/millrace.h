@@ -9,6 +9,8 @@
 
 #include "layout.h"
 
+#pragma GCC visibility push(default)
+
 typedef struct mr_arena mr_arena;
 typedef struct mr_reactor mr_reactor;
 
@@ -37,7 +39,8 @@ int32_t mr_backend(mr_reactor *reactor, char *name, char *reason);
 // Opens a listening socket; returns its number. Host names are resolved here and may block.
 int32_t mr_listen(mr_reactor *reactor, const struct mr_listen_options *options);
 
-// Closes a listening socket. Connections still in its accept queue are accepted first.
+// Closes a listening socket during the next calls of mr_poll; connections still in its accept queue are
+// accepted first. mr_control.listeners falls when it is done.
 int32_t mr_unlisten(mr_reactor *reactor, uint32_t listener);
 
 // Writes the bound address as "host port" or a path to out (MR_TEXT_BYTES long).
@@ -64,10 +67,12 @@ int32_t mr_arm(mr_reactor *reactor);
 // Sends one byte to the wake socket now.
 int32_t mr_wake(mr_reactor *reactor);
 
-// Replaces the memory of a block that JavaScript transferred away; the old bytes are given up for good.
+// Retires a block whose ArrayBuffer JavaScript transferred away: its bytes now belong to whoever holds that.
 int32_t mr_block_lost(mr_reactor *reactor, uint32_t block);
 
 // Writes the machine's topology as one line of JSON to out: packages, nodes, cores, threads, source.
 int32_t mr_topology(char *out, uint32_t capacity);
+
+#pragma GCC visibility pop
 
 #endif

@@ -7,18 +7,18 @@
 
 #include "layout.h"
 
-struct ws_frames {           // all zero at the start of a connection
-  uint64_t left;             // payload bytes of the current data frame still to come
-  uint64_t frame_bytes;      // payload length of the current data frame
-  uint64_t message_bytes;    // declared by the frames of the current message so far
-  uint32_t fragments;        // frames of the current message so far
-  uint32_t utf8;             // state of utf8_check over the current text message
-  uint8_t mask[4];           // rotated so that mask[0] applies to the next payload byte
-  bool in_frame;             // left more payload bytes belong to the current frame
-  bool in_message;           // a data frame without FIN came, or the current frame is unfinished
-  bool fin;                  // the current frame ends its message
-  bool text;                 // the current message is text
-  bool first;                // no piece of the current message has been given out
+struct ws_frames {         // all zero at the start of a connection
+  uint64_t left;           // payload bytes of the current data frame still to come
+  uint64_t frame_bytes;    // payload length of the current data frame
+  uint64_t message_bytes;  // declared by the frames of the current message so far
+  uint32_t fragments;      // frames of the current message so far
+  uint32_t utf8;           // state of utf8_check over the current text message
+  uint8_t mask[4];         // rotated so that mask[0] applies to the next payload byte
+  bool in_frame;           // left more payload bytes belong to the current frame
+  bool in_message;         // a data frame without FIN came, or the current frame is unfinished
+  bool fin;                // the current frame ends its message
+  bool text;               // the current message is text
+  bool first;              // no piece of the current message has been given out
 };
 
 struct ws_limits {
@@ -27,12 +27,12 @@ struct ws_limits {
 };
 
 struct ws_event {
-  uint8_t kind;     // MR_MESSAGE, MR_PING, MR_PONG or MR_CLOSE
-  uint8_t flags;    // mr_piece_flag
-  uint16_t code;    // close code, 1005 when the frame has none
-  uint32_t start;   // first payload byte (after the code of a close frame), relative to the bytes given
+  uint8_t kind;    // MR_MESSAGE, MR_PING, MR_PONG or MR_CLOSE
+  uint8_t flags;   // mr_piece_flag
+  uint16_t code;   // close code, 1005 when the frame has none
+  uint32_t start;  // first payload byte (after the code of a close frame), relative to the bytes given
   uint32_t length;
-  uint64_t total;   // payload length of the frame
+  uint64_t total;  // payload length of the frame
 };
 
 // Consumes the next piece and unmasks it in place. A message is given out piece by piece as its bytes come;

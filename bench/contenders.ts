@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+// contenders.ts - who is measured, and how a fresh process of each is started on its core and stopped again.
+import { buildFloor } from "./build.ts";
+import { benchPath } from "./paths.ts";
+import { findBun } from "./peers.ts";
+
+const READY_MS_MAX = 20_000;
+const STOP_MS_MAX = 3_000;
+
+/** A server program that prints its port when it listens. */
+export interface Contender {
+  readonly name: string;
+  readonly command: readonly string[];
+  /** Name of the C floor that runs the same backend. */
+  readonly floor?: string;
+  /** Has routes that await something (`/sleep` and `/fetch`). */
+  readonly awaits: boolean;
+  readonly version: string;
+}
+
+/** A contender that cannot be measured here, and why. */
+export interface Absent {
+  readonly name: string;
+  readonly reason: string;
+}
+
+/** A running server. */
+export interface Running {
+  readonly pid: number;
+  readonly port: number;
+  stop(): Promise<void>;
+}
+
+/** Prepares the contenders whose names are wanted. */
+export async function listContenders(
+  wanted: (name: string) => boolean,
+): Promise<{ contenders: Contender[]; absent: Absent[] }> {
+  const contenders: Contender[] = [];
+  const absent: Absent[] = [];
+  const makers: [string, (name: string) => Contender | Promise<Contender>][] = [
+    ["millrace-io_uring", (name) => millrace(name, "io_uring")],
+    ["millrace-epoll", (name) => millrace(name, "epoll")],
+    ["floor-io_uring", (name) => floor(name, "io_uring")],
+    ["floor-epoll", (name) => floor(name, "epoll")],
+    ["deno", denoServe],
+    ["bun", bunServe],
+  ];
+  for (const [name, make] of makers.filter(([name]) => wanted(name))) {
+    try {
+      contenders.push(await make(name));
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      absent.push({ name, reason });
+    }
+  }
+  return { contenders, absent };
+}
+
+/** Names of all contenders, the absent ones too. */
+export const CONTENDER_NAMES: readonly string[] = [
+  "millrace-io_uring",
+  "millrace-epoll",
+  "floor-io_uring",
+  "floor-epoll",
+  "deno",
+  "bun",
+];
+
+function millrace(name: string, backend: string): Contender {
+  const script = benchPath("servers/millrace.ts");
+  return {
+    name,
+    command: [Deno.execPath(), "run", "-A", "--no-prompt", script, backend],
+    floor: `floor-${backend}`,
+    awaits: true,
+    version: Deno.version.deno,
+  };
+}
+
+async function floor(name: string, backend: string): Promise<Contender> {
+  return {
+    name,
+    command: [await buildFloor(), "--backend", backend],
+    awaits: false,
+    version: "",
+  };
+}
+
+function denoServe(name: string): Contender {
+  const script = benchPath("servers/deno_serve.ts");
+  return {
+    name,
+    command: [Deno.execPath(), "run", "-A", "--no-prompt", script],
+    awaits: true,
+    version: Deno.version.deno,
+  };
+}
+
+async function bunServe(name: string): Promise<Contender> {
+  const bun = await findBun();
+  if ("reason" in bun) throw new Error(bun.reason);
+  const { stdout } = await new Deno.Command(bun.path, { args: ["--version"] })
+    .output();
+  return {
+    name,
+    command: [bun.path, "run", benchPath("servers/bun_serve.ts")],
+    awaits: true,
+    version: new TextDecoder().decode(stdout).trim(),
+  };
+}
+
+/** Starts a fresh process of a contender on one core and waits until it accepts a connection. */
+export async function start(
+  contender: Contender,
+  core: number,
+): Promise<Running> {
+  // taskset replaces itself with the server, so that the process id is the server's.
+  const child = new Deno.Command("taskset", {
+    args: ["-c", String(core), ...contender.command],
+    stdin: "null",
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  const timer = setTimeout(() => kill(child, "SIGKILL"), READY_MS_MAX);
+  try {
+    const port = await readPort(child);
+    const connection = await Deno.connect({ hostname: "127.0.0.1", port });
+    connection.close();
+    return { pid: child.pid, port, stop: (): Promise<void> => stop(child) };
+  } catch (error) {
+    await stop(child);
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function readPort(child: Deno.ChildProcess): Promise<number> {
+  const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  while (!text.includes("\n")) {
+    const { value, done } = await reader.read();
+    if (done) throw new Error("Cannot start: the server printed no port");
+    text += value;
+  }
+  // Whatever else the server prints is thrown away, so that it never waits for a reader.
+  drain(reader);
+  return Number(text.slice(0, text.indexOf("\n")));
+}
+
+async function drain(
+  reader: ReadableStreamDefaultReader<string>,
+): Promise<void> {
+  while (!(await reader.read()).done);
+}
+
+async function stop(child: Deno.ChildProcess): Promise<void> {
+  kill(child, "SIGTERM");
+  const timer = setTimeout(() => kill(child, "SIGKILL"), STOP_MS_MAX);
+  await child.status;
+  clearTimeout(timer);
+}
+
+function kill(child: Deno.ChildProcess, signal: Deno.Signal): void {
+  try {
+    child.kill(signal);
+  } catch {
+    // It has already ended.
+  }
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// load.h - what the files of the load client share: options, the traffic of a run, connections, results.
+//
+// The client is closed loop: every connection keeps exactly in_flight requests unanswered. What is sent and
+// what must come back are both fixed before the run, as rings of bytes, so that the hot path neither builds
+// a request nor parses an answer: it sends a slice of one ring and compares what it reads with the other.
+#ifndef BENCH_LOAD_H
+#define BENCH_LOAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "histogram.h"
+
+#define SECOND 1000000000ull
+#define ANSWER_TEXT_BYTES 65536
+
+struct options {
+  bool websocket;
+  bool text;   // WebSocket messages are text instead of binary
+  bool sleep;  // wait in the kernel instead of spinning when nothing has come
+  const char *host;
+  const char *path;
+  const char *method;
+  const char *expect;        // body of every HTTP answer; NULL: what the first had, or what was posted
+  const char *probe;         // path to ask one request at a time beside the load; NULL: none
+  const char *probe_expect;  // its body
+  bool upstream;             // serve the target of /fetch; the address goes into the query of the probe
+  uint32_t port;
+  uint32_t connections;
+  uint32_t in_flight;
+  uint32_t payload;  // bytes of a WebSocket message
+  uint32_t body;     // bytes of a posted body
+  uint32_t probes;
+  double seconds;  // with probes: the longest time that they may take
+  double warmup;
+  pid_t pid;  // server process whose CPU and memory are read, 0: none
+};
+
+// The kinds of error are counted apart. The last three say which part of an answer was wrong.
+enum error_kind {
+  ERROR_READ,
+  ERROR_WRITE,
+  ERROR_CLOSED,
+  ERROR_SURPLUS,
+  ERROR_LOST,
+  ERROR_START,
+  ERROR_HEAD,
+  ERROR_BODY
+};
+#define ERROR_KINDS 8
+
+// Requests and answers of a run. units of them differ from one another, so that an answer that belongs to
+// another request, or to another connection, is noticed; a connection goes round them from its own start.
+struct traffic {
+  uint8_t *requests;  // the ring, then its first in_flight requests again: any in_flight lie in one piece
+  uint8_t *answers;
+  size_t request_bytes;  // of one
+  size_t answer_bytes;   // of one
+  size_t units;
+  size_t hole;        // place in each answer of the bytes that are not compared (the value of Date)
+  size_t hole_bytes;  // 0: every byte is compared
+  size_t start_end;   // status line, or first byte of a frame: a difference before it is ERROR_START
+  size_t head_end;    // a difference before it is ERROR_HEAD, after it ERROR_BODY
+};
+
+struct load;
+struct probe;
+
+// First member of everything that epoll watches.
+struct watched {
+  void (*on_ready)(struct load *load, struct watched *watched, uint32_t events);
+};
+
+struct sent {  // requests that left together
+  uint64_t at;
+  uint64_t count;
+};
+
+struct connection {
+  struct watched watched;
+  int fd;
+  size_t send_at;     // place in the ring of requests
+  size_t to_send;     // bytes that may be sent but have not been taken by the kernel
+  size_t receive_at;  // place in the ring of answers
+  size_t in_answer;   // bytes of the current answer that have come
+  uint32_t unanswered;
+  uint32_t oldest;  // of the sent entries, taken modulo sent_slots
+  uint32_t newest;
+  struct sent *sent;
+};
+
+struct usage {  // of the machine at one moment, in seconds since some fixed point
+  double server_cpu;
+  double server_user;
+  double server_system;
+  double client_cpu;
+  double stolen;
+};
+
+struct load {
+  const struct options *options;
+  struct traffic traffic;
+  struct connection *connections;
+  struct probe *probe;  // NULL: none
+  uint8_t *buffer;
+  int epoll;
+  uint32_t sent_slots;  // a power of two
+  uint32_t alive;
+  bool draining;  // the window is over: nothing more is asked, what is still to come is only checked
+  uint64_t now;
+  uint64_t idle;        // nanoseconds of the window in which nothing was to do
+  uint64_t idle_since;  // when the loop last found nothing to do, 0: it was busy
+  uint64_t answers;
+  uint64_t errors[ERROR_KINDS];
+  struct histogram latencies;
+};
+
+uint64_t clock_now(void);
+_Noreturn void die(const char *what);
+_Noreturn void die_errno(const char *what);
+
+// load_socket.c
+int socket_connect(const struct options *options);
+void socket_send(int fd, const void *bytes, size_t length);
+size_t socket_receive_head(int fd, char *out, size_t capacity);
+void socket_unblock(int fd);
+
+// load_loop.c
+void loop_watch(struct load *load, int fd, struct watched *watched);
+void loop_open(struct load *load);
+double loop_run(struct load *load, struct usage *before, struct usage *after);
+
+// load_http.c
+struct http_answer {
+  int status;
+  size_t head_bytes;
+  size_t body_bytes;
+  size_t date;        // where the value of Date begins
+  size_t date_bytes;  // 0: there is none
+};
+size_t http_answer_parse(const char *bytes, size_t length, struct http_answer *answer);
+void http_prepare(struct load *load);
+
+// load_ws.c
+void ws_prepare(struct load *load);
+void ws_handshake(const struct options *options, int fd);
+
+// load_probe.c
+struct probe {
+  struct watched watched;
+  int fd;
+  uint32_t left;    // requests still to be answered
+  uint32_t failed;  // answers that were wrong
+  uint64_t sent_at;
+  size_t request_bytes;
+  size_t received;
+  char request[1024];
+  char answer[4096];
+  struct histogram latencies;
+};
+void probe_open(struct load *load);
+void probe_start(struct load *load);
+
+// load_usage.c
+void usage_read(pid_t pid, struct usage *usage);
+uint64_t usage_resident_bytes(pid_t pid);
+
+#endif

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// load_socket.c - blocking sockets for all that happens before the load: connect, handshake, first answer.
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include "load.h"
+
+#define SETUP_SECONDS 10
+
+int socket_connect(const struct options *options) {
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)options->port)};
+  if (inet_pton(AF_INET, options->host, &address.sin_addr) != 1) die("HOST is not an IPv4 address");
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) die_errno("cannot open a socket");
+  struct timeval patience = {.tv_sec = SETUP_SECONDS};
+  int yes = 1;
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+  if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) die_errno("cannot connect");
+  return fd;
+}
+
+void socket_send(int fd, const void *bytes, size_t length) {
+  const char *at = bytes;
+  while (length > 0) {
+    ssize_t taken = send(fd, at, length, MSG_NOSIGNAL);
+    if (taken < 0 && errno == EINTR) continue;
+    if (taken <= 0) die_errno("cannot send the first request");
+    at += taken;
+    length -= (size_t)taken;
+  }
+}
+
+// Reads one head and nothing behind it, byte by byte; the result is NUL-terminated.
+size_t socket_receive_head(int fd, char *out, size_t capacity) {
+  size_t length = 0;
+  while (length + 1 < capacity) {
+    if (recv(fd, out + length, 1, MSG_WAITALL) != 1)
+      die("the server closed or was silent during the handshake");
+    length++;
+    if (length >= 4 && memcmp(out + length - 4, "\r\n\r\n", 4) == 0) {
+      out[length] = '\0';
+      return length;
+    }
+  }
+  die("the head of the first answer is too long");
+  return 0;
+}
+
+void socket_unblock(int fd) {
+  fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// report.ts - prints the tables.
+import type { Absent } from "./contenders.ts";
+import { STARVATION_P99_MS_MAX } from "./starvation.ts";
+import { type Row, SERVER_CPU_MIN, type Table } from "./summary.ts";
+
+interface Column {
+  readonly head: string;
+  readonly cell: (row: Row) => string;
+}
+
+const THROUGHPUT_COLUMNS: readonly Column[] = [
+  { head: "contender", cell: (row) => row.contender },
+  { head: "req/s", cell: (row) => count(row.rate) },
+  { head: "req/CPU-s", cell: (row) => count(row.ratePerCpuSecond) },
+  { head: "p50 µs", cell: (row) => count(row.p50Us) },
+  { head: "p99 µs", cell: (row) => count(row.p99Us) },
+  { head: "server CPU", cell: serverCpu },
+  { head: "client busy", cell: (row) => percent(row.clientBusy) },
+  { head: "MiB", cell: (row) => count(row.residentBytes / 2 ** 20) },
+  { head: "× deno", cell: (row) => ratio(row.againstDeno) },
+  { head: "× floor", cell: (row) => ratio(row.againstFloor) },
+  { head: "rounds", cell: (row) => String(row.rounds) },
+];
+
+const STARVATION_COLUMNS: readonly Column[] = [
+  { head: "contender", cell: (row) => row.contender },
+  { head: "p50 ms", cell: (row) => (row.probe?.p50Ms ?? NaN).toFixed(2) },
+  { head: "worst p99 ms", cell: (row) => (row.probe?.p99Ms ?? NaN).toFixed(2) },
+  { head: "answered", cell: answered },
+  { head: "messages/s", cell: (row) => count(row.rate) },
+  { head: "server CPU", cell: serverCpu },
+  { head: "verdict", cell: verdict },
+  { head: "rounds", cell: (row) => String(row.rounds) },
+];
+
+/** Prints a table and what has to be known to read it. */
+export function printTable(table: Table): void {
+  const probed = table.rows.some((row) => row.probe !== undefined);
+  const columns = probed ? STARVATION_COLUMNS : THROUGHPUT_COLUMNS;
+  console.log(`\n${table.workload}: ${table.title}`);
+  for (const line of align(columns, table.rows)) console.log(line);
+  for (const row of table.rows) printNotes(row);
+}
+
+/** Prints who could not be measured. */
+export function printAbsent(absent: readonly Absent[]): void {
+  for (const { name, reason } of absent) {
+    console.log(`${name}: not measured: ${reason}`);
+  }
+}
+
+function printNotes(row: Row): void {
+  for (const reason of row.voided) {
+    console.log(`  ${row.contender}: a round is void: ${reason}`);
+  }
+  if (row.serverCpu >= SERVER_CPU_MIN || row.rounds === 0) return;
+  const limit = row.clientBusy >= SERVER_CPU_MIN
+    ? "the client was the bottleneck"
+    : "neither side was busy, something else held them up";
+  console.log(
+    `  ${row.contender}: * it used ${percent(row.serverCpu)} of its core: ` +
+      `${limit}; compare req/CPU-s only`,
+  );
+}
+
+function align(columns: readonly Column[], rows: readonly Row[]): string[] {
+  const cells = [
+    columns.map((column) => column.head),
+    ...rows.map((row) => columns.map((column) => column.cell(row))),
+  ];
+  const widths = columns.map((_, i) =>
+    Math.max(...cells.map((line) => (line[i] ?? "").length))
+  );
+  return cells.map((line) =>
+    line.map((cell, i) =>
+      i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)
+    ).join("  ")
+  );
+}
+
+function serverCpu(row: Row): string {
+  return percent(row.serverCpu) + (row.serverCpu < SERVER_CPU_MIN ? "*" : "");
+}
+
+function answered(row: Row): string {
+  return `${row.probe?.answered ?? 0} of ${row.probe?.asked ?? 0}`;
+}
+
+function verdict(row: Row): string {
+  const { answered, asked, p99Ms } = row.probe ??
+    { answered: 0, asked: 1, p99Ms: 0 };
+  if (answered < asked) return "starved";
+  return p99Ms < STARVATION_P99_MS_MAX
+    ? `under ${STARVATION_P99_MS_MAX} ms`
+    : `over ${STARVATION_P99_MS_MAX} ms`;
+}
+
+function count(value: number): string {
+  if (Number.isNaN(value)) return "-";
+  return Math.round(value).toLocaleString("en");
+}
+
+function percent(share: number): string {
+  return Number.isNaN(share) ? "-" : `${Math.round(share * 100)} %`;
+}
+
+function ratio(value: number | undefined): string {
+  return value === undefined ? "" : value.toFixed(2);
+}

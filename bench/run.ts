@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+// run.ts - the benchmark: interleaved rounds of all contenders under all workloads. bench/README.md has the method.
+//
+//   deno task bench [--rounds 5] [--seconds 3] [--warmup 1] [--only NAME,NAME] [--quick] [--json]
+//                   [--server-core 0] [--client-core 1] [--results FILE]
+import { parseArgs } from "@std/cli/parse-args";
+import { buildLoad } from "./build.ts";
+import {
+  type Absent,
+  type Contender,
+  CONTENDER_NAMES,
+  listContenders,
+} from "./contenders.ts";
+import { describeMachine, type Machine, pinSelf } from "./machine.ts";
+import { measure, type MeasureOptions, type Round } from "./measure.ts";
+import { benchPath } from "./paths.ts";
+import { printAbsent, printTable } from "./report.ts";
+import { STARVATION_WORKLOADS } from "./starvation.ts";
+import { summarize } from "./summary.ts";
+import { type Workload, WORKLOADS } from "./workloads.ts";
+
+interface RunOptions extends Omit<MeasureOptions, "load"> {
+  readonly rounds: number;
+  readonly only: readonly string[];
+  readonly json: boolean;
+  readonly results: string;
+}
+
+const ALL_WORKLOADS = [...WORKLOADS, ...STARVATION_WORKLOADS];
+
+if (import.meta.main) await main();
+
+async function main(): Promise<void> {
+  const options = readOptions(Deno.args);
+  const load = await buildLoad();
+  const workloads = ALL_WORKLOADS.filter(({ name }) =>
+    isWanted(name, options.only, ALL_WORKLOADS.map(({ name }) => name))
+  );
+  const { contenders, absent } = await listContenders((name) =>
+    isWanted(name, options.only, CONTENDER_NAMES)
+  );
+  const machine = await describeMachine();
+  await pinSelf(options.clientCore);
+  const rounds = await runRounds(
+    plan(workloads, contenders, options.rounds),
+    { ...options, load },
+    machine,
+    absent,
+  );
+  const tables = workloads.map((workload) =>
+    summarize(workload, contenders, rounds)
+  );
+  if (options.json) {
+    console.log(JSON.stringify({ machine, absent, tables }));
+    return;
+  }
+  console.log(
+    `\n${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel}, ` +
+      `Deno ${machine.deno}, ${machine.commit || "no commit"}`,
+  );
+  tables.forEach(printTable);
+  printAbsent(absent);
+}
+
+function readOptions(args: string[]): RunOptions {
+  const parsed = parseArgs(args, {
+    boolean: ["quick", "json"],
+    string: [
+      "rounds",
+      "seconds",
+      "warmup",
+      "only",
+      "server-core",
+      "client-core",
+      "results",
+    ],
+    unknown: refuseUnknown,
+  });
+  const quick = parsed.quick;
+  const only = parsed.only?.split(",").filter((name) => name !== "") ?? [];
+  for (const name of only) checkName(name);
+  return {
+    rounds: number(parsed.rounds, quick ? 1 : 5),
+    seconds: number(parsed.seconds, quick ? 1 : 3),
+    warmup: number(parsed.warmup, quick ? 0.5 : 1),
+    serverCore: number(parsed["server-core"], 0),
+    clientCore: number(parsed["client-core"], 1),
+    only,
+    json: parsed.json,
+    results: parsed.results ?? benchPath("results.ndjson"),
+  };
+}
+
+function refuseUnknown(argument: string): boolean {
+  throw new TypeError(
+    `Cannot run: "${argument}" is no option of the benchmark`,
+  );
+}
+
+function number(text: string | undefined, fallback: number): number {
+  const value = text === undefined ? fallback : Number(text);
+  if (!(value >= 0)) throw new TypeError(`Cannot run: "${text}" is no number`);
+  return value;
+}
+
+function checkName(name: string): void {
+  const names = [...CONTENDER_NAMES, ...ALL_WORKLOADS.map(({ name }) => name)];
+  if (names.some((known) => known.includes(name))) return;
+  throw new TypeError(
+    `Cannot run: "${name}" is part of none of ${names.join(", ")}`,
+  );
+}
+
+// A name of --only restricts the kind of thing (contender or workload) that it names.
+function isWanted(
+  name: string,
+  only: readonly string[],
+  kind: readonly string[],
+): boolean {
+  const relevant = only.filter((part) =>
+    kind.some((known) => known.includes(part))
+  );
+  return relevant.length === 0 || relevant.some((part) => name.includes(part));
+}
+
+interface Step {
+  readonly round: number;
+  readonly workload: Workload;
+  readonly contender: Contender;
+}
+
+// All contenders take their turn within a round; every other round goes the other way, so that a machine that
+// slows down or speeds up favours nobody.
+function plan(
+  workloads: readonly Workload[],
+  contenders: readonly Contender[],
+  rounds: number,
+): Step[] {
+  const steps: Step[] = [];
+  for (let round = 1; round <= rounds; round++) {
+    for (const workload of workloads) {
+      const able = contenders.filter((contender) =>
+        workload.probe === undefined || contender.awaits
+      );
+      if (round % 2 === 0) able.reverse();
+      for (const contender of able) steps.push({ round, workload, contender });
+    }
+  }
+  return steps;
+}
+
+async function runRounds(
+  steps: readonly Step[],
+  options: RunOptions & MeasureOptions,
+  machine: Machine,
+  absent: Absent[],
+): Promise<Round[]> {
+  const rounds: Round[] = [];
+  for (const [index, step] of steps.entries()) {
+    const { round, workload, contender } = step;
+    showProgress(`${index + 1}/${steps.length} round ${round}`, step);
+    try {
+      const result = await measure(contender, workload, round, options);
+      rounds.push(result);
+      append(options.results, { ...machine, ...result });
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      absent.push({ name: `${contender.name} in ${workload.name}`, reason });
+    }
+  }
+  showProgress();
+  return rounds;
+}
+
+function append(path: string, line: object): void {
+  Deno.writeTextFileSync(path, JSON.stringify(line) + "\n", { append: true });
+}
+
+function showProgress(prefix?: string, step?: Step): void {
+  const text = step === undefined
+    ? ""
+    : `${prefix}: ${step.workload.name} ${step.contender.name}`;
+  const output = Deno.stderr.isTerminal()
+    ? `\r\x1b[K${text}`
+    : text && `${text}\n`;
+  Deno.stderr.writeSync(new TextEncoder().encode(output));
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// arena.h - all memory of one reactor: what JavaScript sees, what only C sees, and the blocks in between.
+#ifndef MR_ARENA_H
+#define MR_ARENA_H
+
+#include <stdbool.h>
+
+#include "layout.h"
+#include "millrace.h"
+
+#define NO_BLOCK MR_NO_BLOCK
+
+// What is known of a block. Its bytes lie in the shared part, this in the private one.
+struct block {
+  uint32_t next;   // in a connection's input or output queue
+  uint32_t start;  // first byte in use
+  uint32_t end;    // behind the last byte in use
+  uint32_t turn;   // turn whose records name bytes of this block
+  uint32_t refs;   // 1 for a queue or the kernel, 1 for the turn
+};
+
+struct mr_arena {
+  uint8_t *base;  // shared: control, rows, records, commands, outbox, blocks
+  uint64_t bytes;
+  struct mr_control *control;
+  struct mr_row *rows;
+  struct mr_record *records;
+  struct mr_command *commands;
+  uint8_t *outbox;
+  uint8_t *block_bytes;
+  struct block *blocks;   // private from here on
+  uint32_t *free_blocks;  // a stack: the block used last is still in the cache
+  uint32_t free_count;
+  uint32_t *borrowed;  // blocks that the current turn's records name
+  uint32_t borrowed_count;
+  struct conn *conns;
+  uint32_t *slots;  // five queues of slots, see reactor.h
+  void *private_base;
+  uint64_t private_bytes;
+  struct mr_options options;
+};
+
+// Puts everything as it was when the arena was new; its pages go back to the system.
+void arena_reset(struct mr_arena *arena);
+
+// Prepares the arena for a reactor whose options may differ in all that does not size memory.
+int arena_adopt(struct mr_arena *arena, const struct mr_options *options);
+
+// Takes a free block for one owner, or NO_BLOCK. start = end = 0.
+uint32_t block_get(struct mr_arena *arena);
+
+// Drops one reference; the last one frees the block.
+void block_put(struct mr_arena *arena, uint32_t index);
+
+// Keeps a block alive until the next turn because a record names bytes of it.
+void block_borrow(struct mr_arena *arena, uint32_t index, uint32_t turn);
+
+// Ends the turn: what it borrowed is dropped.
+void block_return(struct mr_arena *arena);
+
+static inline uint8_t *block_at(const struct mr_arena *arena, uint32_t index) {
+  return arena->block_bytes + (uint64_t)index * MR_BLOCK_BYTES;
+}
+
+#endif

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+// conn_input.c - bytes from a backend to the protocols, in fair shares; called by the backends and reactor.c.
+//
+// Unparsed bytes wait in the blocks in which they came. Between turns a rest of at most HEADROOM bytes moves
+// into the connection itself, so that an idle connection holds no block.
+#include <string.h>
+
+#include "backend.h"
+#include "conn.h"
+#include "conn_queue.h"
+#include "inbox.h"
+#include "sys.h"
+
+bool conn_wants_input(const struct conn *c) {
+  return (c->life == LIFE_OPEN || c->life == LIFE_FINISHING) && !c->ended && c->in_blocks < INPUT_BLOCKS_MAX;
+}
+
+static void input_append(struct mr_reactor *r, struct conn *c, uint32_t block) {
+  if (c->in_head == NO_BLOCK) {
+    c->in_head = block;
+  } else {
+    r->arena->blocks[c->in_tail].next = block;
+  }
+  c->in_tail = block;
+  c->in_blocks++;
+}
+
+static void input_shift(struct mr_reactor *r, struct conn *c) {
+  uint32_t block = c->in_head;
+  c->in_head = r->arena->blocks[block].next;
+  if (c->in_head == NO_BLOCK) c->in_tail = NO_BLOCK;
+  c->in_blocks--;
+  block_put(r->arena, block);
+}
+
+void input_clear(struct mr_reactor *r, struct conn *c) {
+  while (c->in_head != NO_BLOCK) input_shift(r, c);
+  c->carry_length = 0;
+  c->seen = 0;
+}
+
+// Puts the first block's bytes at the start of a block. Bytes that a record of this turn names stay where
+// they are, so then a fresh block takes the first one's place.
+static bool front_move_down(struct mr_reactor *r, struct conn *c) {
+  struct block *front = &r->arena->blocks[c->in_head];
+  uint32_t length = front->end - front->start;
+  const uint8_t *bytes = block_at(r->arena, c->in_head) + front->start;
+  if (front->turn != r->turn) {
+    memmove(block_at(r->arena, c->in_head), bytes, length);
+    front->start = 0;
+    front->end = length;
+    return true;
+  }
+  uint32_t fresh = block_get(r->arena);
+  if (fresh == NO_BLOCK) return false;
+  memcpy(block_at(r->arena, fresh), bytes, length);
+  struct block *block = &r->arena->blocks[fresh];
+  block->end = length;
+  block->next = front->next;
+  if (c->in_tail == c->in_head) c->in_tail = fresh;
+  block_put(r->arena, c->in_head);
+  c->in_head = fresh;
+  return true;
+}
+
+// Makes the first block longer with bytes of the second. False when there is no second one.
+static bool front_pull(struct mr_reactor *r, struct conn *c) {
+  uint32_t second = r->arena->blocks[c->in_head].next;
+  if (second == NO_BLOCK) return false;
+  if (!front_move_down(r, c)) {
+    conn_exhausted(r, c);
+    return false;
+  }
+  struct block *front = &r->arena->blocks[c->in_head];
+  struct block *from = &r->arena->blocks[second];
+  uint32_t count = MR_BLOCK_BYTES - front->end;
+  if (from->end - from->start < count) count = from->end - from->start;
+  if (count == 0) return false;
+  memcpy(block_at(r->arena, c->in_head) + front->end, block_at(r->arena, second) + from->start, count);
+  front->end += count;
+  from->start += count;
+  if (from->start == from->end) {
+    front->next = from->next;
+    if (c->in_tail == second) c->in_tail = c->in_head;
+    c->in_blocks--;
+    block_put(r->arena, second);
+  }
+  return true;
+}
+
+static bool parsable(const struct conn *c) {
+  return c->life == LIFE_OPEN && !c->paused && !c->held && !c->deaf && c->in_head != NO_BLOCK;
+}
+
+// A connection's first parse of a turn takes one place of the batch.
+static bool share_open(struct mr_reactor *r, struct conn *c) {
+  if (c->share_turn != r->turn) {
+    if (r->batch_left == 0) return false;
+    r->batch_left--;
+    c->share_turn = r->turn;
+    c->share = SHARE_RECORDS;
+  }
+  return c->share > 0 && inbox_has_room(r);
+}
+
+// Returns false when the connection has to wait for the next turn.
+static bool parse_input(struct mr_reactor *r, struct conn *c) {
+  while (parsable(c)) {
+    if (!share_open(r, c)) return false;
+    struct block *front = &r->arena->blocks[c->in_head];
+    uint32_t length = front->end - front->start;
+    c->share--;
+    uint32_t used = c->protocol == PROTOCOL_HTTP ? http_step(r, c, c->in_head, front->start, length)
+                                                 : ws_step(r, c, c->in_head, front->start, length);
+    if (used > 0) {
+      c->seen = 0;
+      front->start += used;
+      if (front->start == front->end) input_shift(r, c);
+    } else if (parsable(c) && !front_pull(r, c)) {
+      break;
+    }
+  }
+  return true;
+}
+
+static void stash_rest(struct mr_reactor *r, struct conn *c) {
+  if (c->in_head == NO_BLOCK) return;
+  const struct block *front = &r->arena->blocks[c->in_head];
+  uint32_t length = front->end - front->start;
+  if (front->next != NO_BLOCK || length > HEADROOM) return;
+  memcpy(c->carry, block_at(r->arena, c->in_head) + front->start, length);
+  c->carry_length = (uint16_t)length;
+  input_shift(r, c);
+}
+
+// Brings a stashed rest back into a block, for a connection that is to be parsed without new bytes.
+static void unstash(struct mr_reactor *r, struct conn *c) {
+  if (c->carry_length == 0) return;
+  uint32_t block = block_get(r->arena);
+  if (block == NO_BLOCK) {
+    conn_exhausted(r, c);
+    return;
+  }
+  memcpy(block_at(r->arena, block), c->carry, c->carry_length);
+  r->arena->blocks[block].end = c->carry_length;
+  c->carry_length = 0;
+  input_append(r, c, block);
+}
+
+// Emits what JavaScript has to hear once the bytes before it are parsed.
+static void tell(struct mr_reactor *r, struct conn *c) {
+  bool end = c->ended && !c->end_told && !c->paused && !c->held && c->life == LIFE_OPEN;
+  if (!c->drained && !end) return;
+  if (r->records + 2 > r->control->records_capacity) {
+    ready_push(r, c);
+    return;
+  }
+  if (c->drained) inbox_push(r, c, MR_DRAIN);
+  c->drained = false;
+  if (end) inbox_push(r, c, MR_END);
+  c->end_told = c->end_told || end;
+}
+
+void conn_parse(struct mr_reactor *r, struct conn *c) {
+  if (c->life != LIFE_OPEN) return;
+  if (!parse_input(r, c)) {
+    ready_push(r, c);
+    return;
+  }
+  if (c->deaf) input_clear(r, c);
+  stash_rest(r, c);
+  tell(r, c);
+  r->backend->receive(r, c);
+}
+
+void conn_parse_ready(struct mr_reactor *r) {
+  for (uint32_t count = r->queues[QUEUE_READY].count; count > 0; count--) {
+    struct conn *c = &r->conns[slot_pop(r, QUEUE_READY)];
+    c->in_ready = false;
+    if (c->life != LIFE_OPEN) continue;
+    if (!c->paused && !c->held) unstash(r, c);
+    conn_parse(r, c);
+  }
+}
+
+// More than one waiting block is a privilege of times when blocks are plenty.
+static bool overloaded(const struct mr_reactor *r, const struct conn *c) {
+  return c->in_blocks > 1 && r->arena->free_count < r->options->receive_buffers;
+}
+
+void conn_received(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t length) {
+  r->control->received_bytes += length;
+  if (c->life != LIFE_OPEN || c->deaf) {
+    block_put(r->arena, block);
+    return;
+  }
+  struct block *b = &r->arena->blocks[block];
+  b->start = HEADROOM - c->carry_length;
+  b->end = HEADROOM + length;
+  memcpy(block_at(r->arena, block) + b->start, c->carry, c->carry_length);
+  c->carry_length = 0;
+  input_append(r, c, block);
+  if (overloaded(r, c)) {
+    conn_exhausted(r, c);
+    return;
+  }
+  if (c->protocol == PROTOCOL_WEBSOCKET && c->idle_ms != 0) {
+    c->phase_deadline = r->now + c->idle_ms;
+  } else if (c->phase >= PHASE_BODY) {
+    c->phase_deadline = r->now + r->options->body_timeout;
+  }
+  if (!c->in_ready) conn_parse(r, c);
+}
+
+void conn_ended(struct mr_reactor *r, struct conn *c) {
+  c->ended = true;
+  r->backend->receive(r, c);
+  if (c->life == LIFE_FINISHING) {
+    if (c->fin_sent) conn_close(r, c, 0);
+  } else if (!c->in_ready) {
+    tell(r, c);
+  }
+}
+
+void conn_violation(struct mr_reactor *r, struct conn *c, enum mr_violation violation, uint16_t code) {
+  struct mr_record *record = inbox_push(r, c, MR_VIOLATION);
+  record->code = code;
+  record->aux = (uint32_t)violation;
+  c->deaf = true;
+  c->phase_deadline = 0;
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+// conn_output.c - bytes from the outbox to a backend, and the queue of those that must wait; called by
+// outbox.c.
+//
+// What a turn stages goes to the kernel straight from the outbox, without waiting for room in the socket.
+// Only what does not fit is copied, into blocks that live until the kernel has taken them.
+#include <string.h>
+
+#include "backend.h"
+#include "conn.h"
+#include "conn_queue.h"
+#include "inbox.h"
+#include "sys.h"
+#include "timer.h"
+
+// Fills blocks with a copy of bytes. Returns false, holding none, when the arena is full.
+static bool blocks_fill(struct mr_arena *arena, const uint8_t *bytes, uint32_t length, uint32_t *first,
+                        uint32_t *last) {
+  *first = *last = NO_BLOCK;
+  while (length > 0) {
+    uint32_t block = block_get(arena);
+    if (block == NO_BLOCK) break;
+    uint32_t count = length < MR_BLOCK_BYTES ? length : MR_BLOCK_BYTES;
+    memcpy(block_at(arena, block), bytes, count);
+    arena->blocks[block].end = count;
+    if (*first == NO_BLOCK) {
+      *first = block;
+    } else {
+      arena->blocks[*last].next = block;
+    }
+    *last = block;
+    bytes += count;
+    length -= count;
+  }
+  if (length == 0) return true;
+  while (*first != NO_BLOCK) {
+    uint32_t next = arena->blocks[*first].next;
+    block_put(arena, *first);
+    *first = next;
+  }
+  return false;
+}
+
+// Uses up the room in the last block first: a trickle of small sends must not take a block each.
+static uint32_t top_up(struct mr_reactor *r, struct conn *c, const uint8_t *bytes, uint32_t length) {
+  // While the kernel sends from the queue it knows the old end of the block; bytes behind it are free to use.
+  if (c->out_tail == NO_BLOCK) return 0;
+  struct block *tail = &r->arena->blocks[c->out_tail];
+  uint32_t count = MR_BLOCK_BYTES - tail->end;
+  if (length < count) count = length;
+  memcpy(block_at(r->arena, c->out_tail) + tail->end, bytes, count);
+  tail->end += count;
+  return count;
+}
+
+static void queue_append(struct mr_reactor *r, struct conn *c, const uint8_t *bytes, uint32_t length) {
+  uint32_t count = top_up(r, c, bytes, length);
+  if (count == length) return;
+  uint32_t first, last;
+  if (!blocks_fill(r->arena, bytes + count, length - count, &first, &last)) {
+    conn_exhausted(r, c);
+    return;
+  }
+  if (c->out_head == NO_BLOCK) {
+    c->out_head = first;
+  } else {
+    r->arena->blocks[c->out_tail].next = first;
+  }
+  c->out_tail = last;
+}
+
+static void queue_prepend(struct mr_reactor *r, struct conn *c, const uint8_t *bytes, uint32_t length) {
+  uint32_t first, last;
+  if (!blocks_fill(r->arena, bytes, length, &first, &last)) {
+    conn_exhausted(r, c);
+    return;
+  }
+  r->arena->blocks[last].next = c->out_head;
+  if (c->out_head == NO_BLOCK) c->out_tail = last;
+  c->out_head = first;
+}
+
+static void queue_advance(struct mr_reactor *r, struct conn *c, uint32_t sent) {
+  while (sent > 0) {
+    uint32_t block = c->out_head;
+    struct block *head = &r->arena->blocks[block];
+    uint32_t count = head->end - head->start;
+    if (sent < count) {
+      head->start += sent;
+      return;
+    }
+    sent -= count;
+    c->out_head = head->next;
+    if (c->out_head == NO_BLOCK) c->out_tail = NO_BLOCK;
+    block_put(r->arena, block);
+  }
+}
+
+void output_clear(struct mr_reactor *r, struct conn *c) {
+  while (c->out_head != NO_BLOCK) {
+    uint32_t next = r->arena->blocks[c->out_head].next;
+    block_put(r->arena, c->out_head);
+    c->out_head = next;
+  }
+  c->out_tail = NO_BLOCK;
+  c->staged_length = 0;
+}
+
+void conn_stage(struct mr_reactor *r, struct conn *c, uint32_t offset, uint32_t length) {
+  if (c->life != LIFE_OPEN || length == 0) return;
+  struct mr_row *row = row_of(r, c);
+  if (length > r->options->max_queue_bytes -
+                   (row->queued < r->options->max_queue_bytes ? row->queued : r->options->max_queue_bytes)) {
+    r->control->overflows++;
+    conn_reset(r, c, ENOBUFS);
+    return;
+  }
+  row->queued += length;
+  bool first = !c->sending && c->out_head == NO_BLOCK;
+  if (first && c->staged_length == 0) {
+    c->staged_offset = offset;
+    c->staged_length = length;
+    if (c->in_dirty) return;
+    c->in_dirty = true;
+    slot_push(r, QUEUE_DIRTY, slot_of(c->handle));
+  } else if (first && c->staged_offset + c->staged_length == offset) {
+    c->staged_length += length;
+  } else {
+    queue_append(r, c, r->arena->outbox + offset, length);
+  }
+}
+
+void conn_send_now(struct mr_reactor *r, struct conn *c) {
+  ssize_t sent =
+      sys_send(c->fd, r->arena->outbox + c->staged_offset, c->staged_length, MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+    conn_close(r, c, (uint16_t)errno);
+    return;
+  }
+  conn_sent(r, c, sent < 0 ? 0 : (uint32_t)sent);
+}
+
+uint32_t conn_output_parts(const struct mr_reactor *r, const struct conn *c, struct iovec *parts) {
+  uint32_t count = 0;
+  uint32_t index = c->out_head;
+  for (; index != NO_BLOCK && count < SEND_BLOCKS_MAX; count++) {
+    const struct block *block = &r->arena->blocks[index];
+    parts[count].iov_base = block_at(r->arena, index) + block->start;
+    parts[count].iov_len = block->end - block->start;
+    index = block->next;
+  }
+  return count;
+}
+
+void conn_send_dirty(struct mr_reactor *r, bool now) {
+  while (r->queues[QUEUE_DIRTY].count > 0) {
+    struct conn *c = &r->conns[slot_pop(r, QUEUE_DIRTY)];
+    c->in_dirty = false;
+    bool live = c->life == LIFE_OPEN || c->life == LIFE_FINISHING;
+    if (!live || c->staged_length == 0) continue;
+    if (now) {
+      conn_send_now(r, c);
+    } else {
+      r->backend->send(r, c);
+    }
+  }
+}
+
+void conn_sent(struct mr_reactor *r, struct conn *c, uint32_t sent) {
+  struct mr_row *row = row_of(r, c);
+  row->queued -= sent;
+  r->control->sent_bytes += sent;
+  if (c->life == LIFE_CLOSING) return;
+  if (c->staged_length > 0) {
+    const uint8_t *rest = r->arena->outbox + c->staged_offset + sent;
+    uint32_t length = c->staged_length - sent;
+    c->staged_length = 0;
+    if (length > 0) queue_prepend(r, c, rest, length);
+  } else {
+    queue_advance(r, c, sent);
+  }
+  if (c->life == LIFE_CLOSING) return;  // the arena was full
+  if ((row->flags & MR_WANT_DRAIN) != 0 && row->queued <= r->options->low_watermark) {
+    row->flags &= ~(uint32_t)MR_WANT_DRAIN;
+    c->drained = true;
+    ready_push(r, c);
+  }
+  if (c->out_head == NO_BLOCK) {
+    c->stall_deadline = 0;
+    conn_finish_flushed(r, c);
+    return;
+  }
+  if (sent > 0 || c->stall_deadline == 0) {
+    c->stall_deadline = r->options->stall_timeout == 0 ? 0 : r->now + r->options->stall_timeout;
+    timer_schedule(r, c);
+  }
+  r->backend->send(r, c);
+}

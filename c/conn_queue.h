@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// conn_queue.h - what the parts of a connection (conn.c, conn_input.c, conn_output.c) tell each other.
+#ifndef MR_CONN_QUEUE_H
+#define MR_CONN_QUEUE_H
+
+#include "reactor.h"
+
+// Drops all bytes that were received and not parsed.
+void input_clear(struct mr_reactor *r, struct conn *c);
+
+// Drops all bytes that were not sent. The kernel must hold none of them.
+void output_clear(struct mr_reactor *r, struct conn *c);
+
+// Looks at the connection again in the next mr_poll.
+static inline void ready_push(struct mr_reactor *r, struct conn *c) {
+  if (c->in_ready) return;
+  c->in_ready = true;
+  slot_push(r, QUEUE_READY, slot_of(c->handle));
+}
+
+// The arena has no block left for this connection: it is closed, the others live.
+void conn_exhausted(struct mr_reactor *r, struct conn *c);
+
+// Sends FIN once a finishing connection has nothing left to send.
+void conn_finish_flushed(struct mr_reactor *r, struct conn *c);
+
+#endif

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// inbox.h - the records that mr_poll hands to JavaScript; written by the protocols and by conn.c.
+#ifndef MR_INBOX_H
+#define MR_INBOX_H
+
+#include "reactor.h"
+
+// Room for bytes. What is beyond belongs to the records of connections' lives.
+static inline bool inbox_has_room(const struct mr_reactor *r) {
+  return r->records < r->records_data;
+}
+
+static inline bool inbox_is_full(const struct mr_reactor *r) {
+  return r->records == r->control->records_capacity;
+}
+
+// Adds a record without bytes.
+static inline struct mr_record *inbox_push(struct mr_reactor *r, const struct conn *c, uint8_t kind) {
+  struct mr_record *record = &r->arena->records[r->records++];
+  *record = (struct mr_record){.handle = c->handle, .kind = kind, .block = NO_BLOCK};
+  return record;
+}
+
+// Adds a record that names bytes of a block, which then lives until the next turn.
+static inline struct mr_record *inbox_push_bytes(struct mr_reactor *r, const struct conn *c, uint8_t kind,
+                                                 uint32_t block, uint32_t start, uint32_t length) {
+  struct mr_record *record = inbox_push(r, c, kind);
+  record->block = block;
+  record->start = start;
+  record->length = length;
+  block_borrow(r->arena, block, r->turn);
+  return record;
+}
+
+#endif

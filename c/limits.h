@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// limits.h - every bound of the shim that is not an option, with its reason.
+#ifndef MR_LIMITS_H
+#define MR_LIMITS_H
+
+// Free bytes in front of received data: what a connection kept from its last read is put there, so that a
+// head or frame cut by a read boundary is whole again without moving what has just arrived.
+#define HEADROOM 256
+
+// Received blocks that wait for a connection which is not read from; beyond it the socket is left to fill.
+#define INPUT_BLOCKS_MAX 4
+
+// Records that one connection may deliver before the others have had their turn.
+#define SHARE_RECORDS 512
+
+#define LISTENERS_MAX 64
+
+// Blocks of queued output handed to the kernel in one send.
+#define SEND_BLOCKS_MAX 8
+
+// The timer wheel: 128 ms ticks, one rotation in 65 s. Deadlines further away go round again.
+#define TICK_SHIFT 7
+#define WHEEL_SLOTS 512
+
+// After EMFILE or ENOMEM a listener is left alone for this long, so that it does not spin.
+#define ACCEPT_PAUSE_MS 100
+
+// Connections accepted from one listener in one turn (epoll), so that a flood of them does not delay the
+// rest.
+#define ACCEPTS_MAX 64
+
+// Turns that mr_close waits for the kernel to give back its last operations, of at most 10 ms each.
+#define CLOSE_TURNS_MAX 200
+
+#endif

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+// listener.c - socket, bind, listen, accept, close, and addresses as text; called by reactor.c and the
+// backends.
+#include "listener.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "backend.h"
+#include "conn.h"
+#include "inbox.h"
+#include "millrace.h"
+#include "sys.h"
+
+static int open_socket(const struct mr_listen_options *o, const struct sockaddr *address, socklen_t length) {
+  int fd = sys_socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC);
+  if (fd < 0) return -errno;
+  int on = 1;
+  if (address->sa_family != AF_UNIX) {
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    // Accepted sockets inherit it: replies leave at once, which coalescing has made one packet already.
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    if ((o->flags & MR_REUSE_PORT) != 0) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+  }
+  if (sys_bind(fd, address, length) != 0 || sys_listen(fd, (int)o->backlog) != 0) {
+    int error = errno;
+    close(fd);
+    return -error;
+  }
+  return fd;
+}
+
+static int open_unix(const struct mr_listen_options *o) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  size_t length = strlen(o->host);
+  if (length == 0 || length >= sizeof(address.sun_path)) return -ENAMETOOLONG;
+  memcpy(address.sun_path, o->host, length);
+  if (o->host[0] == '@') address.sun_path[0] = '\0';
+  return open_socket(o, (struct sockaddr *)&address,
+                     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length));
+}
+
+static int open_tcp(const struct mr_listen_options *o) {
+  char port[16];
+  snprintf(port, sizeof(port), "%u", o->port);
+  struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+  struct addrinfo *found;
+  int rc = getaddrinfo(o->host, port, &hints, &found);
+  if (rc != 0) return rc == EAI_SYSTEM ? -errno : -ENOENT;
+  int fd = -EADDRNOTAVAIL;
+  for (const struct addrinfo *a = found; a != NULL && fd < 0; a = a->ai_next) {
+    fd = open_socket(o, a->ai_addr, a->ai_addrlen);
+  }
+  freeaddrinfo(found);
+  return fd;
+}
+
+int32_t mr_listen(mr_reactor *r, const struct mr_listen_options *options) {
+  if (options == NULL || memchr(options->host, '\0', MR_TEXT_BYTES) == NULL || options->port > 65535) {
+    return -EINVAL;
+  }
+  uint32_t id = 0;
+  while (id < LISTENERS_MAX && r->listeners[id].open) id++;
+  if (id == LISTENERS_MAX) return -EMFILE;
+  bool tcp = (options->flags & MR_UNIX) == 0;
+  int fd = tcp ? open_tcp(options) : open_unix(options);
+  if (fd < 0) return fd;
+  r->listeners[id] = (struct listener){.fd = fd, .open = true, .tcp = tcp};
+  int rc = r->backend->accept_start(r, id);
+  if (rc != 0) {
+    close(fd);
+    r->listeners[id] = (struct listener){0};
+    return rc;
+  }
+  r->control->listeners++;
+  if (id >= r->listeners_used) r->listeners_used = id + 1;
+  return (int32_t)id;
+}
+
+int32_t mr_unlisten(mr_reactor *r, uint32_t id) {
+  if (id >= LISTENERS_MAX || !r->listeners[id].open) return -EINVAL;
+  r->listeners[id].closing = true;
+  r->listeners[id].resume_at = 0;
+  return 0;
+}
+
+static bool full(const struct mr_reactor *r) {
+  return r->control->connections >= r->options->max_connections;
+}
+
+void listener_accepted(struct mr_reactor *r, uint32_t id, int fd) {
+  conn_open(r, fd, id);
+  if (full(r)) r->backend->accept_stop(r, id);
+}
+
+// Errors of the connection that was about to be accepted, not of the listener (accept(2)).
+static bool harmless(int code) {
+  return code == ECONNABORTED || code == EINTR || code == EPROTO || code == ENETDOWN || code == EPERM ||
+         code == EHOSTDOWN || code == EHOSTUNREACH || code == ENETUNREACH || code == ENONET ||
+         code == EAGAIN || code == ENOPROTOOPT || code == EOPNOTSUPP;
+}
+
+void listener_failed(struct mr_reactor *r, uint32_t id, int code) {
+  if (code == EAGAIN) return;
+  r->control->accept_errors++;
+  if (harmless(code)) return;
+  r->backend->accept_stop(r, id);
+  r->listeners[id].resume_at = r->now + ACCEPT_PAUSE_MS;
+}
+
+static void start(struct mr_reactor *r, uint32_t id) {
+  struct listener *l = &r->listeners[id];
+  if (!l->open || l->closing || l->armed || l->resume_at > r->now || full(r)) return;
+  l->resume_at = 0;
+  if (r->backend->accept_start(r, id) != 0) l->resume_at = r->now + ACCEPT_PAUSE_MS;
+}
+
+void listener_resume_all(struct mr_reactor *r) {
+  for (uint32_t id = 0; id < r->listeners_used; id++) start(r, id);
+}
+
+// Closing a listener resets what waits in its queue, so those are taken in first.
+static void finish(struct mr_reactor *r, uint32_t id) {
+  struct listener *l = &r->listeners[id];
+  r->backend->accept_stop(r, id);
+  if (l->armed) return;
+  fcntl(l->fd, F_SETFL, O_NONBLOCK);
+  for (int fd = 0; fd >= 0 && inbox_has_room(r) && !full(r);) {
+    fd = sys_accept(l->fd, SOCK_CLOEXEC | (r->backend == &backend_epoll ? SOCK_NONBLOCK : 0));
+    if (fd >= 0) conn_open(r, fd, id);
+  }
+  if (!inbox_has_room(r)) return;
+  close(l->fd);
+  *l = (struct listener){0};
+  r->control->listeners--;
+}
+
+void listener_tend(struct mr_reactor *r) {
+  for (uint32_t id = 0; id < r->listeners_used; id++) {
+    if (!r->listeners[id].open) continue;
+    if (r->listeners[id].closing) {
+      finish(r, id);
+    } else {
+      start(r, id);
+    }
+  }
+}
+
+void listener_close_all(struct mr_reactor *r) {
+  for (uint32_t id = 0; id < r->listeners_used; id++) {
+    if (r->listeners[id].open) close(r->listeners[id].fd);
+    r->listeners[id] = (struct listener){0};
+  }
+  r->control->listeners = 0;
+}
+
+static void unix_text(const struct sockaddr_un *address, socklen_t length, char *out) {
+  size_t head = offsetof(struct sockaddr_un, sun_path);
+  size_t count = length > head ? length - head : 0;
+  memcpy(out, address->sun_path, count);
+  out[count] = '\0';
+  if (count > 0 && out[0] == '\0') out[0] = '@';
+}
+
+static int32_t address_text(const struct sockaddr_storage *address, socklen_t length, char *out) {
+  if (address->ss_family == AF_UNIX) {
+    unix_text((const struct sockaddr_un *)address, length, out);
+    return 0;
+  }
+  bool v6 = address->ss_family == AF_INET6;
+  const struct sockaddr_in *in = (const struct sockaddr_in *)address;
+  const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
+  const void *host = v6 ? (const void *)&in6->sin6_addr : (const void *)&in->sin_addr;
+  char text[INET6_ADDRSTRLEN];
+  if (inet_ntop(address->ss_family, host, text, sizeof(text)) == NULL) return -errno;
+  snprintf(out, MR_TEXT_BYTES, "%s %u", text, ntohs(v6 ? in6->sin6_port : in->sin_port));
+  return 0;
+}
+
+int32_t mr_listen_address(mr_reactor *r, uint32_t id, char *out) {
+  if (id >= LISTENERS_MAX || !r->listeners[id].open) return -EINVAL;
+  struct sockaddr_storage address = {0};
+  socklen_t length = sizeof(address);
+  if (getsockname(r->listeners[id].fd, (struct sockaddr *)&address, &length) != 0) return -errno;
+  return address_text(&address, length, out);
+}
+
+int32_t mr_peer_address(mr_reactor *r, uint32_t handle, char *out) {
+  const struct conn *c = conn_find(r, handle);
+  if (c == NULL) return -ESTALE;
+  struct sockaddr_storage address = {0};
+  socklen_t length = sizeof(address);
+  if (getpeername(c->fd, (struct sockaddr *)&address, &length) != 0) return -errno;
+  return address_text(&address, length, out);
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+// reactor.c - opens, turns and closes a reactor: the entry points of millrace.h; calls everything else.
+#include "reactor.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend.h"
+#include "conn.h"
+#include "listener.h"
+#include "millrace.h"
+#include "outbox.h"
+#include "sys.h"
+#include "timer.h"
+#include "wake.h"
+
+uint32_t mr_abi(void) {
+  return MR_ABI_HASH;
+}
+
+static void init(struct mr_reactor *r, struct mr_arena *arena) {
+  r->arena = arena;
+  r->control = arena->control;
+  r->options = &arena->options;
+  r->conns = arena->conns;
+  r->rows = arena->rows;
+  r->records_data = arena->control->records_capacity / 2;
+  r->timer_fd = r->wake_here = r->wake_there = -1;
+  for (int i = 0; i < SLOT_QUEUES; i++) {
+    r->queues[i].slots = arena->slots + (size_t)i * r->options->max_connections;
+  }
+}
+
+static int open_wake_socket(struct mr_reactor *r) {
+  int pair[2];
+  if (sys_socketpair(pair) != 0) return -errno;
+  r->wake_here = pair[0];
+  r->wake_there = pair[1];
+  return 0;
+}
+
+// Undoes a half-opened backend, which its close accepts in every state.
+static int try_backend(struct mr_reactor *r, const struct backend *backend) {
+  r->backend = backend;
+  int rc = backend->open(r);
+  if (rc == 0) return 0;
+  if (r->state != NULL) backend->close(r);
+  arena_reset(r->arena);
+  r->backend = NULL;
+  return rc;
+}
+
+static int choose_backend(struct mr_reactor *r, uint32_t choice) {
+  if (choice == MR_EPOLL) {
+    int rc = try_backend(r, &backend_epoll);
+    if (rc == 0) snprintf(r->reason, sizeof(r->reason), "asked for");
+    return rc;
+  }
+  int rc = try_backend(r, &backend_uring);
+  if (rc == 0) {
+    snprintf(r->reason, sizeof(r->reason), "%s",
+             choice == MR_IO_URING ? "asked for" : "the kernel has all that it needs");
+  }
+  if (rc == 0 || choice == MR_IO_URING) return rc;
+  char why[MR_TEXT_BYTES];
+  memcpy(why, r->reason, sizeof(why));
+  rc = try_backend(r, &backend_epoll);
+  if (rc == 0) snprintf(r->reason, sizeof(r->reason), "io_uring is not to be had: %.200s", why);
+  return rc;
+}
+
+static void close_fds(struct mr_reactor *r) {
+  timer_close(r);
+  if (r->wake_here >= 0) close(r->wake_here);
+  if (r->wake_there >= 0) close(r->wake_there);
+}
+
+int32_t mr_open(mr_arena *arena, const struct mr_options *options, mr_reactor **out, char *reason) {
+  if (arena == NULL || options == NULL || out == NULL || reason == NULL) return -EINVAL;
+  int rc = arena_adopt(arena, options);
+  if (rc != 0) return rc;
+  struct mr_reactor *r = calloc(1, sizeof(*r));
+  if (r == NULL) return -ENOMEM;
+  init(r, arena);
+  snprintf(r->reason, sizeof(r->reason), "opening the wake socket failed");
+  rc = open_wake_socket(r);
+  if (rc == 0) rc = timer_open(r);
+  if (rc == 0) rc = choose_backend(r, options->backend);
+  snprintf(reason, MR_TEXT_BYTES, "%s", r->reason);
+  if (rc != 0) {
+    close_fds(r);
+    free(r);
+    return rc;
+  }
+  r->turn = 1;
+  *out = r;
+  return 0;
+}
+
+static void reset_connections(struct mr_reactor *r) {
+  for (uint32_t slot = 0; slot < r->slots_used; slot++) {
+    struct conn *c = &r->conns[slot];
+    c->in_ready = c->in_dirty = c->in_starved = false;
+    if (c->life == LIFE_OPEN || c->life == LIFE_FINISHING) conn_reset(r, c, 0);
+  }
+}
+
+int32_t mr_close(mr_reactor *r) {
+  for (uint32_t id = 0; id < r->listeners_used; id++) r->listeners[id].closing = true;
+  reset_connections(r);
+  int rc = r->backend->close(r);
+  while (r->queues[QUEUE_DEAD].count > 0) {
+    r->records = 0;
+    conn_bury(r);
+  }
+  listener_close_all(r);
+  close_fds(r);
+  if (rc == 0) arena_reset(r->arena);
+  free(r);
+  return rc;
+}
+
+int32_t mr_backend(mr_reactor *r, char *name, char *reason) {
+  snprintf(name, MR_TEXT_BYTES, "%s", r->backend->name);
+  snprintf(reason, MR_TEXT_BYTES, "%s", r->reason);
+  return 0;
+}
+
+int32_t mr_poll(mr_reactor *r) {
+  block_return(r->arena);
+  r->turn++;
+  r->records = 0;
+  r->batch_left = r->options->batch;
+  r->now = timer_now();
+  r->control->polls++;
+  timer_advance(r);
+  conn_send_dirty(r, false);
+  conn_parse_ready(r);
+  listener_tend(r);
+  int rc = r->backend->poll(r);
+  conn_bury(r);
+  return rc < 0 ? rc : (int32_t)r->records;
+}
+
+int32_t mr_flush(mr_reactor *r, uint32_t count, uint32_t now) {
+  outbox_run(r, count);
+  if (now != 0) conn_send_dirty(r, true);
+  return 0;
+}
+
+int32_t mr_wake_socket(mr_reactor *r) {
+  int fd = r->wake_there;
+  r->wake_there = -1;
+  return fd;
+}
+
+static bool idle(const struct mr_reactor *r) {
+  return r->queues[QUEUE_READY].count == 0 && r->queues[QUEUE_DIRTY].count == 0 &&
+         r->queues[QUEUE_DEAD].count == 0 && r->queues[QUEUE_STARVED].count == 0;
+}
+
+int32_t mr_arm(mr_reactor *r) {
+  if (!idle(r)) return 1;
+  for (uint32_t id = 0; id < r->listeners_used; id++) {
+    if (r->listeners[id].closing) return 1;
+  }
+  timer_arm(r);
+  int rc = r->backend->arm(r);
+  if (rc == 0) r->control->wakes++;
+  return rc;
+}
+
+int32_t mr_wake(mr_reactor *r) {
+  wake_send(r->wake_here);
+  return 0;
+}
+
+int32_t mr_block_lost(mr_reactor *r, uint32_t block) {
+  if (block >= r->options->block_count || r->arena->blocks[block].refs == 0) return -EINVAL;
+  r->arena->blocks[block].refs++;
+  r->control->blocks_lost++;
+  return 0;
+}

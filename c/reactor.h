@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+// reactor.h - the state of one worker: its connections, listeners, timers, and the backend under them.
+#ifndef MR_REACTOR_H
+#define MR_REACTOR_H
+
+#include <stdbool.h>
+
+#include "arena.h"
+#include "http_body.h"
+#include "http_head.h"
+#include "limits.h"
+#include "ws_frame.h"
+
+struct mr_reactor;
+struct backend;
+
+enum protocol { PROTOCOL_HTTP, PROTOCOL_WEBSOCKET };
+
+// What an HTTP connection waits for. The order is that of a request's life.
+enum phase {
+  PHASE_IDLE,     // the first byte of a head
+  PHASE_HEAD,     // the rest of a head
+  PHASE_BODY,     // the rest of a body of known length
+  PHASE_CHUNKED,  // the rest of a chunked body
+};
+
+enum life {
+  LIFE_FREE,
+  LIFE_OPEN,
+  LIFE_FINISHING,  // output is flushed, then FIN, then we wait for the peer's
+  LIFE_CLOSING,    // shut down; waits for the kernel's last word on every operation
+};
+
+struct conn {
+  uint32_t handle;
+  int fd;
+  uint8_t life;
+  uint8_t protocol;
+  uint8_t phase;
+  uint8_t listener;
+  uint16_t close_code;  // errno of MR_CLOSED
+  uint16_t ops;         // operations that the kernel holds for this connection (io_uring)
+
+  bool paused : 1;    // by MR_CMD_PAUSE
+  bool held : 1;      // after MR_UPGRADE, until JavaScript decides
+  bool deaf : 1;      // what arrives is dropped: a violation or a close frame ended the input
+  bool ended : 1;     // the peer sent FIN
+  bool end_told : 1;  // MR_END was emitted
+  bool fin_sent : 1;
+  bool reset : 1;          // close with RST
+  bool starved : 1;        // a receive found no free buffer
+  bool receiving : 1;      // the backend is asked to deliver
+  bool recv_armed : 1;     // io_uring: a multishot receive is in the kernel
+  bool recv_stopping : 1;  // io_uring: its cancellation is too
+  bool sending : 1;        // io_uring: a send is in the kernel; epoll: waiting for room
+  bool keep_alive : 1;     // of the request read last
+  bool drained : 1;        // MR_DRAIN is to be emitted
+  bool in_ready : 1;
+  bool in_dirty : 1;
+  bool in_starved : 1;
+  bool in_dead : 1;
+  uint32_t events;  // epoll: the mask that is set
+
+  uint32_t in_head;  // blocks of unparsed bytes, oldest first
+  uint32_t in_tail;
+  uint16_t in_blocks;
+  uint16_t carry_length;  // or, when there are at most HEADROOM of them, kept here
+  uint32_t seen;          // bytes that the tokeniser has looked at without an answer
+  uint32_t share;         // records left of this turn's share
+  uint32_t share_turn;
+
+  uint32_t out_head;  // blocks of bytes for the kernel, oldest first
+  uint32_t out_tail;
+  uint32_t staged_offset;  // range of the outbox that goes before them
+  uint32_t staged_length;
+  uint32_t requests;  // heads delivered whose responses have not ended
+
+  uint64_t phase_deadline;  // ms; 0 = none
+  uint64_t stall_deadline;
+  uint64_t wheel_due;  // when the wheel will look at this connection; 0 = not in the wheel
+  uint32_t wheel_next;
+  uint32_t wheel_prev;
+  uint32_t idle_ms;
+
+  union {
+    struct {
+      uint64_t left;
+      struct http_chunked chunked;
+    } http;
+    struct {
+      struct ws_frames frames;
+      uint64_t max_message_bytes;
+    } ws;
+  };
+  uint8_t carry[HEADROOM];
+};
+
+struct listener {
+  int fd;
+  bool open;
+  bool tcp;
+  bool armed;     // io_uring: a multishot accept is in the kernel; epoll: in the set
+  bool stopping;  // io_uring: its cancellation is too
+  bool closing;
+  uint64_t resume_at;  // ms; accept again then, 0 = not paused
+};
+
+// Slots in the order in which they were queued. A flag in the connection says that it is in one.
+enum slot_queue_name { QUEUE_FREE, QUEUE_READY, QUEUE_DIRTY, QUEUE_STARVED, QUEUE_DEAD, SLOT_QUEUES };
+
+struct slot_queue {
+  uint32_t *slots;
+  uint32_t head;
+  uint32_t count;
+};
+
+struct mr_reactor {
+  struct mr_arena *arena;
+  struct mr_control *control;
+  const struct mr_options *options;
+  struct conn *conns;
+  struct mr_row *rows;
+  const struct backend *backend;
+  void *state;  // the backend's own
+  struct slot_queue queues[SLOT_QUEUES];
+  struct listener listeners[LISTENERS_MAX];
+  uint32_t listeners_used;  // none at or above this index was ever open
+
+  uint32_t turn;
+  uint32_t records;       // in the inbox
+  uint32_t records_data;  // capacity for bytes; the rest is kept for the lives of connections
+  uint32_t batch_left;    // connections that may still be parsed in this turn
+  uint32_t slots_used;    // slots that were ever given out
+  uint64_t now;           // ms, monotonic, read once a turn
+
+  uint64_t wheel_tick;  // the last tick that was looked at
+  uint32_t wheel[WHEEL_SLOTS];
+  uint32_t wheel_count;
+  int timer_fd;
+  uint64_t timer_set;  // when timer_fd fires; 0 = disarmed
+
+  int wake_here;   // our end of the wake socket
+  int wake_there;  // JavaScript's
+  char reason[MR_TEXT_BYTES];
+};
+
+static inline uint32_t slot_of(uint32_t handle) {
+  return handle & MR_SLOT_MASK;
+}
+
+// The live connection that a handle names, or NULL for a stale one.
+struct conn *conn_find(struct mr_reactor *r, uint32_t handle);
+
+static inline struct mr_row *row_of(const struct mr_reactor *r, const struct conn *c) {
+  return &r->rows[slot_of(c->handle)];
+}
+
+static inline void slot_push(struct mr_reactor *r, enum slot_queue_name name, uint32_t slot) {
+  struct slot_queue *q = &r->queues[name];
+  uint32_t at = q->head + q->count++;
+  uint32_t capacity = r->options->max_connections;
+  q->slots[at >= capacity ? at - capacity : at] = slot;
+}
+
+static inline uint32_t slot_pop(struct mr_reactor *r, enum slot_queue_name name) {
+  struct slot_queue *q = &r->queues[name];
+  uint32_t slot = q->slots[q->head];
+  q->head = q->head + 1 == r->options->max_connections ? 0 : q->head + 1;
+  q->count--;
+  return slot;
+}
+
+#endif

@@ -1,0 +1,420 @@
+// SPDX-License-Identifier: Apache-2.0
+// uring.c - the reactor's dialect of io_uring: multishot accept and receive, provided buffers, one send in
+// flight for each socket; chosen by reactor.c. Needs Linux 6.1.
+//
+// Rules that this file keeps: a completion without IORING_CQE_F_MORE ends its operation and is the only thing
+// that does; a socket is closed only when none of its operations is left; memory that the kernel was given
+// stays until then.
+#include <liburing.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "backend.h"
+#include "conn.h"
+#include "listener.h"
+#include "sys.h"
+#include "timer.h"
+#include "uring_setup.h"
+#include "uring_tag.h"
+#include "wake.h"
+
+// Enters of one poll: the kernel runs some twenty completions in each, so that a busy turn takes several.
+#define ENTERS_MAX 32
+
+// The kernel reads a send's message when it is submitted, so one for each submission entry is enough.
+struct message {
+  struct msghdr header;
+  struct iovec parts[SEND_BLOCKS_MAX];
+};
+
+struct state {
+  struct io_uring ring;
+  struct io_uring_buf_ring *buffers;
+  struct message *messages;
+  struct wake_chain *wake;
+  uint32_t buffers_given;  // receive buffers that the kernel has
+  uint32_t ops;            // operations that the kernel has
+  int event_fd;
+};
+
+static struct io_uring_sqe *get_sqe(struct mr_reactor *r, enum uring_op op, uint32_t id) {
+  struct state *s = r->state;
+  struct io_uring_sqe *sqe = io_uring_get_sqe(&s->ring);
+  if (sqe == NULL) {
+    io_uring_submit(&s->ring);
+    sqe = io_uring_get_sqe(&s->ring);
+  }
+  if (sqe == NULL) return NULL;
+  memset(sqe, 0, sizeof(*sqe));
+  sqe->user_data = uring_tag(op, id);
+  s->ops++;
+  return sqe;
+}
+
+// liburing's prep functions clear user_data or leave it; setting it last is right for both.
+static void set_tag(struct io_uring_sqe *sqe, enum uring_op op, uint32_t id) {
+  sqe->user_data = uring_tag(op, id);
+}
+
+static void cancel(struct mr_reactor *r, enum uring_op op, uint32_t id, struct conn *c) {
+  uint32_t owner = c == NULL ? 0 : c->handle;
+  struct io_uring_sqe *sqe = get_sqe(r, URING_CANCEL, owner);
+  if (sqe == NULL) return;
+  io_uring_prep_cancel64(sqe, uring_tag(op, id), 0);
+  set_tag(sqe, URING_CANCEL, owner);
+  if (c != NULL) c->ops++;
+}
+
+// Gives free blocks to the kernel until it has as many as the ring holds.
+static void buffers_refill(struct mr_reactor *r) {
+  struct state *s = r->state;
+  uint32_t count = r->options->receive_buffers;
+  int added = 0;
+  while (s->buffers_given < count) {
+    uint32_t block = block_get(r->arena);
+    if (block == NO_BLOCK) break;
+    io_uring_buf_ring_add(s->buffers, block_at(r->arena, block) + HEADROOM, MR_BLOCK_BYTES - HEADROOM,
+                          (uint16_t)block, (int)count - 1, added++);
+    s->buffers_given++;
+  }
+  if (added > 0) io_uring_buf_ring_advance(s->buffers, added);
+}
+
+static void arm_timer(struct mr_reactor *r) {
+  struct io_uring_sqe *sqe = get_sqe(r, URING_TIMER, 0);
+  if (sqe == NULL) return;
+  io_uring_prep_poll_multishot(sqe, r->timer_fd, POLLIN);
+  set_tag(sqe, URING_TIMER, 0);
+}
+
+static int failed(struct mr_reactor *r, const char *step, int error) {
+  snprintf(r->reason, sizeof(r->reason), "%s failed: %s%s", step, strerrorname_np(-error),
+           uring_failure_hint(error));
+  return error;
+}
+
+static int state_open(struct mr_reactor *r, struct state *s) {
+  s->messages = calloc(r->options->ring_entries, sizeof(*s->messages));
+  if (s->messages == NULL) return failed(r, "allocating", -ENOMEM);
+  int rc = uring_ring_open(&s->ring, r->options->ring_entries);
+  if (rc != 0) return failed(r, "io_uring_setup", rc);
+  rc = uring_buffers_open(&s->ring, r->options->receive_buffers, &s->buffers);
+  if (rc != 0) return failed(r, "registering a buffer ring", rc);
+  s->event_fd = sys_failed(SYS_EVENTFD) ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (s->event_fd < 0) return failed(r, "eventfd", -errno);
+  rc = sys_failed(SYS_URING_REGISTER) ? -errno : io_uring_register_eventfd(&s->ring, s->event_fd);
+  if (rc != 0) return failed(r, "registering an eventfd", rc);
+  // Saves a look-up of the ring's descriptor in each enter; old kernels do without.
+  io_uring_register_ring_fd(&s->ring);
+  rc = wake_chain_open(&s->wake, s->event_fd, r->wake_here);
+  if (rc != 0) return failed(r, "opening the wake ring", rc);
+  return 0;
+}
+
+static int uring_open(struct mr_reactor *r) {
+  struct state *s = calloc(1, sizeof(*s));
+  if (s == NULL) return -ENOMEM;
+  s->ring.ring_fd = -1;
+  s->event_fd = -1;
+  r->state = s;
+  int rc = state_open(r, s);
+  if (rc != 0) return rc;
+  buffers_refill(r);
+  rc = uring_self_test(&s->ring);
+  if (rc < 0) return failed(r, "a multishot receive", rc);
+  block_put(r->arena, (uint32_t)rc);
+  s->buffers_given--;
+  arm_timer(r);
+  return 0;
+}
+
+static int uring_accept_start(struct mr_reactor *r, uint32_t id) {
+  struct listener *l = &r->listeners[id];
+  struct io_uring_sqe *sqe = get_sqe(r, URING_ACCEPT, id);
+  if (sqe == NULL) return -EBUSY;
+  // Not SOCK_NONBLOCK: the kernel would answer EAGAIN instead of waiting for room in a socket.
+  io_uring_prep_multishot_accept(sqe, l->fd, NULL, NULL, SOCK_CLOEXEC);
+  set_tag(sqe, URING_ACCEPT, id);
+  l->armed = true;
+  l->stopping = false;
+  return 0;
+}
+
+static void uring_accept_stop(struct mr_reactor *r, uint32_t id) {
+  struct listener *l = &r->listeners[id];
+  if (!l->armed || l->stopping) return;
+  l->stopping = true;
+  cancel(r, URING_ACCEPT, id, NULL);
+}
+
+static void arm_receive(struct mr_reactor *r, struct conn *c) {
+  struct io_uring_sqe *sqe = get_sqe(r, URING_RECV, c->handle);
+  if (sqe == NULL) {
+    conn_close(r, c, EBUSY);
+    return;
+  }
+  io_uring_prep_recv_multishot(sqe, c->fd, NULL, 0, 0);
+  set_tag(sqe, URING_RECV, c->handle);
+  sqe->flags |= IOSQE_BUFFER_SELECT;
+  sqe->buf_group = URING_BUFFER_GROUP;
+  c->recv_armed = true;
+  c->recv_stopping = false;
+  c->ops++;
+}
+
+static void uring_receive(struct mr_reactor *r, struct conn *c) {
+  bool wanted = conn_wants_input(c);
+  if (wanted && !c->recv_armed && !c->in_starved) {
+    arm_receive(r, c);
+  } else if (!wanted && c->recv_armed && !c->recv_stopping) {
+    c->recv_stopping = true;
+    cancel(r, URING_RECV, c->handle, c);
+  }
+}
+
+static void uring_send(struct mr_reactor *r, struct conn *c) {
+  if (c->sending) return;
+  struct state *s = r->state;
+  struct io_uring_sqe *sqe = get_sqe(r, URING_SEND, c->handle);
+  if (sqe == NULL) {
+    conn_close(r, c, EBUSY);
+    return;
+  }
+  if (c->staged_length > 0) {
+    // DONTWAIT: the kernel is done with the outbox when the submission returns, sent or not.
+    io_uring_prep_send(sqe, c->fd, r->arena->outbox + c->staged_offset, c->staged_length,
+                       MSG_NOSIGNAL | MSG_DONTWAIT);
+  } else {
+    struct message *m = &s->messages[sqe - s->ring.sq.sqes];
+    m->header = (struct msghdr){.msg_iov = m->parts, .msg_iovlen = conn_output_parts(r, c, m->parts)};
+    io_uring_prep_sendmsg(sqe, c->fd, &m->header, MSG_NOSIGNAL);
+  }
+  set_tag(sqe, URING_SEND, c->handle);
+  c->sending = true;
+  c->ops++;
+}
+
+static void uring_stop(struct mr_reactor *r, struct conn *c) {
+  if (c->ops == 0) {
+    conn_released(r, c);
+    return;
+  }
+  if (!c->reset) {
+    shutdown(c->fd, SHUT_RDWR);  // completes the receive and whatever is being sent
+    return;
+  }
+  // A reset must not look like an orderly end, so that no FIN goes out before the RST.
+  struct io_uring_sqe *sqe = get_sqe(r, URING_CANCEL, c->handle);
+  if (sqe == NULL) return;
+  io_uring_prep_cancel_fd(sqe, c->fd, IORING_ASYNC_CANCEL_ALL);
+  set_tag(sqe, URING_CANCEL, c->handle);
+  c->ops++;
+}
+
+static void on_accept(struct mr_reactor *r, uint32_t id, int32_t result, bool more) {
+  struct listener *l = &r->listeners[id];
+  if (!more) l->armed = l->stopping = false;
+  if (result >= 0) {
+    listener_accepted(r, id, result);
+  } else if (result != -ECANCELED) {
+    listener_failed(r, id, -result);
+  }
+}
+
+static void starve(struct mr_reactor *r, struct conn *c) {
+  r->control->starved++;
+  if (c->in_starved) return;
+  c->in_starved = true;
+  slot_push(r, QUEUE_STARVED, slot_of(c->handle));
+}
+
+// A receive ended without data.
+static void recv_over(struct mr_reactor *r, struct conn *c, int32_t result) {
+  if (c->life == LIFE_CLOSING) return;
+  if (result == 0) {
+    conn_ended(r, c);
+  } else if (result == -ENOBUFS) {
+    starve(r, c);
+  } else if (result == -ECANCELED || result == -EINTR || result == -EAGAIN) {
+    uring_receive(r, c);
+  } else {
+    conn_close(r, c, (uint16_t)-result);
+  }
+}
+
+static void on_recv(struct mr_reactor *r, struct conn *c, int32_t result, uint32_t flags) {
+  bool more = (flags & IORING_CQE_F_MORE) != 0;
+  if (!more) {
+    c->recv_armed = c->recv_stopping = false;
+    c->ops--;
+  }
+  // An end or an error may come with a buffer too, which then is empty.
+  if ((flags & IORING_CQE_F_BUFFER) != 0) {
+    uint32_t block = flags >> IORING_CQE_BUFFER_SHIFT;
+    ((struct state *)r->state)->buffers_given--;
+    if (result > 0) {
+      conn_received(r, c, block, (uint32_t)result);
+    } else {
+      block_put(r->arena, block);
+    }
+  }
+  if (result <= 0) {
+    recv_over(r, c, result);
+  } else if (!more && c->life != LIFE_CLOSING) {
+    uring_receive(r, c);
+  }
+}
+
+static void on_send(struct mr_reactor *r, struct conn *c, int32_t result) {
+  c->sending = false;
+  c->ops--;
+  if (result == -EAGAIN || result == -EINTR) result = 0;
+  if (result >= 0) {
+    conn_sent(r, c, (uint32_t)result);
+  } else {
+    conn_close(r, c, (uint16_t)-result);
+  }
+}
+
+static void on_conn(struct mr_reactor *r, enum uring_op op, uint32_t handle, const struct io_uring_cqe *cqe) {
+  struct conn *c = conn_find(r, handle);
+  if (c == NULL) return;  // a cancellation without an owner
+  if (op == URING_RECV) {
+    on_recv(r, c, cqe->res, cqe->flags);
+  } else if (op == URING_SEND) {
+    on_send(r, c, cqe->res);
+  } else {
+    c->ops--;
+  }
+  if (c->life == LIFE_CLOSING && c->ops == 0) conn_released(r, c);
+}
+
+static void on_completion(struct mr_reactor *r, const struct io_uring_cqe *cqe) {
+  struct state *s = r->state;
+  bool more = (cqe->flags & IORING_CQE_F_MORE) != 0;
+  uint32_t id = uring_tag_id(cqe->user_data);
+  if (!more) s->ops--;
+  switch (uring_tag_op(cqe->user_data)) {
+    case URING_ACCEPT:
+      on_accept(r, id, cqe->res, more);
+      break;
+    case URING_TIMER:
+      timer_fired(r);
+      if (!more && cqe->res != -ECANCELED) arm_timer(r);
+      break;
+    case URING_OTHER:
+      break;
+    default:
+      on_conn(r, uring_tag_op(cqe->user_data), id, cqe);
+  }
+}
+
+static uint32_t reap(struct mr_reactor *r) {
+  struct io_uring *ring = &((struct state *)r->state)->ring;
+  uint32_t head, count = 0;
+  struct io_uring_cqe *cqe;
+  // Copied out first: what a completion leads to may submit, and the kernel then reuses the entry's place.
+  io_uring_for_each_cqe(ring, head, cqe) {
+    const struct io_uring_cqe copy = *cqe;
+    on_completion(r, &copy);
+    count++;
+  }
+  io_uring_cq_advance(ring, count);
+  return count;
+}
+
+static bool kernel_waits(const struct state *s) {
+  uint32_t flags = IO_URING_READ_ONCE(*s->ring.sq.kflags);
+  return (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+}
+
+// Connections whose receive found no buffer try again, as many as there are buffers.
+static void starved_retry(struct mr_reactor *r) {
+  struct state *s = r->state;
+  uint32_t count = r->queues[QUEUE_STARVED].count;
+  if (count > s->buffers_given) count = s->buffers_given;
+  for (; count > 0; count--) {
+    struct conn *c = &r->conns[slot_pop(r, QUEUE_STARVED)];
+    c->in_starved = false;
+    if (c->life == LIFE_OPEN || c->life == LIFE_FINISHING) uring_receive(r, c);
+  }
+}
+
+static int uring_poll(struct mr_reactor *r) {
+  struct state *s = r->state;
+  buffers_refill(r);
+  starved_retry(r);
+  uint32_t reaped = 0;
+  for (int i = 0; i < ENTERS_MAX && reaped < r->options->ring_entries; i++) {
+    bool pending = io_uring_sq_ready(&s->ring) > 0 || kernel_waits(s);
+    if (!pending && io_uring_cq_ready(&s->ring) == 0) break;
+    if (pending) {
+      int rc = sys_failed(SYS_URING_ENTER) ? -errno : io_uring_submit_and_get_events(&s->ring);
+      if (rc < 0 && rc != -EINTR && rc != -EAGAIN && rc != -EBUSY) return rc;
+    }
+    reaped += reap(r);
+  }
+  return 0;
+}
+
+static int uring_arm(struct mr_reactor *r) {
+  struct state *s = r->state;
+  if (io_uring_sq_ready(&s->ring) > 0 || io_uring_cq_ready(&s->ring) > 0) return 1;
+  // The eventfd is cleared before the last look: an event after the look then makes it readable again.
+  eventfd_t count;
+  (void)!eventfd_read(s->event_fd, &count);
+  if (kernel_waits(s) || io_uring_cq_ready(&s->ring) > 0) return 1;
+  return wake_chain_arm(s->wake);
+}
+
+static void cancel_all(struct mr_reactor *r) {
+  struct io_uring_sqe *sqe = get_sqe(r, URING_OTHER, 0);
+  if (sqe == NULL) return;
+  io_uring_prep_cancel(sqe, NULL, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
+  set_tag(sqe, URING_OTHER, 0);
+}
+
+// Accepted sockets that arrive now have no one to serve them.
+static void drain(struct mr_reactor *r) {
+  struct state *s = r->state;
+  struct __kernel_timespec wait = {.tv_nsec = 10000000};
+  cancel_all(r);
+  for (int turn = 0; turn < CLOSE_TURNS_MAX && s->ops > 0; turn++) {
+    struct io_uring_cqe *cqe;
+    io_uring_submit_and_wait_timeout(&s->ring, &cqe, 1, &wait, NULL);
+    r->records = 0;
+    reap(r);
+    conn_bury(r);
+  }
+}
+
+static int uring_close(struct mr_reactor *r) {
+  struct state *s = r->state;
+  bool opened = s->ring.ring_fd >= 0;
+  if (opened) drain(r);
+  int rc = s->ops == 0 ? 0 : -EBUSY;
+  wake_chain_close(s->wake);
+  if (opened) io_uring_queue_exit(&s->ring);
+  if (s->event_fd >= 0) close(s->event_fd);
+  if (rc == 0) uring_buffers_close(s->buffers, r->options->receive_buffers);
+  free(s->messages);
+  free(s);
+  r->state = NULL;
+  return rc;
+}
+
+const struct backend backend_uring = {
+    .name = "io_uring",
+    .open = uring_open,
+    .close = uring_close,
+    .accept_start = uring_accept_start,
+    .accept_stop = uring_accept_stop,
+    .receive = uring_receive,
+    .send = uring_send,
+    .stop = uring_stop,
+    .poll = uring_poll,
+    .arm = uring_arm,
+};

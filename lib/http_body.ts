@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+// http_body.ts - one request body on its way from a connection to the application; made by the connection,
+// read through lib/http_request.ts.
+
+/** What a body asks of the connection that delivers it. */
+export interface BodyFlow {
+  /** Too much waits unread: deliver no more until `resume()`. */
+  pause(): void;
+  /** Undoes `pause()`: the bytes that waited were read or dropped. Never called without a `pause()`. */
+  resume(): void;
+  /** The application wants the bytes; called at most once. */
+  consume(): void;
+}
+
+/** Unread bytes above which the connection is asked to pause. */
+export const BODY_HIGH_WATERMARK = 256 * 1024;
+
+// The length of a body is the client's word. Up to this much it is believed and allocated at once; beyond, the
+// buffer grows with what has arrived, so that a head alone cannot make the server reserve gigabytes.
+const BELIEVED_BYTES = 1024 * 1024;
+
+const EMPTY = new Uint8Array(0);
+const UTF8 = new TextDecoder();
+
+// What the application does with the body.
+const NOT_ASKED = 0;
+const READS_WHOLE = 1;
+const READS_STREAM = 2;
+const GONE = 3;
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/** An application's `text()`, `json()`, `bytes()` or `arrayBuffer()` that waits for the end of the body. */
+interface PendingRead {
+  convert: (bytes: Bytes) => unknown;
+  resolve: (value: unknown) => void;
+  reject: (reason: unknown) => void;
+}
+
+/**
+ * The body of one request. The connection calls `push()`, `end()`, `fail()` and `discard()`; the application reads
+ * it once, whole or as a stream.
+ */
+export class RequestBody {
+  readonly #length: number | null;
+  readonly #flow: BodyFlow;
+  #buffer: Bytes = EMPTY;
+  #filled = 0;
+  #mode = NOT_ASKED;
+  #used = false;
+  #consumed = false;
+  #paused = false;
+  #ended = false;
+  #failure: Error | null = null;
+  #read: PendingRead | null = null;
+  #controller: ReadableByteStreamController | null = null;
+  #hungry = false;
+
+  /** `length` is the Content-Length, or null for a chunked body. */
+  constructor(length: number | null, flow: BodyFlow) {
+    this.#length = length;
+    this.#flow = flow;
+  }
+
+  /** Whether the application has taken the body; it cannot be taken again. */
+  get used(): boolean {
+    return this.#used;
+  }
+
+  /** Takes over a piece of the body. The bytes are borrowed: they are copied before this returns. */
+  push(bytes: Uint8Array): void {
+    if (this.#mode === GONE || bytes.length === 0) return;
+    if (this.#hungry) {
+      this.#hungry = false;
+      this.#controller!.enqueue(new Uint8Array(bytes));
+      return;
+    }
+    this.#append(bytes);
+    if (this.#mode !== READS_WHOLE && this.#filled > BODY_HIGH_WATERMARK) {
+      this.#pause();
+    }
+  }
+
+  /** The body is complete. */
+  end(): void {
+    this.#ended = true;
+    if (this.#read !== null) this.#settle(this.#read);
+    else if (this.#hungry) this.#close();
+  }
+
+  /** The rest of the body will never come; whoever reads it, now or later, gets `error`. */
+  fail(error: Error): void {
+    if (this.#ended || this.#failure !== null || this.#mode === GONE) return;
+    this.#failure = error;
+    this.#drop();
+    this.#abort(error);
+  }
+
+  /** Drops the body, read or not, once its request has been answered. A reader that still waits gets an error. */
+  discard(): void {
+    if (this.#mode === GONE) return;
+    const streaming = this.#mode === READS_STREAM;
+    this.#leave();
+    if (streaming || this.#read !== null) {
+      this.#abort(
+        new Deno.errors.BadResource(
+          "Cannot read request body as underlying resource unavailable",
+        ),
+      );
+    }
+  }
+
+  /** The application wants no more of it. */
+  cancel(): void {
+    this.#used = true;
+    this.#leave();
+  }
+
+  /** The body as text, decoded as UTF-8 with replacement and without a byte order mark. */
+  text(): Promise<string> {
+    return this.#readWhole(toText);
+  }
+
+  /** The body parsed as JSON. */
+  json(): Promise<unknown> {
+    return this.#readWhole(toJson);
+  }
+
+  /** The body as bytes that nobody else holds. */
+  bytes(): Promise<Bytes> {
+    return this.#readWhole(toBytes);
+  }
+
+  /** The body as an ArrayBuffer that nobody else holds. */
+  arrayBuffer(): Promise<ArrayBuffer> {
+    return this.#readWhole(toArrayBuffer);
+  }
+
+  /** The body if all of it has arrived and nobody has read it, else null. */
+  takeWhole(): Bytes | null {
+    if (!this.#ended || this.#used || this.#mode === GONE) return null;
+    this.#use(READS_WHOLE);
+    this.#consume();
+    return toBytes(this.#take());
+  }
+
+  /** The body as a byte stream. The application asks for it when it first reads the stream. */
+  stream(): ReadableStream<Bytes> {
+    if (this.#used) throw alreadyConsumed();
+    if (this.#mode === GONE) throw requestClosed();
+    this.#use(READS_STREAM);
+    return new ReadableStream({
+      type: "bytes",
+      start: (controller: ReadableByteStreamController): void => {
+        this.#controller = controller;
+        if (this.#failure !== null) controller.error(this.#failure);
+      },
+      pull: (): void => this.#pull(),
+      cancel: (): void => this.cancel(),
+    });
+  }
+
+  #readWhole<T>(convert: (bytes: Bytes) => T): Promise<T> {
+    if (this.#used) return Promise.reject(alreadyConsumed());
+    if (this.#mode === GONE) return Promise.reject(requestClosed());
+    this.#use(READS_WHOLE);
+    this.#consume();
+    if (this.#failure !== null) return Promise.reject(this.#failure);
+    if (this.#ended) return settled(convert, this.#take());
+    this.#resume();
+    return new Promise((resolve, reject) => {
+      this.#read = {
+        convert,
+        resolve: resolve as (value: unknown) => void,
+        reject,
+      };
+    });
+  }
+
+  #settle(read: PendingRead): void {
+    this.#read = null;
+    try {
+      read.resolve(read.convert(this.#take()));
+    } catch (error) {
+      read.reject(error);
+    }
+  }
+
+  // Runs when the stream is read and holds nothing, so whatever waits here is below every watermark afterwards.
+  #pull(): void {
+    this.#consume();
+    if (this.#filled > 0) {
+      this.#controller!.enqueue(this.#take());
+      this.#resume();
+    } else if (this.#ended) {
+      this.#close();
+    } else {
+      this.#hungry = true;
+    }
+  }
+
+  #close(): void {
+    this.#mode = GONE;
+    this.#hungry = false;
+    this.#controller!.close();
+    // A reader that brought its own buffer is only answered by this.
+    this.#controller!.byobRequest?.respond(0);
+  }
+
+  #abort(error: Error): void {
+    this.#hungry = false;
+    this.#controller?.error(error);
+    this.#read?.reject(error);
+    this.#read = null;
+  }
+
+  #leave(): void {
+    this.#mode = GONE;
+    this.#hungry = false;
+    this.#drop();
+    this.#resume();
+  }
+
+  #drop(): void {
+    this.#buffer = EMPTY;
+    this.#filled = 0;
+  }
+
+  #take(): Bytes {
+    const { length } = this.#buffer;
+    const bytes = this.#filled === length
+      ? this.#buffer
+      : this.#buffer.subarray(0, this.#filled);
+    this.#drop();
+    return bytes;
+  }
+
+  #append(bytes: Uint8Array): void {
+    const filled = this.#filled + bytes.length;
+    if (filled > this.#buffer.length) {
+      if (this.#filled === 0 && this.#capacity(filled) === filled) {
+        this.#buffer = new Uint8Array(bytes);
+      } else this.#grow(this.#capacity(filled), bytes);
+    } else {
+      this.#buffer.set(bytes, this.#filled);
+    }
+    this.#filled = filled;
+  }
+
+  #grow(capacity: number, bytes: Uint8Array): void {
+    const grown = new Uint8Array(capacity);
+    if (this.#filled > 0) grown.set(this.#buffer.subarray(0, this.#filled));
+    grown.set(bytes, this.#filled);
+    this.#buffer = grown;
+  }
+
+  #capacity(needed: number): number {
+    // A stream is emptied again and again: the length of the body says nothing about what waits at a time.
+    const length = this.#mode === READS_STREAM ? null : this.#length;
+    if (length === null) {
+      return this.#filled === 0
+        ? needed
+        : Math.max(needed, 2 * this.#buffer.length);
+    }
+    return Math.max(
+      needed,
+      Math.min(length, Math.max(BELIEVED_BYTES, 2 * this.#buffer.length)),
+    );
+  }
+
+  #use(mode: number): void {
+    this.#used = true;
+    this.#mode = mode;
+  }
+
+  #consume(): void {
+    if (this.#consumed) return;
+    this.#consumed = true;
+    this.#flow.consume();
+  }
+
+  #pause(): void {
+    if (this.#paused) return;
+    this.#paused = true;
+    this.#flow.pause();
+  }
+
+  #resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#flow.resume();
+  }
+}
+
+function toText(bytes: Bytes): string {
+  return UTF8.decode(bytes);
+}
+
+function toJson(bytes: Bytes): unknown {
+  return JSON.parse(UTF8.decode(bytes));
+}
+
+function toBytes(bytes: Bytes): Bytes {
+  return bytes.length === bytes.buffer.byteLength && bytes.length > 0
+    ? bytes
+    : bytes.slice();
+}
+
+function toArrayBuffer(bytes: Bytes): ArrayBuffer {
+  return toBytes(bytes).buffer;
+}
+
+function settled<T>(convert: (bytes: Bytes) => T, bytes: Bytes): Promise<T> {
+  try {
+    return Promise.resolve(convert(bytes));
+  } catch (error) {
+    return Promise.reject(error);
+  }
+}
+
+function alreadyConsumed(): TypeError {
+  return new TypeError("Body already consumed");
+}
+
+function requestClosed(): TypeError {
+  return new TypeError("Request closed");
+}

@@ -1,0 +1,495 @@
+// SPDX-License-Identifier: Apache-2.0
+// http_request.ts - a request head as a standard Request, built only where
+// somebody looks; made by the connection for every request, handed to fetch
+// handlers.
+
+import { type BodyFlow, RequestBody } from "./http_body.ts";
+
+/** What a request asks of the connection that it came in on. */
+export interface RequestContext {
+  /** Scheme of the URL, "http". */
+  readonly scheme: string;
+  /** Host and port in the URL of a request that names none. */
+  readonly authority: string;
+  /** The signal of the request; asked at most once for each request. */
+  abortSignal(): AbortSignal;
+}
+
+/** A header field: lower-case name, value without surrounding blanks. */
+export type Field = [name: string, value: string];
+
+/** Own symbols under which Deno's Headers keeps its state. */
+export interface HeadersSlots {
+  list: symbol;
+  target: symbol;
+  guard: symbol;
+}
+
+/** What a genuine Request is made from. */
+export interface GenuineInit {
+  method: string;
+  url: string;
+  headers: Headers;
+  bodyUsed: boolean;
+  /** Null when there is none, or when it has been used. */
+  body: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null;
+  signal: AbortSignal | null;
+}
+
+type Slots = Record<symbol, unknown>;
+
+const HORIZONTAL_TAB = 9;
+const LINE_FEED = 10;
+const SPACE = 32;
+const COLON = 58;
+
+const PLACEHOLDER_URL = "http://localhost/";
+
+const NO_FLOW: BodyFlow = {
+  pause(): void {},
+  resume(): void {},
+  consume(): void {},
+};
+
+let genuineOf: (request: LazyRequest) => Request;
+
+/** Everything not defined in the class comes from `Request.prototype`. */
+export interface LazyRequest extends Request {}
+
+/**
+ * A Request over the text of its head. Nothing is parsed, copied or allocated
+ * before it is asked for. Whatever Deno's own code must know of it (`clone()`,
+ * `fetch(request)`, `new Request(request)`, …) goes through one genuine Request
+ * made on first need, to which the internal slots are forwarded.
+ *
+ * Differences from the Request that Deno.serve makes, all towards the standard:
+ * it can be read for ever, `redirect` is "follow", and `json()` ignores a byte
+ * order mark. As there, GET, HEAD and CONNECT have no body whatever was sent.
+ */
+export class LazyRequest {
+  readonly #text: string;
+  readonly #start: number;
+  readonly #end: number;
+  readonly #methodLength: number;
+  readonly #targetLength: number;
+  readonly #context: RequestContext;
+  #body: RequestBody | null;
+  #url: string | null = null;
+  #headers: Headers | null = null;
+  #signal: AbortSignal | null = null;
+  #genuine: Request | null = null;
+
+  /**
+   * `text.slice(start, end)` is the head, from the first byte of the method to
+   * the empty line, one character for each byte (Latin-1), already validated
+   * and with its field names in lower case.
+   */
+  constructor(
+    text: string,
+    start: number,
+    end: number,
+    methodLength: number,
+    targetLength: number,
+    body: RequestBody | null,
+    context: RequestContext,
+  ) {
+    this.#text = text;
+    this.#start = start;
+    this.#end = end;
+    this.#methodLength = methodLength;
+    this.#targetLength = targetLength;
+    this.#body = body;
+    this.#context = context;
+  }
+
+  get method(): string {
+    const start = this.#start;
+    // Most requests are GET, and a constant costs neither slice nor memory.
+    if (this.#methodLength === 3 && this.#text.startsWith("GET", start)) {
+      return "GET";
+    }
+    return this.#text.slice(start, start + this.#methodLength);
+  }
+
+  get url(): string {
+    return this.#url ??= this.#makeUrl();
+  }
+
+  get headers(): Headers {
+    return this.#headers ??= makeHeaders(
+      new FieldSource(this.#head(), this.#targetEnd()),
+    );
+  }
+
+  get signal(): AbortSignal {
+    return this.#signal ??= this.#context.abortSignal();
+  }
+
+  get body(): ReadableStream<Uint8Array<ArrayBuffer>> | null {
+    return this.#hidesBody() ? null : this.#asGenuine().body;
+  }
+
+  get bodyUsed(): boolean {
+    if (this.#genuine !== null) return this.#genuine.bodyUsed;
+    return this.#body !== null && this.#body.used;
+  }
+
+  text(): Promise<string> {
+    return (this.#genuine ?? this.#readable()).text();
+  }
+
+  json(): Promise<unknown> {
+    return (this.#genuine ?? this.#readable()).json();
+  }
+
+  bytes(): Promise<Uint8Array<ArrayBuffer>> {
+    return (this.#genuine ?? this.#readable()).bytes();
+  }
+
+  arrayBuffer(): Promise<ArrayBuffer> {
+    return (this.#genuine ?? this.#readable()).arrayBuffer();
+  }
+
+  async blob(): Promise<Blob> {
+    return await this.#asGenuine().blob();
+  }
+
+  async formData(): Promise<FormData> {
+    return await this.#asGenuine().formData();
+  }
+
+  /**
+   * The value of a field by its lower-case name, null when there is none.
+   * Repeated fields are combined.
+   */
+  field(name: string): string | null {
+    return findField(this.#head(), this.#targetEnd(), name);
+  }
+
+  // A slice shares the characters and bounds every search: the text goes on
+  // with other requests.
+  #head(): string {
+    return this.#text.slice(this.#start, this.#end);
+  }
+
+  // Where, in the head, the search for fields begins.
+  #targetEnd(): number {
+    return this.#methodLength + 1 + this.#targetLength;
+  }
+
+  // As Deno.serve does: put together from what was received, not normalised.
+  #makeUrl(): string {
+    const start = this.#start + this.#methodLength + 1;
+    const target = this.#text.slice(start, start + this.#targetLength);
+    if (target.startsWith("/")) return this.#origin() + target;
+    if (target === "*") return this.#origin() + "/*";
+    if (this.method === "CONNECT") return `${this.#context.scheme}://${target}`;
+    return /:\/\/[^/?]*$/.test(target) ? target + "/" : target;
+  }
+
+  #origin(): string {
+    const { scheme, authority } = this.#context;
+    return scheme + "://" + (this.field("host") || authority);
+  }
+
+  #hidesBody(): boolean {
+    const { method } = this;
+    return method === "GET" || method === "HEAD" || method === "CONNECT";
+  }
+
+  // Every method that shows a body has one, if only an empty one: it too can
+  // be read once.
+  #readable(): RequestBody {
+    return this.#hidesBody() ? emptyBody() : this.#body ??= emptyBody();
+  }
+
+  #asGenuine(): Request {
+    return this.#genuine ??= makeGenuine({
+      method: this.method,
+      url: this.url,
+      headers: this.headers,
+      bodyUsed: this.bodyUsed,
+      body: this.#handOver(),
+      signal: SIGNAL_HAS_SLOT ? null : this.signal,
+    }, INNER_SLOT);
+  }
+
+  // The body as the genuine Request takes it. All bytes at once where they are
+  // there: no stream is needed to read those.
+  #handOver(): GenuineInit["body"] {
+    if (this.#hidesBody() || this.bodyUsed) return null;
+    const body = this.#readable();
+    return body.takeWhole() ?? body.stream();
+  }
+
+  static {
+    genuineOf = (request) => request.#asGenuine();
+  }
+}
+
+/** The value of one field of a head, searched from `from` on. */
+function findField(head: string, from: number, name: string): string | null {
+  let at = findName(head, from, name);
+  if (at === -1) return null;
+  let combined = valueAt(head, at + name.length + 1);
+  while ((at = findName(head, at + name.length, name)) !== -1) {
+    combined += separatorOf(name) + valueAt(head, at + name.length + 1);
+  }
+  return combined;
+}
+
+// Index of the next field line with that name, or -1.
+function findName(head: string, from: number, name: string): number {
+  let at = head.indexOf(name, from);
+  while (at !== -1 && at < head.length) {
+    const isField = head.charCodeAt(at - 1) === LINE_FEED &&
+      head.charCodeAt(at + name.length) === COLON;
+    if (isField) return at;
+    at = head.indexOf(name, at + 1);
+  }
+  return -1;
+}
+
+function valueAt(head: string, from: number): string {
+  let start = from;
+  let end = head.indexOf("\r\n", start);
+  while (start < end && isBlank(head.charCodeAt(start))) start++;
+  while (end > start && isBlank(head.charCodeAt(end - 1))) end--;
+  return head.slice(start, end);
+}
+
+function isBlank(code: number): boolean {
+  return code === SPACE || code === HORIZONTAL_TAB;
+}
+
+// Cookies are the one list whose members a comma cannot separate.
+function separatorOf(name: string): string {
+  return name === "cookie" ? "; " : ", ";
+}
+
+/** All fields of one head in their order, the cookies in one. */
+function parseFields(head: string, from: number): Field[] {
+  const fields: Field[] = [];
+  let cookie: Field | null = null;
+  const end = head.length - 2;
+  for (let at = head.indexOf("\r\n", from) + 2; at < end;) {
+    const colon = head.indexOf(":", at);
+    const field: Field = [head.slice(at, colon), valueAt(head, colon + 1)];
+    if (field[0] !== "cookie") fields.push(field);
+    else if (cookie !== null) cookie[1] += "; " + field[1];
+    else fields.push(cookie = field);
+    at = head.indexOf("\r\n", colon) + 2;
+  }
+  return fields;
+}
+
+/** The fields of one head, in the form that Deno's Headers reads lazily. */
+export class FieldSource {
+  readonly #head: string;
+  readonly #from: number;
+
+  constructor(head: string, from: number) {
+    this.#head = head;
+    this.#from = from;
+  }
+
+  header(name: string): string | null {
+    return findField(this.#head, this.#from, name.toLowerCase());
+  }
+
+  get headerList(): Field[] {
+    return parseFields(this.#head, this.#from);
+  }
+}
+
+/**
+ * A function that makes the Headers of a request: with Deno's slots immutable
+ * and searching the head until somebody wants the whole list, without them
+ * (null) an ordinary, mutable copy.
+ */
+export function headersMaker(
+  slots: HeadersSlots | null,
+): (source: FieldSource) => Headers {
+  if (slots === null) return (source) => new Headers(source.headerList);
+  const { list, target, guard } = slots;
+  return (source) => {
+    const headers = new Headers();
+    const state = slotsOf(headers);
+    state[list] = null;
+    state[target] = source;
+    state[guard] = "immutable";
+    return headers;
+  };
+}
+
+/** Deno's slots of a Headers, or null when they are not what they were. */
+export function findHeadersSlots(): HeadersSlots | null {
+  const probe = new Headers();
+  const list = slotNamed(probe, "header list");
+  const target = slotNamed(probe, "header target");
+  const guard = slotNamed(probe, "guard");
+  if (list === null || target === null || guard === null) return null;
+  const slots = { list, target, guard };
+  return headersWork(headersMaker(slots)) ? slots : null;
+}
+
+function headersWork(make: (source: FieldSource) => Headers): boolean {
+  const head = "GET / HTTP/1.1\r\na: 1\r\nb:2\r\na:3\r\n\r\n";
+  try {
+    const headers = make(new FieldSource(head, 5));
+    const found = headers.get("A") === "1, 3" && headers.get("c") === null;
+    return found && throwsTypeError(() => headers.set("c", "4")) &&
+      JSON.stringify([...headers]) === '[["a","1, 3"],["b","2"]]';
+  } catch {
+    return false;
+  }
+}
+
+const makeHeaders = headersMaker(findHeadersSlots());
+
+/**
+ * A genuine Request. `slot` is where Deno keeps the inner request: there the
+ * method and the URL are written as received, which the constructor would
+ * refuse (TRACE, CONNECT) or normalise. With null the constructor decides.
+ */
+export function makeGenuine(
+  parts: GenuineInit,
+  slot: symbol | null,
+): Request {
+  const { method, url, headers, signal, bodyUsed } = parts;
+  const request = new Request(slot === null ? url : PLACEHOLDER_URL, {
+    method: slot === null ? method : "POST",
+    headers,
+    body: bodyUsed ? new Uint8Array(0) : parts.body,
+    signal,
+  });
+  // Nobody waits for it: reading marks the body as used at once.
+  if (bodyUsed) request.bytes();
+  if (slot !== null) rewriteInner(request, slot, method, url);
+  return request;
+}
+
+interface InnerRequest {
+  method: string;
+  urlListProcessed: string[];
+}
+
+function rewriteInner(
+  request: Request,
+  slot: symbol,
+  method: string,
+  url: string,
+): void {
+  const inner = slotsOf(request)[slot] as InnerRequest;
+  inner.method = method;
+  inner.urlListProcessed[0] = url;
+}
+
+/** Where Deno keeps the inner request, or null when it is not what it was. */
+export function findInnerSlot(): symbol | null {
+  const slot = slotNamed(new Request(PLACEHOLDER_URL), "request");
+  return slot !== null && innerWorks(slot) ? slot : null;
+}
+
+function innerWorks(slot: symbol): boolean {
+  const url = "http://host/a/../b";
+  const parts = { url, method: "TRACE", headers: new Headers() };
+  try {
+    const request = makeGenuine({
+      ...parts,
+      body: null,
+      bodyUsed: false,
+      signal: null,
+    }, slot);
+    const copy = new Request(request);
+    return [request, copy, request.clone()].every((r) =>
+      r.method === "TRACE" && r.url === url
+    );
+  } catch {
+    return false;
+  }
+}
+
+const INNER_SLOT = findInnerSlot();
+const PROBE = new Request(PLACEHOLDER_URL, {
+  signal: new AbortController().signal,
+});
+const SLOTS = Object.getOwnPropertySymbols(PROBE);
+const SIGNAL_HAS_SLOT = SLOTS.some((slot) =>
+  slotsOf(PROBE)[slot] instanceof AbortSignal
+);
+
+inheritRequest();
+
+/** Makes a LazyRequest pass for a Request, to Deno's own code as well. */
+function inheritRequest(): void {
+  const lazy = LazyRequest.prototype;
+  Object.setPrototypeOf(lazy, Request.prototype);
+  Object.defineProperty(lazy, "constructor", {
+    value: Request,
+    configurable: true,
+    writable: true,
+  });
+  for (const slot of SLOTS) {
+    const descriptor = slotDescriptor(slot, slotsOf(PROBE)[slot]);
+    Object.defineProperty(lazy, slot, descriptor);
+  }
+  for (const [name, value] of constantAttributes()) {
+    Object.defineProperty(lazy, name, { value, enumerable: true });
+  }
+}
+
+// Deno's own code reads a Request through own symbols. A lazy one answers with
+// what it has, or else with what its genuine Request has.
+function slotDescriptor(
+  slot: symbol,
+  sample: unknown,
+): PropertyDescriptor & ThisType<LazyRequest> {
+  const isBrand = sample === slot;
+  if (isBrand) return { value: slot };
+  return {
+    get(): unknown {
+      if (sample instanceof Headers) return this.headers;
+      if (sample instanceof AbortSignal) return this.signal;
+      return slotsOf(genuineOf(this))[slot];
+    },
+    set(value: unknown): void {
+      slotsOf(genuineOf(this))[slot] = value;
+    },
+  };
+}
+
+// `cache`, `mode`, `redirect` and the like: the same for every request that a
+// server receives, so that reading them needs no genuine Request.
+function constantAttributes(): [name: string, value: unknown][] {
+  const all = Object.getOwnPropertyDescriptors(Request.prototype);
+  return Object.entries(all)
+    .filter(([name, { get }]) =>
+      get !== undefined && !Object.hasOwn(LazyRequest.prototype, name)
+    )
+    .map(([name]) => [name, Reflect.get(PROBE, name)]);
+}
+
+function emptyBody(): RequestBody {
+  const body = new RequestBody(0, NO_FLOW);
+  body.end();
+  return body;
+}
+
+function slotsOf(object: object): Slots {
+  return object as Slots;
+}
+
+function slotNamed(object: object, description: string): symbol | null {
+  const isNamed = (slot: symbol): boolean => slot.description === description;
+  return Object.getOwnPropertySymbols(object).find(isNamed) ?? null;
+}
+
+function throwsTypeError(action: () => void): boolean {
+  try {
+    action();
+    return false;
+  } catch (error) {
+    return error instanceof TypeError;
+  }
+}

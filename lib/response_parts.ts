@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+// response_parts.ts - takes apart the Response that a handler returned, where
+// possible without touching its Headers, its stream or a Promise; called by
+// the connection for every response.
+
+/** A header field. */
+export type Field = [name: string, value: string];
+
+/** What the connection must know of a response to write it. */
+export interface ResponseParts {
+  status: number;
+  statusText: string;
+  /** The content-type when it is the only field, else null. */
+  contentType: string | null;
+  /** All fields as the handler wrote them, null when there are none but it. */
+  fields: Field[] | null;
+  body: string | Uint8Array | ReadableStream<Uint8Array> | null;
+}
+
+/** Reads `response` into `parts`; its body then counts as used. */
+export type TakeParts = (response: Response, parts: ResponseParts) => void;
+
+/**
+ * Own symbols under which Deno's Response keeps what it was made of. A simple
+ * one has a `fastStatus` other than 0 and its body and content type beside it;
+ * for every other there is the inner response.
+ */
+export interface ResponseSlots {
+  inner: symbol;
+  fastStatus: symbol;
+  fastBody: symbol;
+  fastHeaderKind: symbol;
+  fastContentType: symbol;
+  fastConsumed: symbol;
+  native: symbol;
+}
+
+const DESCRIPTIONS: Record<keyof ResponseSlots, string> = {
+  inner: "response",
+  fastStatus: "serve fast status",
+  fastBody: "serve fast body",
+  fastHeaderKind: "serve fast header kind",
+  fastContentType: "serve fast content type",
+  fastConsumed: "serve fast consumed",
+  native: "serve native response",
+};
+
+// The `fastHeaderKind` of the default content type; for every other one stands
+// in `fastContentType`.
+const DEFAULT_TEXT = 1;
+
+const TEXT_PLAIN = "text/plain;charset=UTF-8";
+
+// What Deno's fetch() decodes.
+const DECODED = /^(?:gzip|br)$/i;
+const CODING_FIELDS = new Set([
+  "content-encoding",
+  "content-length",
+  "transfer-encoding",
+]);
+
+const NO_PARTS: ResponseParts = {
+  status: 200,
+  statusText: "",
+  contentType: null,
+  fields: null,
+  body: null,
+};
+
+interface StaticBody {
+  body: string | Uint8Array;
+  consumed: boolean;
+}
+
+interface InnerBody {
+  streamOrStatic: StaticBody | ReadableStream<Uint8Array>;
+  source: unknown;
+}
+
+interface InnerResponse {
+  type: string;
+  body: InnerBody | null;
+  headerList: Field[];
+  status: number;
+  statusMessage: string;
+  bodyDecoded: boolean;
+}
+
+/** Whether a handler returned a Response. */
+export function isResponse(value: unknown): value is Response {
+  return value instanceof Response;
+}
+
+/** A `takeParts()` over Deno's slots or, when null, over the public API. */
+export function makeTakeParts(slots: ResponseSlots | null): TakeParts {
+  return slots === null ? takeStandardParts : makeTakeFastParts(slots);
+}
+
+function makeTakeFastParts(slots: ResponseSlots): TakeParts {
+  // Constants of the closure: a property of `slots` would be one load more for
+  // each of them.
+  const { inner: INNER, fastStatus: STATUS, fastBody: BODY } = slots;
+  const { fastHeaderKind: HEADER_KIND, fastContentType: TYPE } = slots;
+  const { fastConsumed: CONSUMED, native: NATIVE } = slots;
+
+  return function takeFastParts(response, parts): void {
+    const state = response as unknown as Record<symbol, unknown>;
+    const inner = state[INNER] as InnerResponse | undefined;
+    if (inner === undefined) throw notConstructed();
+    if (inner.type === "error") throw isErrorResponse();
+    if (state[CONSUMED] === true) throw alreadyConsumed();
+
+    const status = state[STATUS] as number;
+    if (status !== 0) {
+      parts.body = inner.body === null
+        ? state[BODY] as string
+        : useBody(response, inner.body);
+      // What bodyUsed looks at as long as there is no inner body.
+      state[CONSUMED] = true;
+      parts.status = status;
+      parts.statusText = "";
+      parts.fields = null;
+      const kind = state[HEADER_KIND];
+      parts.contentType = kind === DEFAULT_TEXT
+        ? TEXT_PLAIN
+        : state[TYPE] as string | null;
+      return;
+    }
+
+    // Deno has already made a native response, which holds a second copy of the
+    // body until the garbage collector comes by. Reading `headers` frees it.
+    if (state[NATIVE] !== null) void response.headers;
+    parts.body = inner.body === null ? null : useBody(response, inner.body);
+    parts.status = inner.status;
+    parts.statusText = inner.statusMessage;
+    takeFields(
+      inner.bodyDecoded ? withoutCoding(inner.headerList) : inner.headerList,
+      parts,
+    );
+  };
+}
+
+// The body in its simplest form, marked as used.
+function useBody(response: Response, body: InnerBody): ResponseParts["body"] {
+  const content = body.streamOrStatic;
+  if (!(content instanceof ReadableStream)) {
+    if (content.consumed) throw alreadyConsumed();
+    content.consumed = true;
+    return content.body;
+  }
+  useStream(response, content);
+  const { source } = body;
+  if (typeof source !== "string" && !(source instanceof Uint8Array)) {
+    return content;
+  }
+  // Somebody looked at `response.body`, but nobody has read it.
+  content.cancel();
+  return source;
+}
+
+function useStream(response: Response, stream: ReadableStream): void {
+  if (response.bodyUsed) throw alreadyConsumed();
+  if (stream.locked) throw new TypeError("ReadableStream is locked");
+}
+
+function takeStandardParts(response: Response, parts: ResponseParts): void {
+  if (response.type === "error") throw isErrorResponse();
+  const { body } = response;
+  if (body !== null) useStream(response, body);
+  const fields = [...response.headers];
+  parts.body = body;
+  parts.status = response.status;
+  parts.statusText = response.statusText;
+  takeFields(wasDecoded(response) ? withoutCoding(fields) : fields, parts);
+}
+
+function takeFields(fields: Field[], parts: ResponseParts): void {
+  const only = fields.length === 1 ? fields[0]! : null;
+  if (only !== null && only[0].toLowerCase() === "content-type") {
+    parts.contentType = only[1];
+    parts.fields = null;
+    return;
+  }
+  parts.contentType = null;
+  parts.fields = fields.length === 0 ? null : fields;
+}
+
+// fetch() decodes a body and leaves the fields that describe the coded one.
+function withoutCoding(fields: Field[]): Field[] {
+  return fields.filter(([name]) => !CODING_FIELDS.has(name.toLowerCase()));
+}
+
+function wasDecoded(response: Response): boolean {
+  const coding = response.headers.get("content-encoding");
+  return response.url !== "" && coding !== null && DECODED.test(coding);
+}
+
+function notConstructed(): TypeError {
+  return new TypeError(
+    "Return value from serve handler must be a Response constructed via the " +
+      "Response constructor in this realm",
+  );
+}
+
+function isErrorResponse(): TypeError {
+  return new TypeError(
+    "Return value from serve handler must not be an error response " +
+      "(like Response.error())",
+  );
+}
+
+function alreadyConsumed(): TypeError {
+  return new TypeError(
+    "The body of the Response returned from the serve handler has already " +
+      "been consumed",
+  );
+}
+
+/** Deno's slots, or null when they are not what they were. */
+export function findResponseSlots(): ResponseSlots | null {
+  const all = Object.getOwnPropertySymbols(new Response("probe"));
+  const slots: Partial<ResponseSlots> = {};
+  for (const name of Object.keys(DESCRIPTIONS) as (keyof ResponseSlots)[]) {
+    const slot = all.find((s) => s.description === DESCRIPTIONS[name]);
+    if (slot === undefined) return null;
+    slots[name] = slot;
+  }
+  const complete = slots as ResponseSlots;
+  return slotsWork(complete) ? complete : null;
+}
+
+// Takes responses of every kind apart and looks at what comes out.
+function slotsWork(slots: ResponseSlots): boolean {
+  const take = makeTakeFastParts(slots);
+  try {
+    return probes().every(([response, expected]) => {
+      const parts = { ...NO_PARTS };
+      take(response, parts);
+      return JSON.stringify(parts) === JSON.stringify(expected) &&
+        response.bodyUsed === (expected.body !== null);
+    });
+  } catch {
+    return false;
+  }
+}
+
+// One response of each kind that Deno keeps differently, and its parts.
+function probes(): [response: Response, parts: ResponseParts][] {
+  const headers = { "x-a": "1", "x-b": "2" };
+  const changed = new Response("text");
+  changed.headers.set("x-a", "1");
+  const looked = new Response("text");
+  void looked.body;
+  const plain: ResponseParts = { ...NO_PARTS, contentType: TEXT_PLAIN };
+  const type: Field = ["Content-Type", TEXT_PLAIN];
+  const bytes = Uint8Array.of(1, 2);
+  return [
+    [new Response("text"), { ...plain, body: "text" }],
+    [looked, { ...plain, body: "text" }],
+    [new Response(bytes), { ...NO_PARTS, body: bytes }],
+    [new Response(bytes, { headers }), {
+      ...NO_PARTS,
+      fields: Object.entries(headers),
+      body: bytes,
+    }],
+    [Response.json(1), {
+      ...NO_PARTS,
+      contentType: "application/json",
+      body: "1",
+    }],
+    [changed, { ...NO_PARTS, fields: [type, ["x-a", "1"]], body: "text" }],
+    [new Response("text", { status: 201, statusText: "Made" }), {
+      ...plain,
+      status: 201,
+      statusText: "Made",
+      body: "text",
+    }],
+    [new Response(null, { status: 204 }), { ...NO_PARTS, status: 204 }],
+  ];
+}
+
+const SLOTS = findResponseSlots();
+
+/** How `takeParts()` reads a response; "standard" is right but slow. */
+export const responsePath: "fast" | "standard" = SLOTS === null
+  ? "standard"
+  : "fast";
+
+/**
+ * Reads what a handler returned into `parts`, an object to be used again and
+ * again. The body then counts as used, except a stream, which the caller has to
+ * read.
+ *
+ * Throws a TypeError, with the words of Deno.serve, when the body has already
+ * been used or locked, and for an error response.
+ */
+export const takeParts: TakeParts = makeTakeParts(SLOTS);
