@@ -10,12 +10,13 @@ interface Program {
   readonly libraries: readonly string[];
 }
 
-const WARNINGS = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra"];
+const COMMON = ["-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra"];
+const HARDENING = ["-fstack-protector-strong", "-D_FORTIFY_SOURCE=2"];
 
 const LOAD: Program = {
   name: "load",
   sources: [{ folder: "./", prefix: "load" }],
-  flags: [...WARNINGS, "-O3"],
+  flags: [...COMMON, "-O3"],
   libraries: [],
 };
 
@@ -27,7 +28,13 @@ const FLOOR: Program = {
     { folder: "./", prefix: "floor" },
     { folder: "../c/", prefix: "" },
   ],
-  flags: [...WARNINGS, "-O2", "-DMR_ABI_HASH=0", `-I${benchPath("../c")}`],
+  flags: [
+    ...COMMON,
+    ...HARDENING,
+    "-O2",
+    "-DMR_ABI_HASH=0u",
+    `-I${benchPath("../c")}`,
+  ],
   libraries: ["-l:liburing.a", "-ldl", "-lpthread"],
 };
 

@@ -31,6 +31,13 @@ export interface Running {
   stop(): Promise<void>;
 }
 
+const running = new Set<Deno.ChildProcess>();
+
+/** Ends every server at once, for a benchmark that is interrupted. */
+export function killAll(): void {
+  for (const child of running) kill(child, "SIGKILL");
+}
+
 /** Prepares the contenders whose names are wanted. */
 export async function listContenders(
   wanted: (name: string) => boolean,
@@ -121,6 +128,7 @@ export async function start(
     stdout: "piped",
     stderr: "inherit",
   }).spawn();
+  running.add(child);
   const timer = setTimeout(() => kill(child, "SIGKILL"), READY_MS_MAX);
   try {
     const port = await readPort(child);
@@ -159,6 +167,7 @@ async function stop(child: Deno.ChildProcess): Promise<void> {
   const timer = setTimeout(() => kill(child, "SIGKILL"), STOP_MS_MAX);
   await child.status;
   clearTimeout(timer);
+  running.delete(child);
 }
 
 function kill(child: Deno.ChildProcess, signal: Deno.Signal): void {

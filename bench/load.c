@@ -188,6 +188,9 @@ static void print_result(const struct load *load, double seconds, const struct u
   printf(",\"server_cpu_seconds\":%.6f,\"server_user_seconds\":%.2f,\"server_system_seconds\":%.2f",
          after->server_cpu - before->server_cpu, after->server_user - before->server_user,
          after->server_system - before->server_system);
+  double pair = after->server_cpu - before->server_cpu + after->client_cpu - before->client_cpu;
+  double other = after->machine_busy - before->machine_busy - pair;
+  printf(",\"other_cpu_seconds\":%.2f", load->options->pid == 0 || other < 0 ? 0 : other);
   printf(",\"server_resident_bytes\":%llu,\"stolen_seconds\":%.2f",
          (unsigned long long)usage_resident_bytes(load->options->pid), after->stolen - before->stolen);
   printf(",\"connections\":%u,\"in_flight\":%u", load->options->connections, load->options->in_flight);

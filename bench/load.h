@@ -97,6 +97,7 @@ struct usage {  // of the machine at one moment, in seconds since some fixed poi
   double server_user;
   double server_system;
   double client_cpu;
+  double machine_busy;  // all processes
   double stolen;
 };
 

@@ -38,20 +38,24 @@ static void read_division(pid_t pid, struct usage *usage) {
   usage->server_system = (double)system / (double)sysconf(_SC_CLK_TCK);
 }
 
-// Time that the hypervisor gave to others, of all cores: a run with much of it is worth less.
-static double stolen_seconds(void) {
-  unsigned long ticks = 0;
+// What all cores together did, and what the hypervisor gave to others: a run with much of it is worth less.
+static void read_machine(struct usage *usage) {
+  unsigned long user = 0, nice = 0, system = 0, irq = 0, softirq = 0, stolen = 0;
+  double tick = 1.0 / (double)sysconf(_SC_CLK_TCK);
   FILE *file = fopen("/proc/stat", "r");
-  if (file == NULL) return 0;
-  if (fscanf(file, "cpu %*u %*u %*u %*u %*u %*u %*u %lu", &ticks) != 1) ticks = 0;
+  if (file == NULL) return;
+  if (fscanf(file, "cpu %lu %lu %lu %*u %*u %lu %lu %lu", &user, &nice, &system, &irq, &softirq, &stolen) ==
+      6) {
+    usage->machine_busy = (double)(user + nice + system + irq + softirq) * tick;
+    usage->stolen = (double)stolen * tick;
+  }
   fclose(file);
-  return (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
 void usage_read(pid_t pid, struct usage *usage) {
   memset(usage, 0, sizeof *usage);
   usage->client_cpu = clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
-  usage->stolen = stolen_seconds();
+  read_machine(usage);
   if (pid == 0) return;
   usage->server_cpu = process_seconds(pid);
   read_division(pid, usage);

@@ -24,6 +24,8 @@ export interface LoadResult extends Latencies {
   readonly server_cpu_seconds: number;
   readonly server_user_seconds: number;
   readonly server_system_seconds: number;
+  /** What all other processes of the machine used meanwhile. */
+  readonly other_cpu_seconds: number;
   readonly server_resident_bytes: number;
   readonly stolen_seconds: number;
   readonly connections: number;

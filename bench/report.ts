@@ -2,7 +2,13 @@
 // report.ts - prints the tables.
 import type { Absent } from "./contenders.ts";
 import { STARVATION_P99_MS_MAX } from "./starvation.ts";
-import { type Row, SERVER_CPU_MIN, type Table } from "./summary.ts";
+import {
+  CLIENT_BUSY_MAX,
+  OTHER_CPU_MAX,
+  type Row,
+  SERVER_CPU_MIN,
+  type Table,
+} from "./summary.ts";
 
 interface Column {
   readonly head: string;
@@ -15,8 +21,8 @@ const THROUGHPUT_COLUMNS: readonly Column[] = [
   { head: "req/CPU-s", cell: (row) => count(row.ratePerCpuSecond) },
   { head: "p50 µs", cell: (row) => count(row.p50Us) },
   { head: "p99 µs", cell: (row) => count(row.p99Us) },
-  { head: "server CPU", cell: serverCpu },
-  { head: "client busy", cell: (row) => percent(row.clientBusy) },
+  { head: "server CPU ", cell: serverCpu },
+  { head: "client busy ", cell: clientBusy },
   { head: "MiB", cell: (row) => count(row.residentBytes / 2 ** 20) },
   { head: "× deno", cell: (row) => ratio(row.againstDeno) },
   { head: "× floor", cell: (row) => ratio(row.againstFloor) },
@@ -29,39 +35,57 @@ const STARVATION_COLUMNS: readonly Column[] = [
   { head: "worst p99 ms", cell: (row) => (row.probe?.p99Ms ?? NaN).toFixed(2) },
   { head: "answered", cell: answered },
   { head: "messages/s", cell: (row) => count(row.rate) },
-  { head: "server CPU", cell: serverCpu },
+  { head: "server CPU ", cell: serverCpu },
+  { head: "client busy ", cell: clientBusy },
   { head: "verdict", cell: verdict },
   { head: "rounds", cell: (row) => String(row.rounds) },
 ];
 
 /** Prints a table and what has to be known to read it. */
 export function printTable(table: Table): void {
+  if (table.rows.length === 0) return;
   const probed = table.rows.some((row) => row.probe !== undefined);
   const columns = probed ? STARVATION_COLUMNS : THROUGHPUT_COLUMNS;
   console.log(`\n${table.workload}: ${table.title}`);
   for (const line of align(columns, table.rows)) console.log(line);
-  for (const row of table.rows) printNotes(row);
+  printNotes(table.rows);
 }
 
 /** Prints who could not be measured. */
 export function printAbsent(absent: readonly Absent[]): void {
+  if (absent.length > 0) console.log("");
   for (const { name, reason } of absent) {
     console.log(`${name}: not measured: ${reason}`);
   }
 }
 
-function printNotes(row: Row): void {
-  for (const reason of row.voided) {
-    console.log(`  ${row.contender}: a round is void: ${reason}`);
+function printNotes(rows: readonly Row[]): void {
+  if (rows.some(isServerIdle)) {
+    console.log(
+      `  * less than ${percent(SERVER_CPU_MIN)} of its core: the server was ` +
+        "not the bottleneck; compare req/CPU-s only",
+    );
   }
-  if (row.serverCpu >= SERVER_CPU_MIN || row.rounds === 0) return;
-  const limit = row.clientBusy >= SERVER_CPU_MIN
-    ? "the client was the bottleneck"
-    : "neither side was busy, something else held them up";
-  console.log(
-    `  ${row.contender}: * it used ${percent(row.serverCpu)} of its core: ` +
-      `${limit}; compare req/CPU-s only`,
-  );
+  if (rows.some(isClientFull)) {
+    console.log(
+      `  † more than ${percent(CLIENT_BUSY_MAX)} busy: the client may have ` +
+        "been the bottleneck; the server can do at least this",
+    );
+  }
+  const otherCpu = Math.max(...rows.map((row) => row.otherCpu || 0));
+  if (otherCpu > OTHER_CPU_MAX) {
+    console.log(
+      `  other processes used up to ${
+        percent(otherCpu)
+      } of a core meanwhile: ` +
+        "the figures are disturbed",
+    );
+  }
+  for (const row of rows) {
+    for (const reason of row.voided) {
+      console.log(`  ${row.contender}: a round is void: ${reason}`);
+    }
+  }
 }
 
 function align(columns: readonly Column[], rows: readonly Row[]): string[] {
@@ -80,7 +104,19 @@ function align(columns: readonly Column[], rows: readonly Row[]): string[] {
 }
 
 function serverCpu(row: Row): string {
-  return percent(row.serverCpu) + (row.serverCpu < SERVER_CPU_MIN ? "*" : "");
+  return percent(row.serverCpu) + (isServerIdle(row) ? "*" : " ");
+}
+
+function clientBusy(row: Row): string {
+  return percent(row.clientBusy) + (isClientFull(row) ? "†" : " ");
+}
+
+function isServerIdle(row: Row): boolean {
+  return row.serverCpu < SERVER_CPU_MIN;
+}
+
+function isClientFull(row: Row): boolean {
+  return row.clientBusy > CLIENT_BUSY_MAX;
 }
 
 function answered(row: Row): string {

@@ -9,6 +9,7 @@ import {
   type Absent,
   type Contender,
   CONTENDER_NAMES,
+  killAll,
   listContenders,
 } from "./contenders.ts";
 import { describeMachine, type Machine, pinSelf } from "./machine.ts";
@@ -31,7 +32,7 @@ const ALL_WORKLOADS = [...WORKLOADS, ...STARVATION_WORKLOADS];
 if (import.meta.main) await main();
 
 async function main(): Promise<void> {
-  const options = readOptions(Deno.args);
+  const options = readOptionsOrExit();
   const load = await buildLoad();
   const workloads = ALL_WORKLOADS.filter(({ name }) =>
     isWanted(name, options.only, ALL_WORKLOADS.map(({ name }) => name))
@@ -40,6 +41,8 @@ async function main(): Promise<void> {
     isWanted(name, options.only, CONTENDER_NAMES)
   );
   const machine = await describeMachine();
+  Deno.addSignalListener("SIGINT", interrupt);
+  Deno.addSignalListener("SIGTERM", interrupt);
   await pinSelf(options.clientCore);
   const rounds = await runRounds(
     plan(workloads, contenders, options.rounds),
@@ -60,6 +63,20 @@ async function main(): Promise<void> {
   );
   tables.forEach(printTable);
   printAbsent(absent);
+}
+
+function interrupt(): void {
+  killAll();
+  Deno.exit(130);
+}
+
+function readOptionsOrExit(): RunOptions {
+  try {
+    return readOptions(Deno.args);
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error);
+    Deno.exit(2);
+  }
 }
 
 function readOptions(args: string[]): RunOptions {
@@ -111,16 +128,17 @@ function checkName(name: string): void {
   );
 }
 
-// A name of --only restricts the kind of thing (contender or workload) that it names.
+// A part of --only restricts the kind of thing (contender or workload) of which it is a name, or part of names.
 function isWanted(
   name: string,
   only: readonly string[],
   kind: readonly string[],
 ): boolean {
-  const relevant = only.filter((part) =>
-    kind.some((known) => known.includes(part))
-  );
-  return relevant.length === 0 || relevant.some((part) => name.includes(part));
+  const relevant = only.filter((part) => kind.some((it) => it.includes(part)));
+  return relevant.length === 0 ||
+    relevant.some((part) =>
+      kind.includes(part) ? name === part : name.includes(part)
+    );
 }
 
 interface Step {
@@ -156,16 +174,22 @@ async function runRounds(
   absent: Absent[],
 ): Promise<Round[]> {
   const rounds: Round[] = [];
+  const failed = new Set<string>();
   for (const [index, step] of steps.entries()) {
     const { round, workload, contender } = step;
+    const name = `${contender.name} in ${workload.name}`;
+    if (failed.has(name)) continue;
     showProgress(`${index + 1}/${steps.length} round ${round}`, step);
     try {
       const result = await measure(contender, workload, round, options);
       rounds.push(result);
+      if (result.void !== undefined) Deno.exitCode = 1;
       append(options.results, { ...machine, ...result });
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      absent.push({ name: `${contender.name} in ${workload.name}`, reason });
+      absent.push({ name, reason });
+      failed.add(name);
+      Deno.exitCode = 1;
     }
   }
   showProgress();

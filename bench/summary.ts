@@ -7,6 +7,12 @@ import type { Workload } from "./workloads.ts";
 /** A server that used less of its core than this was not the bottleneck. */
 export const SERVER_CPU_MIN = 0.9;
 
+/** A client that had something to do for more than this share of the time may have been the bottleneck. */
+export const CLIENT_BUSY_MAX = 0.98;
+
+/** Other processes that used more of a core than this disturbed the run. */
+export const OTHER_CPU_MAX = 0.05;
+
 /** One row of a table; a figure is a median over the rounds that count. */
 export interface Row {
   readonly contender: string;
@@ -17,6 +23,7 @@ export interface Row {
   readonly p99Us: number;
   readonly serverCpu: number;
   readonly clientBusy: number;
+  readonly otherCpu: number;
   readonly residentBytes: number;
   /** Requests per CPU-second as a multiple of those of Deno.serve. */
   readonly againstDeno?: number;
@@ -27,7 +34,7 @@ export interface Row {
   readonly voided: readonly string[];
 }
 
-/** What the probe found, its percentiles over all rounds together bounded by the worst round. */
+/** What the probe found: the median of the rounds' medians, and the worst of their 99th percentiles. */
 export interface ProbeRow {
   readonly p50Ms: number;
   readonly p99Ms: number;
@@ -72,6 +79,7 @@ function summarizeContender(
     p99Us: figure((round) => round.p99_us),
     serverCpu: figure((round) => round.server_cpu_seconds / round.seconds),
     clientBusy: figure((round) => round.client_busy),
+    otherCpu: figure((round) => round.other_cpu_seconds / round.seconds),
     residentBytes: figure((round) => round.server_resident_bytes),
     ...optional("againstDeno", ratioTo("deno", valid, rounds)),
     ...optional("againstFloor", ratioTo(contender.floor, valid, rounds)),

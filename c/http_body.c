@@ -53,7 +53,8 @@ static int32_t size_ends(struct http_chunked *chunked, uint64_t max_body_bytes, 
   if (chunked->left > most - chunked->body_bytes) return -MR_BODY_TOO_LARGE;
   chunked->body_bytes += chunked->left;
   chunked->state = next;
-  chunked->line_bytes = 0;
+  chunked->line_bytes = next == EXT_BEFORE_NAME;
+  chunked->extra_bytes = (uint16_t)(chunked->extra_bytes + chunked->line_bytes);
   chunked->digits = 0;
   return 0;
 }

@@ -58,6 +58,7 @@ enum mr_command_op {
   MR_CMD_WEBSOCKET =
       6,            // what follows the request head is WebSocket frames; offset = largest message in bytes
   MR_CMD_IDLE = 7,  // offset = milliseconds without a byte received after which to close; 0 = never
+  MR_CMD_DEADLINE = 8,  // offset = milliseconds after which to close, whatever arrives
 };
 
 enum mr_row_flag {

@@ -63,6 +63,10 @@ static void run(struct mr_reactor *r, struct conn *c, const struct mr_command *c
     case MR_CMD_IDLE:
       run_idle(r, c, command->offset);
       break;
+    case MR_CMD_DEADLINE:
+      c->idle_ms = 0;
+      conn_deadline(r, c, command->offset);
+      break;
     default:
       break;
   }

@@ -169,7 +169,8 @@ int32_t ws_frame_next(struct ws_frames *frames, uint8_t *bytes, uint32_t length,
   const bool begins = (bytes[0] & OPCODE) != CONTINUATION;
   const uint64_t before = begins ? 0 : frames->message_bytes;
   const uint32_t fragments = begins ? 0 : frames->fragments;
-  if (frame_bytes > limits->max_message_bytes - before) return -MR_WS_TOO_LARGE;
+  if (before > limits->max_message_bytes || frame_bytes > limits->max_message_bytes - before)
+    return -MR_WS_TOO_LARGE;
   if (fragments >= limits->max_fragments) return -MR_WS_TOO_MANY_FRAGMENTS;
   const uint32_t header_length = (uint32_t)header;
   // A frame with a payload begins with its first byte, so that no piece but that of an empty frame is empty.

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// http_body.ts - one request body on its way from a connection to the application; made by the connection,
-// read through lib/http_request.ts.
+// http_body.ts - one request body on its way to the application; filled by the
+// connection, read through lib/http_request.ts.
 
 /** What a body asks of the connection that delivers it. */
 export interface BodyFlow {
   /** Too much waits unread: deliver no more until `resume()`. */
   pause(): void;
-  /** Undoes `pause()`: the bytes that waited were read or dropped. Never called without a `pause()`. */
+  /** What waited was read or dropped: go on. Only ever follows a `pause()`. */
   resume(): void;
   /** The application wants the bytes; called at most once. */
   consume(): void;
@@ -15,8 +15,9 @@ export interface BodyFlow {
 /** Unread bytes above which the connection is asked to pause. */
 export const BODY_HIGH_WATERMARK = 256 * 1024;
 
-// The length of a body is the client's word. Up to this much it is believed and allocated at once; beyond, the
-// buffer grows with what has arrived, so that a head alone cannot make the server reserve gigabytes.
+// The length of a body is the client's word. Up to this much it is believed and
+// allocated at once; beyond, the buffer grows with what has arrived, so that no
+// head alone makes the server reserve gigabytes.
 const BELIEVED_BYTES = 1024 * 1024;
 
 const EMPTY = new Uint8Array(0);
@@ -30,7 +31,7 @@ const GONE = 3;
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** An application's `text()`, `json()`, `bytes()` or `arrayBuffer()` that waits for the end of the body. */
+/** A read of the whole body that waits for its end. */
 interface PendingRead {
   convert: (bytes: Bytes) => unknown;
   resolve: (value: unknown) => void;
@@ -38,8 +39,9 @@ interface PendingRead {
 }
 
 /**
- * The body of one request. The connection calls `push()`, `end()`, `fail()` and `discard()`; the application reads
- * it once, whole or as a stream.
+ * The body of one request. The connection calls `push()`, then `end()` or
+ * `fail()`, and `discard()`; the application reads it once, whole or as a
+ * stream.
  */
 export class RequestBody {
   readonly #length: number | null;
@@ -67,9 +69,10 @@ export class RequestBody {
     return this.#used;
   }
 
-  /** Takes over a piece of the body. The bytes are borrowed: they are copied before this returns. */
+  /** The next piece. The bytes are borrowed: copied before this returns. */
   push(bytes: Uint8Array): void {
-    if (this.#mode === GONE || bytes.length === 0) return;
+    if (this.#mode === GONE || this.#failure !== null) return;
+    if (bytes.length === 0) return;
     if (this.#hungry) {
       this.#hungry = false;
       this.#controller!.enqueue(new Uint8Array(bytes));
@@ -83,12 +86,13 @@ export class RequestBody {
 
   /** The body is complete. */
   end(): void {
+    if (this.#failure !== null) return;
     this.#ended = true;
     if (this.#read !== null) this.#settle(this.#read);
     else if (this.#hungry) this.#close();
   }
 
-  /** The rest of the body will never come; whoever reads it, now or later, gets `error`. */
+  /** The rest will never come: whoever reads, now or later, gets `error`. */
   fail(error: Error): void {
     if (this.#ended || this.#failure !== null || this.#mode === GONE) return;
     this.#failure = error;
@@ -96,7 +100,10 @@ export class RequestBody {
     this.#abort(error);
   }
 
-  /** Drops the body, read or not, once its request has been answered. A reader that still waits gets an error. */
+  /**
+   * Drops what is left of the body once its request has been answered. A reader
+   * that still waits gets an error, and so does one that comes later.
+   */
   discard(): void {
     if (this.#mode === GONE) return;
     const streaming = this.#mode === READS_STREAM;
@@ -116,7 +123,7 @@ export class RequestBody {
     this.#leave();
   }
 
-  /** The body as text, decoded as UTF-8 with replacement and without a byte order mark. */
+  /** The body decoded as UTF-8, without a byte order mark. */
   text(): Promise<string> {
     return this.#readWhole(toText);
   }
@@ -139,16 +146,16 @@ export class RequestBody {
   /** The body if all of it has arrived and nobody has read it, else null. */
   takeWhole(): Bytes | null {
     if (!this.#ended || this.#used || this.#mode === GONE) return null;
-    this.#use(READS_WHOLE);
-    this.#consume();
+    this.#wantWhole();
     return toBytes(this.#take());
   }
 
-  /** The body as a byte stream. The application asks for it when it first reads the stream. */
+  /** The body as a byte stream, wanted only once somebody reads the stream. */
   stream(): ReadableStream<Bytes> {
     if (this.#used) throw alreadyConsumed();
     if (this.#mode === GONE) throw requestClosed();
-    this.#use(READS_STREAM);
+    this.#used = true;
+    this.#mode = READS_STREAM;
     return new ReadableStream({
       type: "bytes",
       start: (controller: ReadableByteStreamController): void => {
@@ -163,11 +170,9 @@ export class RequestBody {
   #readWhole<T>(convert: (bytes: Bytes) => T): Promise<T> {
     if (this.#used) return Promise.reject(alreadyConsumed());
     if (this.#mode === GONE) return Promise.reject(requestClosed());
-    this.#use(READS_WHOLE);
-    this.#consume();
+    this.#wantWhole();
     if (this.#failure !== null) return Promise.reject(this.#failure);
     if (this.#ended) return settled(convert, this.#take());
-    this.#resume();
     return new Promise((resolve, reject) => {
       this.#read = {
         convert,
@@ -186,7 +191,8 @@ export class RequestBody {
     }
   }
 
-  // Runs when the stream is read and holds nothing, so whatever waits here is below every watermark afterwards.
+  // Runs when somebody reads and the stream itself holds nothing. All that waits
+  // goes at once, so that afterwards the connection may always go on.
   #pull(): void {
     this.#consume();
     if (this.#filled > 0) {
@@ -237,40 +243,31 @@ export class RequestBody {
 
   #append(bytes: Uint8Array): void {
     const filled = this.#filled + bytes.length;
-    if (filled > this.#buffer.length) {
-      if (this.#filled === 0 && this.#capacity(filled) === filled) {
-        this.#buffer = new Uint8Array(bytes);
-      } else this.#grow(this.#capacity(filled), bytes);
-    } else {
-      this.#buffer.set(bytes, this.#filled);
-    }
+    if (filled > this.#buffer.length) this.#grow(filled);
+    this.#buffer.set(bytes, this.#filled);
     this.#filled = filled;
   }
 
-  #grow(capacity: number, bytes: Uint8Array): void {
-    const grown = new Uint8Array(capacity);
-    if (this.#filled > 0) grown.set(this.#buffer.subarray(0, this.#filled));
-    grown.set(bytes, this.#filled);
-    this.#buffer = grown;
+  #grow(needed: number): void {
+    const waiting = this.#buffer.subarray(0, this.#filled);
+    this.#buffer = new Uint8Array(Math.max(needed, this.#expected()));
+    this.#buffer.set(waiting);
   }
 
-  #capacity(needed: number): number {
-    // A stream is emptied again and again: the length of the body says nothing about what waits at a time.
-    const length = this.#mode === READS_STREAM ? null : this.#length;
-    if (length === null) {
-      return this.#filled === 0
-        ? needed
-        : Math.max(needed, 2 * this.#buffer.length);
-    }
-    return Math.max(
-      needed,
-      Math.min(length, Math.max(BELIEVED_BYTES, 2 * this.#buffer.length)),
-    );
+  // How much room to make at a time: for a whole body all that is announced,
+  // else twice what there was.
+  #expected(): number {
+    const doubled = 2 * this.#buffer.length;
+    if (this.#length === null || this.#mode === READS_STREAM) return doubled;
+    return Math.min(this.#length, Math.max(BELIEVED_BYTES, doubled));
   }
 
-  #use(mode: number): void {
+  // However much there is, it will be read: nothing waits any more.
+  #wantWhole(): void {
     this.#used = true;
-    this.#mode = mode;
+    this.#mode = READS_WHOLE;
+    this.#consume();
+    this.#resume();
   }
 
   #consume(): void {

@@ -216,14 +216,20 @@ function alreadyConsumed(): TypeError {
   );
 }
 
-/** Deno's slots, or null when they are not what they were. */
-export function findResponseSlots(): ResponseSlots | null {
+/**
+ * Deno's slots, or null when they are not what they were. `descriptions`
+ * replaces some of those that they are known by.
+ */
+export function findResponseSlots(
+  descriptions: Partial<Record<keyof ResponseSlots, string>> = {},
+): ResponseSlots | null {
   const all = Object.getOwnPropertySymbols(new Response("probe"));
   const slots: Partial<ResponseSlots> = {};
-  for (const name of Object.keys(DESCRIPTIONS) as (keyof ResponseSlots)[]) {
-    const slot = all.find((s) => s.description === DESCRIPTIONS[name]);
+  const wanted = Object.entries({ ...DESCRIPTIONS, ...descriptions });
+  for (const [name, description] of wanted) {
+    const slot = all.find((symbol) => symbol.description === description);
     if (slot === undefined) return null;
-    slots[name] = slot;
+    slots[name as keyof ResponseSlots] = slot;
   }
   const complete = slots as ResponseSlots;
   return slotsWork(complete) ? complete : null;

@@ -39,18 +39,20 @@ static const struct http_head_limits tight = {64, 8, 2, 10};
 static void render(const uint8_t *bytes, const struct http_head *head, struct outcome *out) {
   char *at = out->text;
   char *const end = out->text + sizeof out->text;
-  at += snprintf(at, (size_t)(end - at), "%.*s %.*s", (int)head->method_length, (const char *)bytes + head->start,
-                 (int)head->target_length, (const char *)bytes + head->target);
+  at += snprintf(at, (size_t)(end - at), "%.*s %.*s", (int)head->method_length,
+                 (const char *)bytes + head->start, (int)head->target_length,
+                 (const char *)bytes + head->target);
   for (uint32_t i = 0; i < head->field_count && end - at > 300; i++) {
     const struct http_field *field = &head->fields[i];
-    at += snprintf(at, (size_t)(end - at), " %.*s=%.*s", (int)field->name_length, (const char *)bytes + field->name,
-                   field->value_length > 200 ? 200 : (int)field->value_length, (const char *)bytes + field->value);
+    at += snprintf(
+        at, (size_t)(end - at), " %.*s=%.*s", (int)field->name_length, (const char *)bytes + field->name,
+        field->value_length > 200 ? 200 : (int)field->value_length, (const char *)bytes + field->value);
   }
   out->flags = head->flags;
   out->content_length = head->content_length;
 }
 
-// Gives the tokeniser the first cuts[0] bytes, then the first cuts[1] and so on until it answers.
+// Gives the tokeniser the first first_cut bytes, then step more each time, until it answers.
 static struct outcome feed(const uint8_t *bytes, uint32_t length, uint32_t first_cut, uint32_t step,
                            const struct http_head_limits *limits) {
   static struct http_head head;
@@ -104,7 +106,8 @@ static void accepts(const struct head_case *want, const struct http_head_limits 
   const struct outcome whole = feed(want->bytes, length, length, 1, limits);
   const bool ok = whole.result == (int32_t)(length - want->rest) && whole.flags == want->flags &&
                   whole.content_length == want->content_length && strcmp(whole.text, want->text) == 0;
-  if (!ok) printf("# got %d flags %u length %lu %s\n", whole.result, whole.flags, whole.content_length, whole.text);
+  if (!ok)
+    printf("# got %d flags %u length %lu %s\n", whole.result, whole.flags, whole.content_length, whole.text);
   t_case(want->name, ok && invariant(want->bytes, length, &whole, limits));
 }
 
@@ -180,7 +183,7 @@ static const struct head_case accepted_tight[] = {
 static const struct refusal refused_tight[] = {
   {"limits: a head of one byte more", T_BYTES("GET / HTTP/1.1\r\nHost: a\r\nB: 345678901234567890123456789012345\r\n\r\n"), MR_HEAD_TOO_LARGE},
   {"limits: an incomplete head of the most bytes", T_BYTES("GET / HTTP/1.1\r\nHost: a\r\nB: 345678901234567890123456789012345678"), MR_HEAD_TOO_LARGE},
-  {"limits: too large counts before what breaks later", T_BYTES("GET / HTTP/1.1\r\nHost: a\r\nB: 345678901234567890123456789012345\r\nB\r\n\r\n"), MR_HEAD_TOO_LARGE},
+  {"limits: too large counts before what breaks later", T_BYTES("GET / HTTP/1.1\r\nHost: a\r\nB: 34567890123456789012345678901234567\r\nB\r\n\r\n"), MR_HEAD_TOO_LARGE},
   {"limits: what breaks earlier counts before too large", T_BYTES("GET / HTTP/1.1\r\nHost : a\r\nB: 345678901234567890123456789012345\r\n\r\n"), MR_BAD_FIELD_NAME},
   {"limits: a target of one byte more", T_BYTES("GET /23456789 HTTP/1.1\r\n" HOST "\r\n"), MR_TARGET_TOO_LONG},
   {"limits: an incomplete target of one byte more", T_BYTES("GET /23456789"), MR_TARGET_TOO_LONG},
@@ -291,14 +294,15 @@ static const struct refusal refused[] = {
   {"H14 space before the colon", T_BYTES("GET / HTTP/1.1\r\nHost : a\r\n\r\n"), MR_BAD_FIELD_NAME},
   {"H14 tab before the colon", T_BYTES("GET / HTTP/1.1\r\n" HOST "Content-Length\t: 1\r\n\r\n"), MR_BAD_FIELD_NAME},
   {"H15 folded line", T_BYTES("GET / HTTP/1.1\r\n" HOST "B: c\r\n d\r\n\r\n"), MR_OBS_FOLD},
-  {"H15 folded line with a tab", T_BYTES("GET / HTTP/1.1\r\n" HOST "Transfer-Encoding:\r\n\tchunked\r\n\r\n"), MR_OBS_FOLD},
+  {"H15 folded line with a tab", T_BYTES("GET / HTTP/1.1\r\n" HOST "B:\r\n\tc\r\n\r\n"), MR_OBS_FOLD},
+  {"H15 folded coding is empty where it begins", T_BYTES("POST / HTTP/1.1\r\n" HOST "Transfer-Encoding:\r\n\tchunked\r\n\r\n"), MR_BAD_TRANSFER_ENCODING},
   {"H16 empty name", T_BYTES("GET / HTTP/1.1\r\n" HOST ": c\r\n\r\n"), MR_BAD_FIELD_NAME},
   {"H16 no colon", T_BYTES("GET / HTTP/1.1\r\n" HOST "Bad\r\n\r\n"), MR_BAD_FIELD_NAME},
   {"H16 NUL in a name", T_BYTES("GET / HTTP/1.1\r\n" HOST "B\0: c\r\n\r\n"), MR_BAD_FIELD_NAME},
   {"H16 obs-text in a name", T_BYTES("GET / HTTP/1.1\r\n" HOST "B\xff: c\r\n\r\n"), MR_BAD_FIELD_NAME},
   {"H16 bracket in a name", T_BYTES("GET / HTTP/1.1\r\n" HOST "B[: c\r\n\r\n"), MR_BAD_FIELD_NAME},
   {"H17 NUL in a value", T_BYTES("GET / HTTP/1.1\r\n" HOST "B: c\0\r\n\r\n"), MR_BAD_FIELD_VALUE},
-  {"H17 NUL in a long value", T_BYTES("GET / HTTP/1.1\r\n" HOST "B: 0123456789\0123456789abcdef\r\n\r\n"), MR_BAD_FIELD_VALUE},
+  {"H17 NUL in a long value", T_BYTES("GET / HTTP/1.1\r\n" HOST "B: 0123456789\0" "0123456789abcdef\r\n\r\n"), MR_BAD_FIELD_VALUE},
   {"H17 0x1F in a value", T_BYTES("GET / HTTP/1.1\r\n" HOST "B: 01234567\x1f\r\n\r\n"), MR_BAD_FIELD_VALUE},
   {"H17 DEL in a value", T_BYTES("GET / HTTP/1.1\r\n" HOST "B: 0123456\x7f" "89\r\n\r\n"), MR_BAD_FIELD_VALUE},
   {"H17 vertical tab before chunked", T_BYTES("POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: \vchunked\r\n\r\n"), MR_BAD_FIELD_VALUE},
@@ -356,8 +360,8 @@ static void lengths_at_boundaries(void) {
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     char bytes[128];
     char name[64];
-    const int length =
-        snprintf(bytes, sizeof bytes, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %s\r\n\r\n", cases[i].digits);
+    const int length = snprintf(bytes, sizeof bytes,
+                                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %s\r\n\r\n", cases[i].digits);
     const struct outcome got = feed((uint8_t *)bytes, (uint32_t)length, (uint32_t)length, 1, &unlimited);
     snprintf(name, sizeof name, "Content-Length: %.40s", cases[i].digits);
     t_case(name, cases[i].value != 0 ? got.result == length && got.content_length == cases[i].value
@@ -458,7 +462,8 @@ static void linear_time(void) {
   t_case("a long value byte by byte in linear time", linear("GET / HTTP/1.1\r\nA: ", "a", 60000, 0));
   t_case("many fields byte by byte in linear time", linear("GET / HTTP/1.1\r\n", "a:\r\n", 60000, 0));
   t_case("many commas byte by byte in linear time", linear("GET / HTTP/1.1\r\nConnection:", ",", 60000, 0));
-  t_case("the largest head that there may be", linear("GET / HTTP/1.1\r\nA: ", "a", 65535, -MR_HEAD_TOO_LARGE));
+  t_case("the largest head that there may be",
+         linear("GET / HTTP/1.1\r\nA: ", "a", 65535, -MR_HEAD_TOO_LARGE));
 }
 
 static void statuses(void) {
@@ -474,8 +479,10 @@ static void statuses(void) {
 int main(void) {
   for (size_t i = 0; i < sizeof accepted / sizeof accepted[0]; i++) accepts(&accepted[i], &roomy);
   for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) refuses(&refused[i], &roomy);
-  for (size_t i = 0; i < sizeof accepted_tight / sizeof accepted_tight[0]; i++) accepts(&accepted_tight[i], &tight);
-  for (size_t i = 0; i < sizeof refused_tight / sizeof refused_tight[0]; i++) refuses(&refused_tight[i], &tight);
+  for (size_t i = 0; i < sizeof accepted_tight / sizeof accepted_tight[0]; i++)
+    accepts(&accepted_tight[i], &tight);
+  for (size_t i = 0; i < sizeof refused_tight / sizeof refused_tight[0]; i++)
+    refuses(&refused_tight[i], &tight);
   lengths_at_boundaries();
   every_byte_everywhere();
   control_at_every_offset();

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// errno.ts - what the shim's negative answers mean; used by every control-plane call of ffi/.
+
+import { constants } from "node:os";
+
+interface Meaning {
+  text: string;
+  error?: new (message: string) => Error;
+}
+
+const { errors } = Deno;
+
+const MEANINGS: Record<string, Meaning> = {
+  EACCES: { text: "permission denied", error: errors.PermissionDenied },
+  EADDRINUSE: { text: "the address is in use", error: errors.AddrInUse },
+  EADDRNOTAVAIL: {
+    text: "the address is not on this machine",
+    error: errors.AddrNotAvailable,
+  },
+  EBUSY: { text: "the resource is busy", error: errors.Busy },
+  ECONNRESET: {
+    text: "the peer reset the connection",
+    error: errors.ConnectionReset,
+  },
+  EINVAL: { text: "a value is out of range", error: RangeError },
+  EMFILE: { text: "the process has no file descriptor left (ulimit -n)" },
+  ENAMETOOLONG: { text: "the path is empty or too long" },
+  ENOBUFS: { text: "the send queue is full" },
+  ENOENT: { text: "no such file, or no such host", error: errors.NotFound },
+  ENOMEM: { text: "out of memory" },
+  EPERM: { text: "operation not permitted", error: errors.PermissionDenied },
+  EPIPE: { text: "the peer closed the connection", error: errors.BrokenPipe },
+  ESTALE: { text: "the connection is closed", error: errors.NotConnected },
+  ETIMEDOUT: { text: "timed out", error: errors.TimedOut },
+};
+
+const NAMES = new Map(
+  Object.entries(constants.errno).map(([name, number]) => [number, name]),
+);
+
+/** The name of an errno, for example "ECONNRESET". */
+export function errnoName(errno: number): string {
+  return NAMES.get(errno) ?? `errno ${errno}`;
+}
+
+/** An error of the class that Deno would throw, "Cannot <action>: <meaning> (<NAME>)". */
+export function errnoError(errno: number, action: string, detail = ""): Error {
+  const name = errnoName(errno);
+  const meaning = MEANINGS[name];
+  const why = detail || meaning?.text || "the system refused";
+  return new (meaning?.error ?? Error)(`Cannot ${action}: ${why} (${name})`);
+}
+
+/** Returns a call's answer, or throws what its negative one means. */
+export function unwrap(answer: number, action: string): number {
+  if (answer < 0) throw errnoError(-answer, action);
+  return answer;
+}

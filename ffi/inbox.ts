@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// inbox.ts - reads the records of a turn; pairs with c/inbox.h. Used by lib/poll_loop.ts and the protocols.
+
+import type { Arena } from "./arena.ts";
+import * as layout from "./layout.ts";
+
+const UTF8 = new TextDecoder();
+// Strips no byte order mark: in a WebSocket message it is a character like any other.
+const UTF8_KEEPING_BOM = new TextDecoder("utf-8", { ignoreBOM: true });
+
+const RECORD_WORDS = layout.RECORD_BYTES >> 2;
+const RECORD_SHORTS = layout.RECORD_BYTES >> 1;
+
+/**
+ * What arrived in this turn: `reactor.poll()` says how many records there are, and every method takes the index
+ * of one. Bytes are valid until the next poll.
+ */
+export class Inbox {
+  readonly #arena: Arena;
+  readonly #bytes: Uint8Array;
+  readonly #shorts: Uint16Array;
+  readonly #words: Uint32Array;
+  readonly #base: number;
+
+  constructor(arena: Arena) {
+    this.#arena = arena;
+    this.#bytes = arena.bytes;
+    this.#shorts = arena.shorts;
+    this.#words = arena.words;
+    this.#base = arena.control(layout.CONTROL_RECORDS_OFFSET);
+  }
+
+  /** The connection. */
+  handle(index: number): number {
+    return this.#word(index, layout.RECORD_HANDLE);
+  }
+
+  /** An mr_record_kind. */
+  kind(index: number): number {
+    return this
+      .#bytes[this.#base + index * layout.RECORD_BYTES + layout.RECORD_KIND]!;
+  }
+
+  /** Flags of that kind. */
+  flags(index: number): number {
+    return this
+      .#bytes[this.#base + index * layout.RECORD_BYTES + layout.RECORD_FLAGS]!;
+  }
+
+  /** Listener, status, close code or errno. */
+  code(index: number): number {
+    return this
+      .#shorts[
+        (this.#base >> 1) + index * RECORD_SHORTS + (layout.RECORD_CODE >> 1)
+      ]!;
+  }
+
+  /** Index of the block that holds the bytes. */
+  block(index: number): number {
+    return this.#word(index, layout.RECORD_BLOCK);
+  }
+
+  /** Offset of the first byte within its block. */
+  start(index: number): number {
+    return this.#word(index, layout.RECORD_START);
+  }
+
+  /** Number of bytes. */
+  length(index: number): number {
+    return this.#word(index, layout.RECORD_LENGTH);
+  }
+
+  /** Lengths of method and target, or an mr_violation. */
+  aux(index: number): number {
+    return this.#word(index, layout.RECORD_AUX);
+  }
+
+  /** Length of the body or frame of which the bytes are a part. */
+  total(index: number): number {
+    return this.#word(index, layout.RECORD_TOTAL_LOW) +
+      this.#word(index, layout.RECORD_TOTAL_HIGH) * 2 ** 32;
+  }
+
+  /** The bytes, over a buffer that reaches no other connection's; may be given to the application. */
+  view(index: number): Uint8Array<ArrayBuffer> {
+    const buffer = this.#arena.block(this.block(index));
+    return new Uint8Array(buffer, this.start(index), this.length(index));
+  }
+
+  /** The bytes, over the whole arena: for Millrace's own use. */
+  borrow(index: number): Uint8Array {
+    const start = this.#offset(index);
+    return this.#bytes.subarray(start, start + this.length(index));
+  }
+
+  /** The bytes as a string; they are known to be UTF-8. */
+  text(index: number): string {
+    const length = this.length(index);
+    return length === 0 ? "" : UTF8_KEEPING_BOM.decode(this.borrow(index));
+  }
+
+  /** The bytes from the start of one record to the end of another in the same block, as ASCII. */
+  asciiBetween(first: number, last: number): string {
+    const start = this.#offset(first);
+    return UTF8.decode(
+      this.#bytes.subarray(start, this.#offset(last) + this.length(last)),
+    );
+  }
+
+  /** The same where bytes above 127 may occur: each becomes the character of its number. */
+  latin1Between(first: number, last: number): string {
+    const end = this.#offset(last) + this.length(last);
+    let text = "";
+    for (let at = this.#offset(first); at < end; at++) {
+      text += String.fromCharCode(this.#bytes[at]!);
+    }
+    return text;
+  }
+
+  #offset(index: number): number {
+    return this.#arena.blocksOffset + this.block(index) * layout.BLOCK_BYTES +
+      this.start(index);
+  }
+
+  #word(index: number, field: number): number {
+    return this
+      .#words[(this.#base >> 2) + index * RECORD_WORDS + (field >> 2)]!;
+  }
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// mod.ts - what lib/ may import of ffi/.
+
+export { errnoError, errnoName } from "./errno.ts";
+export type { Inbox } from "./inbox.ts";
+export * as layout from "./layout.ts";
+export type { Outbox } from "./outbox.ts";
+export {
+  type BackendName,
+  type ListenAddress,
+  Reactor,
+  type ReactorCounters,
+  type ReactorOptions,
+} from "./reactor.ts";
+export { readTopology, type Topology } from "./topology.ts";

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// outbox.ts - stages bytes and commands for the next flush; pairs with c/outbox.c. Used by lib/connection.ts.
+
+import type { Arena } from "./arena.ts";
+import * as layout from "./layout.ts";
+
+const UTF8 = new TextEncoder();
+const COMMAND_WORDS = layout.COMMAND_BYTES >> 2;
+const HANDLE = layout.COMMAND_HANDLE >> 2;
+const OP_COUNT = layout.COMMAND_OP >> 2;
+const OFFSET = layout.COMMAND_OFFSET >> 2;
+const LENGTH = layout.COMMAND_LENGTH >> 2;
+const COUNT_MAX = 0xffff;
+
+/**
+ * What a turn sends. Bytes for one connection that are staged one after the other become one send. `room()`
+ * makes place, `bytes` is written from `position` on, `commit()` stages what was written.
+ */
+export class Outbox {
+  /** The staging area; never given to the application. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Offset in `bytes` of the first free byte. */
+  position = 0;
+  /** Staged commands that C has not taken over. */
+  count = 0;
+  readonly #commands: Uint32Array;
+  readonly #rows: Uint32Array;
+  readonly #capacity: number;
+  readonly #flushNow: () => void;
+
+  /** `flushNow` makes C take over all commands and be done with all bytes. */
+  constructor(arena: Arena, flushNow: () => void) {
+    const size = arena.control(layout.CONTROL_OUTBOX_BYTES);
+    this.bytes = new Uint8Array(
+      arena.part(arena.control(layout.CONTROL_OUTBOX_OFFSET), size),
+    );
+    const commands = arena.control(layout.CONTROL_COMMANDS_OFFSET) >> 2;
+    this.#capacity = arena.control(layout.CONTROL_COMMANDS_CAPACITY);
+    this.#commands = arena.words.subarray(
+      commands,
+      commands + this.#capacity * COMMAND_WORDS,
+    );
+    this.#rows = arena.words.subarray(
+      arena.control(layout.CONTROL_ROWS_OFFSET) >> 2,
+    );
+    this.#flushNow = flushNow;
+  }
+
+  /** Makes sure that `length` bytes can be written at the position it returns. At most `bytes.length`. */
+  room(length: number): number {
+    if (length > this.bytes.length - this.position) this.#makeRoom();
+    return this.position;
+  }
+
+  /** Stages the bytes from `position` to `end` for a connection; `responses` end in them. */
+  commit(handle: number, end: number, responses: number): void {
+    const start = this.position;
+    const length = end - start;
+    const last = (this.count - 1) * COMMAND_WORDS;
+    const commands = this.#commands;
+    this.position = end;
+    if (
+      this.count > 0 && commands[last + HANDLE] === handle &&
+      (commands[last + OP_COUNT]! & 0xffff) === layout.CMD_SEND &&
+      (commands[last + OP_COUNT]! >>> 16) + responses <= COUNT_MAX &&
+      commands[last + OFFSET]! + commands[last + LENGTH]! === start
+    ) {
+      commands[last + LENGTH]! += length;
+      commands[last + OP_COUNT]! += responses << 16;
+    } else {
+      this.#push(handle, layout.CMD_SEND, responses, start, length);
+    }
+    this.#rows[this.#row(handle, layout.ROW_STAGED)]! += length;
+  }
+
+  /** Stages bytes of any number, in as many pieces as it takes. */
+  write(handle: number, bytes: Uint8Array, responses: number): void {
+    let rest = bytes;
+    while (rest.length > this.bytes.length) {
+      this.#makeRoom();
+      this.#copy(handle, rest.subarray(0, this.bytes.length), 0);
+      rest = rest.subarray(this.bytes.length);
+    }
+    this.room(rest.length);
+    this.#copy(handle, rest, responses);
+  }
+
+  /** Stages text as UTF-8. */
+  writeText(handle: number, text: string, responses: number): void {
+    if (3 * text.length > this.bytes.length) {
+      this.write(handle, UTF8.encode(text), responses);
+      return;
+    }
+    const start = this.room(3 * text.length);
+    const { written } = UTF8.encodeInto(text, this.bytes.subarray(start));
+    this.commit(handle, start + written, responses);
+  }
+
+  /** Stages a command without bytes. */
+  command(handle: number, op: number, argument = 0): void {
+    this.#push(handle, op, 0, argument, 0);
+  }
+
+  /** Bytes accepted for a connection that the kernel has not taken. */
+  buffered(handle: number): number {
+    const row = this.#row(handle, 0);
+    if (this.#rows[row] !== handle) return 0;
+    return this.#rows[row + (layout.ROW_QUEUED >> 2)]! +
+      this.#rows[row + (layout.ROW_STAGED >> 2)]!;
+  }
+
+  /** Asks for a DRAIN record once the queue has fallen to the low watermark. */
+  wantDrain(handle: number): void {
+    this.#rows[this.#row(handle, layout.ROW_FLAGS)]! |= layout.WANT_DRAIN;
+  }
+
+  #copy(handle: number, bytes: Uint8Array, responses: number): void {
+    this.bytes.set(bytes, this.position);
+    this.commit(handle, this.position + bytes.length, responses);
+  }
+
+  #makeRoom(): void {
+    this.#flushNow();
+    this.position = 0;
+  }
+
+  #row(handle: number, field: number): number {
+    return (((handle & layout.SLOT_MASK) * layout.ROW_BYTES) + field) >> 2;
+  }
+
+  #push(
+    handle: number,
+    op: number,
+    count: number,
+    offset: number,
+    length: number,
+  ): void {
+    if (this.count === this.#capacity) {
+      // The bytes of this command lie behind those that are flushed, so that the position must not be reset.
+      this.#flushNow();
+    }
+    const at = this.count++ * COMMAND_WORDS;
+    this.#commands[at + HANDLE] = handle;
+    this.#commands[at + OP_COUNT] = op | count << 16;
+    this.#commands[at + OFFSET] = offset;
+    this.#commands[at + LENGTH] = length;
+  }
+}

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+// reactor.ts - one reactor of the shim as an object: options in, turns out; the only user of inbox.ts and
+// outbox.ts that lib/ has to know.
+
+import { Arena } from "./arena.ts";
+import { errnoError, unwrap } from "./errno.ts";
+import { Inbox } from "./inbox.ts";
+import * as layout from "./layout.ts";
+import { library } from "./library.ts";
+import { Outbox } from "./outbox.ts";
+import { readText } from "./text.ts";
+
+/** The kernel interface under a reactor. */
+export type BackendName = "io_uring" | "epoll";
+
+/** Struct mr_options. Times in milliseconds, sizes in bytes. */
+export interface ReactorOptions {
+  backend: "auto" | BackendName;
+  ringEntries: number;
+  batch: number;
+  maxConnections: number;
+  blockCount: number;
+  receiveBuffers: number;
+  outboxBytes: number;
+  maxHeadBytes: number;
+  maxTargetBytes: number;
+  maxFields: number;
+  maxQueueBytes: number;
+  lowWatermark: number;
+  maxFragments: number;
+  headTimeout: number;
+  bodyTimeout: number;
+  idleTimeout: number;
+  stallTimeout: number;
+  lingerTimeout: number;
+  maxBodyBytes: number;
+}
+
+/** Struct mr_listen_options. */
+export interface ListenAddress {
+  /** Host name or IP address, or the path of a Unix socket. */
+  host: string;
+  port: number;
+  backlog: number;
+  reusePort: boolean;
+  unix: boolean;
+}
+
+/** What a reactor counts; all but `connections` only grow. */
+export interface ReactorCounters {
+  connections: number;
+  accepted: number;
+  refused: number;
+  acceptErrors: number;
+  starved: number;
+  exhausted: number;
+  overflows: number;
+  timeouts: number;
+  receivedBytes: number;
+  sentBytes: number;
+  polls: number;
+  wakes: number;
+  blocksLost: number;
+}
+
+const BACKENDS = {
+  auto: layout.AUTO,
+  io_uring: layout.IO_URING,
+  epoll: layout.EPOLL,
+};
+
+/** A worker's event loop in C. Belongs to the thread that opened it. */
+export class Reactor {
+  readonly inbox: Inbox;
+  readonly outbox: Outbox;
+  /** The kernel interface in use. */
+  readonly backend: BackendName;
+  /** Why it was chosen. */
+  readonly reason: string;
+  readonly #shim = library();
+  readonly #arena: Arena;
+  readonly #pointer: Deno.PointerObject;
+  readonly #flushNow = (): void => {
+    this.#flush(1);
+  };
+
+  /** Opens a reactor. Throws when the backend that was asked for is not to be had. */
+  constructor(options: ReactorOptions) {
+    const packed = packOptions(options);
+    this.#arena = Arena.take(packed);
+    const out = new BigUint64Array(1);
+    const reason = new Uint8Array(layout.TEXT_BYTES);
+    const answer = this.#shim.mr_open(this.#arena.pointer, packed, out, reason);
+    if (answer < 0) {
+      this.#arena.release();
+      throw errnoError(
+        -answer,
+        `open a reactor on ${options.backend}`,
+        readText(reason),
+      );
+    }
+    this.#pointer = Deno.UnsafePointer.create(out[0]!)!;
+    this.inbox = new Inbox(this.#arena);
+    this.outbox = new Outbox(this.#arena, this.#flushNow);
+    const name = new Uint8Array(layout.TEXT_BYTES);
+    this.#shim.mr_backend(this.#pointer, name, reason);
+    this.backend = readText(name) as BackendName;
+    this.reason = readText(reason);
+  }
+
+  /** Closes everything at once. Nothing of the reactor may be used afterwards. */
+  close(): void {
+    // When the kernel does not let go of the memory it is lost, which is better than to share it.
+    if (this.#shim.mr_close(this.#pointer) === 0) this.#arena.release();
+  }
+
+  /** Opens a listening socket and returns its number. */
+  listen(address: ListenAddress): number {
+    const name = address.unix
+      ? address.host
+      : `${address.host}:${address.port}`;
+    return unwrap(
+      this.#shim.mr_listen(this.#pointer, packAddress(address)),
+      `listen on ${name}`,
+    );
+  }
+
+  /** Starts closing a listening socket; it is closed when `listeners` has fallen. */
+  unlisten(listener: number): void {
+    unwrap(this.#shim.mr_unlisten(this.#pointer, listener), "close a listener");
+  }
+
+  /** Listening sockets that are open, or closing. */
+  get listeners(): number {
+    return this.#arena.control(layout.CONTROL_LISTENERS);
+  }
+
+  /** Live connections. */
+  get connections(): number {
+    return this.#arena.control(layout.CONTROL_CONNECTIONS);
+  }
+
+  /** The address that a listener is bound to: "host port", or a path. */
+  listenAddress(listener: number): string {
+    const out = new Uint8Array(layout.TEXT_BYTES);
+    unwrap(
+      this.#shim.mr_listen_address(this.#pointer, listener, out),
+      "read the bound address",
+    );
+    return readText(out);
+  }
+
+  /** The address of a peer: "host port", or a path; empty when the connection is gone. */
+  peerAddress(handle: number): string {
+    const out = new Uint8Array(layout.TEXT_BYTES);
+    const answer = this.#shim.mr_peer_address(this.#pointer, handle, out);
+    return answer < 0 ? "" : readText(out);
+  }
+
+  /** Sends what is staged, takes what has arrived; returns the number of records in the inbox. */
+  poll(): number {
+    if (this.outbox.count > 0) this.#flush(0);
+    const count = this.#shim.mr_poll(this.#pointer);
+    this.outbox.position = 0;
+    return count < 0 ? unwrap(count, "poll for events") : count;
+  }
+
+  /** The JavaScript end of the wake socket, once; the caller owns the descriptor. */
+  wakeSocket(): number {
+    return this.#shim.mr_wake_socket(this.#pointer);
+  }
+
+  /** Has the wake socket become readable when there is work; false when there is some already. */
+  arm(): boolean {
+    return unwrap(this.#shim.mr_arm(this.#pointer), "wait for events") === 0;
+  }
+
+  /** Makes the wake socket readable now. */
+  wake(): void {
+    this.#shim.mr_wake(this.#pointer);
+  }
+
+  /** To be called after the application had a view of a record's bytes: it may have transferred them away. */
+  checkBlock(block: number): void {
+    if (!this.#arena.isLost(block)) return;
+    this.#arena.forget(block);
+    this.#shim.mr_block_lost(this.#pointer, block);
+  }
+
+  /** A copy of the counters. */
+  counters(): ReactorCounters {
+    const read = (offset: number): number => this.#arena.counter(offset);
+    return {
+      connections: this.connections,
+      accepted: read(layout.CONTROL_ACCEPTED),
+      refused: read(layout.CONTROL_REFUSED),
+      acceptErrors: read(layout.CONTROL_ACCEPT_ERRORS),
+      starved: read(layout.CONTROL_STARVED),
+      exhausted: read(layout.CONTROL_EXHAUSTED),
+      overflows: read(layout.CONTROL_OVERFLOWS),
+      timeouts: read(layout.CONTROL_TIMEOUTS),
+      receivedBytes: read(layout.CONTROL_RECEIVED_BYTES),
+      sentBytes: read(layout.CONTROL_SENT_BYTES),
+      polls: read(layout.CONTROL_POLLS),
+      wakes: read(layout.CONTROL_WAKES),
+      blocksLost: read(layout.CONTROL_BLOCKS_LOST),
+    };
+  }
+
+  #flush(now: number): void {
+    this.#shim.mr_flush(this.#pointer, this.outbox.count, now);
+    this.outbox.count = 0;
+  }
+}
+
+function packOptions(options: ReactorOptions): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(layout.OPTIONS_BYTES);
+  const view = new DataView(bytes.buffer);
+  const put = (offset: number, value: number): void =>
+    view.setUint32(offset, value, true);
+  put(layout.OPTIONS_BACKEND, BACKENDS[options.backend]);
+  put(layout.OPTIONS_RING_ENTRIES, options.ringEntries);
+  put(layout.OPTIONS_BATCH, options.batch);
+  put(layout.OPTIONS_MAX_CONNECTIONS, options.maxConnections);
+  put(layout.OPTIONS_BLOCK_COUNT, options.blockCount);
+  put(layout.OPTIONS_RECEIVE_BUFFERS, options.receiveBuffers);
+  put(layout.OPTIONS_OUTBOX_BYTES, options.outboxBytes);
+  put(layout.OPTIONS_MAX_HEAD_BYTES, options.maxHeadBytes);
+  put(layout.OPTIONS_MAX_TARGET_BYTES, options.maxTargetBytes);
+  put(layout.OPTIONS_MAX_FIELDS, options.maxFields);
+  put(layout.OPTIONS_MAX_QUEUE_BYTES, options.maxQueueBytes);
+  put(layout.OPTIONS_LOW_WATERMARK, options.lowWatermark);
+  put(layout.OPTIONS_MAX_FRAGMENTS, options.maxFragments);
+  put(layout.OPTIONS_HEAD_TIMEOUT, options.headTimeout);
+  put(layout.OPTIONS_BODY_TIMEOUT, options.bodyTimeout);
+  put(layout.OPTIONS_IDLE_TIMEOUT, options.idleTimeout);
+  put(layout.OPTIONS_STALL_TIMEOUT, options.stallTimeout);
+  put(layout.OPTIONS_LINGER_TIMEOUT, options.lingerTimeout);
+  view.setBigUint64(
+    layout.OPTIONS_MAX_BODY_BYTES,
+    BigInt(options.maxBodyBytes),
+    true,
+  );
+  return bytes;
+}
+
+function packAddress(address: ListenAddress): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(layout.LISTEN_OPTIONS_BYTES);
+  const view = new DataView(bytes.buffer);
+  const flags = (address.reusePort ? layout.REUSE_PORT : 0) |
+    (address.unix ? layout.UNIX : 0);
+  view.setUint32(layout.LISTEN_OPTIONS_FLAGS, flags, true);
+  view.setUint32(layout.LISTEN_OPTIONS_PORT, address.port, true);
+  view.setUint32(layout.LISTEN_OPTIONS_BACKLOG, address.backlog, true);
+  const host = new TextEncoder().encode(address.host);
+  if (host.length >= layout.TEXT_BYTES || host.includes(0)) {
+    throw new TypeError(
+      `Cannot listen on "${address.host}": the name is too long or contains NUL`,
+    );
+  }
+  bytes.set(host, layout.LISTEN_OPTIONS_HOST);
+  return bytes;
+}

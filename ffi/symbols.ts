@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+// symbols.ts - c/millrace.h for Deno.dlopen, with the C declaration beside each parameter; compared with the
+// header by tests/abi_test.ts.
+
+/** Every function that the shim exports. */
+export const SYMBOLS = {
+  mr_abi: { parameters: [], result: "u32" },
+  mr_arena_open: {
+    parameters: [
+      "buffer", // const struct mr_options *options
+      "buffer", // mr_arena **out
+    ],
+    result: "i32",
+  },
+  mr_arena_base: {
+    parameters: [
+      "pointer", // mr_arena *arena
+    ],
+    result: "pointer",
+  },
+  mr_arena_bytes: {
+    parameters: [
+      "pointer", // mr_arena *arena
+    ],
+    result: "u64",
+  },
+  mr_open: {
+    parameters: [
+      "pointer", // mr_arena *arena
+      "buffer", // const struct mr_options *options
+      "buffer", // mr_reactor **out
+      "buffer", // char *reason
+    ],
+    result: "i32",
+  },
+  mr_close: {
+    parameters: [
+      "pointer", // mr_reactor *reactor
+    ],
+    result: "i32",
+  },
+  mr_backend: {
+    parameters: [
+      "pointer", // mr_reactor *reactor
+      "buffer", // char *name
+      "buffer", // char *reason
+    ],
+    result: "i32",
+  },
+  mr_listen: {
+    parameters: [
+      "pointer", // mr_reactor *reactor
+      "buffer", // const struct mr_listen_options *options
+    ],
+    result: "i32",
+  },
+  mr_unlisten: {
+    parameters: [
+      "pointer", // mr_reactor *reactor
+      "u32", // uint32_t listener
+    ],
+    result: "i32",
+  },
+  mr_listen_address: {
+    parameters: [
+      "pointer", // mr_reactor *reactor
+      "u32", // uint32_t listener
+      "buffer", // char *out
+    ],
+    result: "i32",
+  },
+  mr_peer_address: {
+    parameters: [
+      "pointer", // mr_reactor *reactor
+      "u32", // uint32_t handle
+      "buffer", // char *out
+    ],
+    result: "i32",
+  },
+  mr_poll: {
+    parameters: [
+      "pointer", // mr_reactor *reactor
+    ],
+    result: "i32",
+  },
+  mr_flush: {
+    parameters: [
+      "pointer", // mr_reactor *reactor
+      "u32", // uint32_t count
+      "u32", // uint32_t now
+    ],
+    result: "i32",
+  },
+  mr_wake_socket: {
+    parameters: [
+      "pointer", // mr_reactor *reactor
+    ],
+    result: "i32",
+  },
+  mr_arm: {
+    parameters: [
+      "pointer", // mr_reactor *reactor
+    ],
+    result: "i32",
+  },
+  mr_wake: {
+    parameters: [
+      "pointer", // mr_reactor *reactor
+    ],
+    result: "i32",
+  },
+  mr_block_lost: {
+    parameters: [
+      "pointer", // mr_reactor *reactor
+      "u32", // uint32_t block
+    ],
+    result: "i32",
+  },
+  mr_topology: {
+    parameters: [
+      "buffer", // char *out
+      "u32", // uint32_t capacity
+    ],
+    result: "i32",
+  },
+} as const satisfies Deno.ForeignLibraryInterface;

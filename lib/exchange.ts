@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// exchange.ts - one request and the response to it; made by http_connection.ts for every request.
+
+import { layout } from "../ffi/mod.ts";
+import type { BodyFlow, RequestBody } from "./http_body.ts";
+import type { RequestContext } from "./http_request.ts";
+
+/** What an exchange asks of its connection. */
+export interface ExchangeOwner {
+  readonly authority: string;
+  pauseBody(): void;
+  resumeBody(): void;
+  continueBody(exchange: Exchange): void;
+  remoteAddress(): Deno.Addr;
+}
+
+/** State of a request from its head to the last byte of its response. */
+export class Exchange implements RequestContext, BodyFlow {
+  readonly scheme = "http";
+  /** mr_head_flag of the request. */
+  readonly flags: number;
+  /** Null when the request has no body. */
+  body: RequestBody | null = null;
+  /** Body bytes that are still to come; Infinity for a chunked body. */
+  bodyLeft: number;
+  /** The method is HEAD. */
+  headOnly = false;
+  /** The response has begun. */
+  answered = false;
+  readonly #owner: ExchangeOwner;
+  #controller: AbortController | null = null;
+  #completed: PromiseWithResolvers<void> | null = null;
+  #outcome: Error | null | undefined;
+
+  constructor(owner: ExchangeOwner, flags: number, length: number) {
+    this.#owner = owner;
+    this.flags = flags;
+    this.bodyLeft = (flags & layout.HAS_BODY) === 0
+      ? 0
+      : (flags & layout.CHUNKED) !== 0
+      ? Infinity
+      : length;
+  }
+
+  /** Host and port for a request that names none. */
+  get authority(): string {
+    return this.#owner.authority;
+  }
+
+  /** Aborts when the peer disconnects before the response is complete. */
+  abortSignal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#outcome) this.#controller.abort(this.#outcome);
+    return this.#controller.signal;
+  }
+
+  /** Resolves when the response is handed to the kernel, rejects when that fails. */
+  completed(): Promise<void> {
+    this.#completed ??= Promise.withResolvers();
+    if (this.#outcome !== undefined) this.#settle(this.#outcome);
+    return this.#completed.promise;
+  }
+
+  /** The peer's address. */
+  remoteAddress(): Deno.Addr {
+    return this.#owner.remoteAddress();
+  }
+
+  /** The exchange is over: with null after a whole response, else with what went wrong. */
+  finish(error: Error | null): void {
+    if (this.#outcome !== undefined) return;
+    this.#outcome = error;
+    if (error !== null) this.#controller?.abort(error);
+    if (this.#completed !== null) this.#settle(error);
+  }
+
+  pause(): void {
+    this.#owner.pauseBody();
+  }
+
+  resume(): void {
+    this.#owner.resumeBody();
+  }
+
+  consume(): void {
+    this.#owner.continueBody(this);
+  }
+
+  #settle(error: Error | null): void {
+    if (error === null) {
+      this.#completed!.resolve();
+    } else {
+      // Nobody has to look at it: a failed response is not an unhandled rejection.
+      this.#completed!.promise.catch(() => {});
+      this.#completed!.reject(error);
+    }
+  }
+}
+
+/** What a handler is told beside the request, as by `Deno.serve`. */
+export class HandlerInfo<Addr extends Deno.Addr = Deno.Addr> {
+  readonly #exchange: Exchange;
+  #address: Addr | null = null;
+
+  constructor(exchange: Exchange) {
+    this.#exchange = exchange;
+  }
+
+  /** The peer's address. */
+  get remoteAddr(): Addr {
+    return this.#address ??= this.#exchange.remoteAddress() as Addr;
+  }
+
+  /** Resolves when the response is sent; rejects when the peer left before. */
+  get completed(): Promise<void> {
+    return this.#exchange.completed();
+  }
+}

@@ -1,0 +1,542 @@
+// SPDX-License-Identifier: Apache-2.0
+// http_connection.ts - one HTTP/1.1 connection: requests in order to the handler, responses in order back; made
+// by http_server.ts, called by poll_loop.ts.
+
+import { type Inbox, layout, type Outbox } from "../ffi/mod.ts";
+import type { Connection } from "./connection.ts";
+import { Exchange, type ExchangeOwner, HandlerInfo } from "./exchange.ts";
+import type { HeadText } from "./head_text.ts";
+import { RequestBody } from "./http_body.ts";
+import { LazyRequest } from "./http_request.ts";
+import {
+  asksToClose,
+  givenLength,
+  isBodyless,
+  type ResponseMode,
+  writeBytesResponse,
+  writeHead,
+  writePlainResponse,
+  writeTextResponse,
+} from "./http_response.ts";
+import type { PollLoop } from "./poll_loop.ts";
+import { isResponse, type ResponseParts, takeParts } from "./response_parts.ts";
+import { upgradeOf } from "./ws_handshake.ts";
+import { violationText } from "./violations.ts";
+
+/** A `Deno.serve` handler. */
+export type Handler = (
+  request: Request,
+  info: HandlerInfo,
+) => Response | Promise<Response>;
+
+/** What a connection needs of its server. */
+export interface HttpHost {
+  readonly loop: PollLoop;
+  readonly heads: HeadText;
+  readonly handler: Handler;
+  readonly onError: (error: unknown) => Response | Promise<Response>;
+  readonly authority: string;
+  readonly highWatermark: number;
+  readonly draining: boolean;
+  parseAddress(text: string): Deno.Addr;
+}
+
+/** A request whose turn has not come: the one before it is still being answered. */
+interface Waiting {
+  request: LazyRequest;
+  exchange: Exchange;
+}
+
+// An unread body up to this length is read and dropped to keep the connection; more is not worth it.
+const DRAIN_BYTES = 64 * 1024;
+
+const PARTS: ResponseParts = {
+  status: 0,
+  statusText: "",
+  contentType: null,
+  fields: null,
+  body: null,
+};
+const CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n";
+const UTF8 = new TextEncoder();
+
+/** A connection that speaks HTTP. */
+export class HttpConnection implements Connection, ExchangeOwner {
+  readonly handle: number;
+  readonly #host: HttpHost;
+  readonly #inbox: Inbox;
+  readonly #outbox: Outbox;
+  #current: Exchange | null = null;
+  #receiving: Exchange | null = null;
+  #waiting: Waiting[] | null = null;
+  #address: Deno.Addr | null = null;
+  #paused = 0;
+  #violation = 0;
+  #violationStatus = 0;
+  #ended = false;
+  #finished = false;
+  #drained: (() => void) | null = null;
+
+  constructor(handle: number, host: HttpHost) {
+    this.handle = handle;
+    this.#host = host;
+    this.#inbox = host.loop.reactor.inbox;
+    this.#outbox = host.loop.reactor.outbox;
+  }
+
+  receive(index: number): void {
+    switch (this.#inbox.kind(index)) {
+      case layout.HEAD:
+        return this.#finished ? undefined : this.#onHead(index);
+      case layout.BODY:
+        return this.#onBody(index);
+      case layout.DRAIN:
+        return this.#onDrain();
+      case layout.END:
+        return this.#onEnd();
+      case layout.VIOLATION:
+        return this.#onViolation(index);
+      case layout.CLOSED:
+        return this.#onClosed();
+    }
+  }
+
+  drain(): void {
+    if (this.#current === null) this.#finish();
+  }
+
+  get authority(): string {
+    return this.#host.authority;
+  }
+
+  /** Exchanges that are not finished. */
+  get inFlight(): number {
+    return (this.#current === null ? 0 : 1) + (this.#waiting?.length ?? 0);
+  }
+
+  pauseBody(): void {
+    this.#pause();
+  }
+
+  resumeBody(): void {
+    this.#resume();
+  }
+
+  // RFC 9110 section 10.1.1: only to a request that asks, and only while its body has not begun to come.
+  continueBody(exchange: Exchange): void {
+    const asked =
+      (exchange.flags & (layout.EXPECT | layout.HTTP_1_0)) === layout.EXPECT;
+    if (
+      !asked || exchange.answered || exchange !== this.#receiving ||
+      exchange !== this.#current
+    ) return;
+    this.#outbox.writeText(this.handle, CONTINUE, 0);
+    this.#host.loop.kick();
+  }
+
+  remoteAddress(): Deno.Addr {
+    return this.#address ??= this.#host.parseAddress(
+      this.#host.loop.reactor.peerAddress(this.handle),
+    );
+  }
+
+  #onHead(index: number): void {
+    const inbox = this.#inbox;
+    const { heads, loop } = this.#host;
+    const flags = inbox.flags(index);
+    const exchange = new Exchange(this, flags, inbox.total(index));
+    if (exchange.bodyLeft > 0) {
+      const length = (flags & layout.CHUNKED) === 0 ? exchange.bodyLeft : null;
+      exchange.body = new RequestBody(length, exchange);
+      this.#receiving = exchange;
+    }
+    heads.select(inbox, index, loop.records, loop.turn);
+    const { text, start } = heads;
+    const aux = inbox.aux(index);
+    const request = new LazyRequest(
+      text,
+      start,
+      start + inbox.length(index),
+      aux & 0xff,
+      aux >>> 8,
+      exchange.body,
+      exchange,
+    );
+    exchange.headOnly = (aux & 0xff) === 4 && text.startsWith("HEAD", start);
+    if (this.#current === null) {
+      this.#start(request, exchange);
+    } else {
+      this.#enqueue({ request, exchange });
+    }
+  }
+
+  // Requests are answered one after the other (RFC 9112 section 9.3.2). While one waits no more are read.
+  #enqueue(waiting: Waiting): void {
+    if (this.#waiting === null) {
+      this.#waiting = [];
+      this.#pause();
+    }
+    this.#waiting.push(waiting);
+  }
+
+  #start(request: LazyRequest, exchange: Exchange): void {
+    this.#current = exchange;
+    let result: Response | Promise<Response>;
+    try {
+      result = this.#host.handler(request, new HandlerInfo(exchange));
+    } catch (error) {
+      this.#handleError(exchange, error);
+      return;
+    }
+    this.#take(exchange, result);
+  }
+
+  #take(exchange: Exchange, result: Response | Promise<Response>): void {
+    if (isResponse(result)) {
+      this.#respond(exchange, result);
+    } else {
+      this.#await(
+        exchange,
+        result,
+        (error) => this.#handleError(exchange, error),
+      );
+    }
+  }
+
+  #await(
+    exchange: Exchange,
+    result: Promise<Response>,
+    onError: (error: unknown) => void,
+  ): void {
+    const { loop } = this.#host;
+    // Asked for now: once the peer has left, nobody could tell its address.
+    if (this.#host.handler.length > 1) this.remoteAddress();
+    loop.promised();
+    Promise.resolve(result).then((response) => {
+      this.#respond(exchange, response);
+      loop.settled();
+    }, (error) => {
+      onError(error);
+      loop.settled();
+    });
+  }
+
+  #handleError(exchange: Exchange, error: unknown): void {
+    let result: Response | Promise<Response>;
+    try {
+      result = this.#host.onError(error);
+    } catch (second) {
+      this.#giveUp(exchange, second);
+      return;
+    }
+    if (isResponse(result)) {
+      this.#respond(exchange, result);
+    } else {
+      this.#await(exchange, result, (second) => this.#giveUp(exchange, second));
+    }
+  }
+
+  // The error handler itself failed, or the response it made was of no use.
+  #giveUp(exchange: Exchange, error: unknown): void {
+    console.error("Exception in onError while handling exception", error);
+    if (exchange.answered) return this.#abort(exchange, error);
+    this.#respond(
+      exchange,
+      new Response("Internal Server Error", { status: 500 }),
+    );
+  }
+
+  #respond(exchange: Exchange, response: Response): void {
+    if (exchange !== this.#current || this.#finished) return;
+    try {
+      if (!isResponse(response)) throw notAResponse();
+      if (
+        (exchange.flags & layout.UPGRADE) !== 0 &&
+        this.#upgrade(exchange, response)
+      ) return;
+      takeParts(response, PARTS);
+    } catch (error) {
+      this.#handleError(exchange, error);
+      return;
+    }
+    this.#write(exchange);
+  }
+
+  #upgrade(exchange: Exchange, response: Response): boolean {
+    const upgrade = upgradeOf(response);
+    if (upgrade === null) return false;
+    upgrade.accept(this.handle, this.#host.loop, this.remoteAddress());
+    exchange.finish(null);
+    this.#current = null;
+    return true;
+  }
+
+  #write(exchange: Exchange): void {
+    exchange.answered = true;
+    const mode = this.#mode(exchange);
+    const { body } = PARTS;
+    if (isBodyless(PARTS.status) || body === null) {
+      if (body instanceof ReadableStream) body.cancel();
+      writeBytesResponse(this.#outbox, this.handle, PARTS, null, mode);
+    } else if (typeof body === "string") {
+      writeTextResponse(this.#outbox, this.handle, PARTS, body, mode);
+    } else if (body instanceof Uint8Array) {
+      writeBytesResponse(this.#outbox, this.handle, PARTS, body, mode);
+    } else {
+      this.#stream(exchange, body, mode);
+      return;
+    }
+    this.#complete(exchange, mode.close);
+  }
+
+  #mode(exchange: Exchange): ResponseMode {
+    const { loop, draining } = this.#host;
+    const wanted = (exchange.flags & layout.KEEP_ALIVE) !== 0 && !draining &&
+      this.#violation === 0;
+    return {
+      headOnly: exchange.headOnly,
+      close: !wanted || exchange.bodyLeft > DRAIN_BYTES ||
+        this.#unsolicited(exchange) || asksToClose(PARTS.fields),
+      http10: (exchange.flags & layout.HTTP_1_0) !== 0,
+      now: loop.now,
+    };
+  }
+
+  // A client that waits for 100 Continue and gets a final answer may or may not send the body then.
+  #unsolicited(exchange: Exchange): boolean {
+    return exchange.bodyLeft > 0 && (exchange.flags & layout.EXPECT) !== 0;
+  }
+
+  // A body of unknown length: chunked, or up to the end of the connection for HTTP/1.0.
+  async #stream(
+    exchange: Exchange,
+    body: ReadableStream<Uint8Array>,
+    mode: ResponseMode,
+  ): Promise<void> {
+    const { loop } = this.#host;
+    const length = givenLength(PARTS.fields);
+    const chunked = length === null && !mode.http10;
+    if (length === null && mode.http10) mode.close = true;
+    const framing = chunked
+      ? "transfer-encoding: chunked\r\n"
+      : length === null
+      ? ""
+      : `content-length: ${length}\r\n`;
+    writeHead(
+      this.#outbox,
+      this.handle,
+      PARTS,
+      framing,
+      mode,
+      mode.headOnly ? 1 : 0,
+    );
+    loop.kick();
+    if (mode.headOnly) {
+      body.cancel().catch(() => {});
+      this.#complete(exchange, mode.close);
+      return;
+    }
+    loop.promised();
+    try {
+      await this.#pump(exchange, body, chunked, length);
+      if (chunked) this.#outbox.writeText(this.handle, "0\r\n\r\n", 1);
+      else this.#outbox.write(this.handle, new Uint8Array(0), 1);
+      this.#complete(exchange, mode.close);
+    } catch (error) {
+      this.#abort(exchange, error);
+    } finally {
+      loop.settled();
+    }
+  }
+
+  async #pump(
+    exchange: Exchange,
+    body: ReadableStream<Uint8Array>,
+    chunked: boolean,
+    length: number | null,
+  ): Promise<void> {
+    const reader = body.getReader();
+    let left = length ?? Infinity;
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (this.#current !== exchange) {
+        return void reader.cancel(new Error("The peer has disconnected")).catch(
+          () => {},
+        );
+      }
+      if (done) break;
+      if (!(value instanceof Uint8Array)) {
+        throw new TypeError("Cannot send a body chunk: it is not a Uint8Array");
+      }
+      if (value.length === 0) continue;
+      left -= value.length;
+      if (left < 0) {
+        throw new RangeError(
+          "Cannot send the body: it is longer than its content-length",
+        );
+      }
+      this.#writeChunk(value, chunked);
+      await this.#writable();
+    }
+    if (left > 0 && length !== null) {
+      throw new RangeError(
+        "Cannot send the body: it is shorter than its content-length",
+      );
+    }
+  }
+
+  #writeChunk(bytes: Uint8Array, chunked: boolean): void {
+    if (chunked) {
+      this.#outbox.writeText(
+        this.handle,
+        `${bytes.length.toString(16)}\r\n`,
+        0,
+      );
+    }
+    this.#outbox.write(this.handle, bytes, 0);
+    if (chunked) this.#outbox.write(this.handle, UTF8.encode("\r\n"), 0);
+    this.#host.loop.kick();
+  }
+
+  #writable(): Promise<void> | undefined {
+    if (this.#outbox.buffered(this.handle) < this.#host.highWatermark) {
+      return undefined;
+    }
+    this.#outbox.wantDrain(this.handle);
+    return new Promise((resolve) => this.#drained = resolve);
+  }
+
+  #complete(exchange: Exchange, close: boolean): void {
+    if (exchange !== this.#current) return;
+    exchange.body?.discard();
+    exchange.finish(null);
+    this.#current = null;
+    if (close) return this.#finish();
+    if ((exchange.flags & layout.UPGRADE) !== 0) {
+      this.#command(layout.CMD_RESUME);
+    }
+    if (this.#waiting !== null) this.#next();
+    if (this.#current === null) this.#settle();
+  }
+
+  #next(): void {
+    const waiting = this.#waiting!;
+    while (this.#current === null && !this.#finished) {
+      const next = waiting.shift();
+      if (next === undefined) {
+        this.#waiting = null;
+        this.#resume();
+        return;
+      }
+      this.#start(next.request, next.exchange);
+    }
+  }
+
+  // Nothing is in flight: what had to wait for that?
+  #settle(): void {
+    if (this.#finished) return;
+    if (this.#violation !== 0) this.#refuse();
+    else if (this.#ended || this.#host.draining) this.#finish();
+  }
+
+  #onBody(index: number): void {
+    const exchange = this.#receiving;
+    if (exchange === null) return;
+    exchange.bodyLeft -= this.#inbox.length(index);
+    exchange.body!.push(this.#inbox.borrow(index));
+    if ((this.#inbox.flags(index) & layout.LAST) === 0) return;
+    exchange.bodyLeft = 0;
+    this.#receiving = null;
+    exchange.body!.end();
+  }
+
+  #onDrain(): void {
+    const drained = this.#drained;
+    this.#drained = null;
+    drained?.();
+  }
+
+  // The peer sends no more. It may still be waiting for answers (RFC 9112 section 9.6).
+  #onEnd(): void {
+    this.#ended = true;
+    this.#failBody("The peer closed the connection inside the request body");
+    if (this.#current === null) this.#finish();
+  }
+
+  #onViolation(index: number): void {
+    this.#violation = this.#inbox.aux(index);
+    this.#violationStatus = this.#inbox.code(index);
+    this.#failBody(
+      `Cannot read the request body: ${violationText(this.#violation)}`,
+    );
+    if (this.#current === null) this.#refuse();
+  }
+
+  #refuse(): void {
+    const mode = {
+      headOnly: false,
+      close: true,
+      http10: false,
+      now: this.#host.loop.now,
+    };
+    writePlainResponse(
+      this.#outbox,
+      this.handle,
+      this.#violationStatus,
+      violationText(this.#violation),
+      mode,
+    );
+    this.#finish();
+  }
+
+  #failBody(message: string): void {
+    const exchange = this.#receiving;
+    this.#receiving = null;
+    exchange?.body!.fail(new Deno.errors.UnexpectedEof(message));
+  }
+
+  #abort(exchange: Exchange, error: unknown): void {
+    if (exchange !== this.#current) return;
+    this.#current = null;
+    exchange.finish(error instanceof Error ? error : new Error(String(error)));
+    this.#finished = true;
+    this.#command(layout.CMD_TERMINATE);
+  }
+
+  #finish(): void {
+    if (this.#finished) return;
+    this.#finished = true;
+    this.#command(layout.CMD_FINISH);
+  }
+
+  #onClosed(): void {
+    this.#finished = true;
+    const error = new Deno.errors.ConnectionReset("The peer has disconnected");
+    const current = this.#current;
+    this.#current = null;
+    this.#failBody("The peer has disconnected");
+    current?.finish(error);
+    for (const { exchange } of this.#waiting ?? []) exchange.finish(error);
+    this.#waiting = null;
+    this.#onDrain();
+  }
+
+  #pause(): void {
+    if (this.#paused++ === 0) this.#command(layout.CMD_PAUSE);
+  }
+
+  #resume(): void {
+    if (--this.#paused === 0) this.#command(layout.CMD_RESUME);
+  }
+
+  #command(op: number): void {
+    this.#outbox.command(this.handle, op);
+    this.#host.loop.kick();
+  }
+}
+
+function notAResponse(): TypeError {
+  return new TypeError(
+    "Return value from serve handler must be a response or a promise resolving to a response",
+  );
+}

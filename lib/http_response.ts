@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+// http_response.ts - writes response heads and bodies of known length into the outbox (RFC 9112 sections 4 to 6);
+// called by http_connection.ts.
+
+import { STATUS_CODES } from "node:http";
+import type { Outbox } from "../ffi/mod.ts";
+import { httpDate } from "./http_date.ts";
+import type { Field, ResponseParts } from "./response_parts.ts";
+
+/** What the request and the server have decided about a response. */
+export interface ResponseMode {
+  /** The request was HEAD: the head says what the body would be, and no body follows. */
+  headOnly: boolean;
+  /** The connection ends after this response. */
+  close: boolean;
+  /** The request was HTTP/1.0. */
+  http10: boolean;
+  /** The time of this turn, in milliseconds since the epoch. */
+  now: number;
+}
+
+const UTF8 = new TextEncoder();
+
+// Fields that frame the message: they are ours to write, whatever the handler says.
+const FRAMING = new Set([
+  "connection",
+  "content-length",
+  "date",
+  "keep-alive",
+  "transfer-encoding",
+]);
+
+// deno-lint-ignore no-control-regex
+const NON_ASCII = /[^\x00-\x7f]/;
+
+/** Statuses that never have a body (RFC 9110 section 6.4.1). */
+export function isBodyless(status: number): boolean {
+  return status < 200 || status === 204 || status === 205 || status === 304;
+}
+
+// A 205 says that it is empty, the others may not (RFC 9110 section 8.6).
+function hasNoLength(status: number): boolean {
+  return isBodyless(status) && status !== 205;
+}
+
+/** Whether the handler asked for the connection to be closed. */
+export function asksToClose(fields: Field[] | null): boolean {
+  return fieldOf(fields, "connection")?.toLowerCase().includes("close") ??
+    false;
+}
+
+/** Writes a response whose body is text. */
+export function writeTextResponse(
+  outbox: Outbox,
+  handle: number,
+  parts: ResponseParts,
+  body: string,
+  mode: ResponseMode,
+): void {
+  const head = prefix(parts, mode);
+  if (mode.headOnly || NON_ASCII_PREFIX) {
+    writeBytesResponse(outbox, handle, parts, UTF8.encode(body), mode);
+    return;
+  }
+  // Most bodies are ASCII: as many bytes as characters. When it shows that this one is not, the length is known
+  // and it is written once more.
+  let text = `${head}${body.length}\r\n\r\n${body}`;
+  if (3 * text.length > outbox.bytes.length) {
+    writeBytesResponse(outbox, handle, parts, UTF8.encode(body), mode);
+    return;
+  }
+  const start = outbox.room(3 * text.length + 8);
+  let { written } = UTF8.encodeInto(text, outbox.bytes.subarray(start));
+  if (written !== text.length) {
+    const length = body.length + written - text.length;
+    text = `${head}${length}\r\n\r\n${body}`;
+    written = UTF8.encodeInto(text, outbox.bytes.subarray(start)).written;
+  }
+  outbox.commit(handle, start + written, 1);
+}
+
+/** Writes a response whose body is bytes, or none. */
+export function writeBytesResponse(
+  outbox: Outbox,
+  handle: number,
+  parts: ResponseParts,
+  body: Uint8Array | null,
+  mode: ResponseMode,
+): void {
+  const empty = body === null || body.length === 0;
+  const done = empty || mode.headOnly;
+  const length = hasNoLength(parts.status)
+    ? null
+    : declaredLength(parts, body, mode);
+  writeHead(
+    outbox,
+    handle,
+    parts,
+    length === null ? "" : `content-length: ${length}\r\n`,
+    mode,
+    done ? 1 : 0,
+  );
+  if (!done) outbox.write(handle, body, 1);
+}
+
+/** Writes the head alone; `framing` is its last field lines. */
+export function writeHead(
+  outbox: Outbox,
+  handle: number,
+  parts: ResponseParts,
+  framing: string,
+  mode: ResponseMode,
+  responses: number,
+): void {
+  const head = `${makePrefix(parts, mode)}${framing}\r\n`;
+  if (NON_ASCII.test(head)) {
+    outbox.write(handle, latin1(head), responses);
+  } else {
+    outbox.writeText(handle, head, responses);
+  }
+}
+
+/** Writes an answer that no handler gave, with text for a person. */
+export function writePlainResponse(
+  outbox: Outbox,
+  handle: number,
+  status: number,
+  text: string,
+  mode: ResponseMode,
+): void {
+  const parts: ResponseParts = {
+    status,
+    statusText: "",
+    contentType: "text/plain;charset=UTF-8",
+    fields: null,
+    body: null,
+  };
+  writeBytesResponse(outbox, handle, parts, UTF8.encode(text), mode);
+}
+
+/** The content-length that the handler gave, when the body is a stream of that length. */
+export function givenLength(fields: Field[] | null): number | null {
+  const value = fieldOf(fields, "content-length");
+  return value !== null && /^\d{1,15}$/.test(value) ? Number(value) : null;
+}
+
+// A response to HEAD may say how long the body of GET is without having it.
+function declaredLength(
+  parts: ResponseParts,
+  body: Uint8Array | null,
+  mode: ResponseMode,
+): number {
+  const length = body === null ? 0 : body.length;
+  return mode.headOnly && length === 0
+    ? givenLength(parts.fields) ?? 0
+    : length;
+}
+
+function fieldOf(fields: Field[] | null, name: string): string | null {
+  return fields?.find((field) => field[0].toLowerCase() === name)?.[1] ?? null;
+}
+
+// The head up to the value of content-length. Servers repeat themselves: the last one is kept.
+let LAST_PREFIX = "";
+let LAST_STATUS = 0;
+let LAST_TYPE: string | null = null;
+let LAST_DATE = "";
+let LAST_CLOSE = false;
+let NON_ASCII_PREFIX = false;
+
+function prefix(parts: ResponseParts, mode: ResponseMode): string {
+  const date = httpDate(mode.now);
+  const simple = parts.fields === null && parts.statusText === "" &&
+    !mode.http10;
+  if (
+    simple && parts.status === LAST_STATUS && parts.contentType === LAST_TYPE &&
+    date === LAST_DATE &&
+    mode.close === LAST_CLOSE
+  ) {
+    NON_ASCII_PREFIX = false;
+    return LAST_PREFIX;
+  }
+  const made = makePrefix(parts, mode) + "content-length: ";
+  NON_ASCII_PREFIX = NON_ASCII.test(made);
+  if (!simple || NON_ASCII_PREFIX) return made;
+  LAST_STATUS = parts.status;
+  LAST_TYPE = parts.contentType;
+  LAST_DATE = date;
+  LAST_CLOSE = mode.close;
+  return LAST_PREFIX = made;
+}
+
+function makePrefix(parts: ResponseParts, mode: ResponseMode): string {
+  let head = `HTTP/1.1 ${parts.status} ${
+    parts.statusText || (STATUS_CODES[parts.status] ?? "")
+  }\r\n`;
+  if (parts.contentType !== null) {
+    head += `content-type: ${parts.contentType}\r\n`;
+  }
+  if (parts.fields !== null) head += fieldLines(parts.fields);
+  if (fieldOf(parts.fields, "date") === null) {
+    head += `date: ${httpDate(mode.now)}\r\n`;
+  }
+  if (mode.close) return head + "connection: close\r\n";
+  return mode.http10 ? head + "connection: keep-alive\r\n" : head;
+}
+
+function fieldLines(fields: Field[]): string {
+  let lines = "";
+  for (const [name, value] of fields) {
+    const lower = name.toLowerCase();
+    if (!FRAMING.has(lower) || lower === "date") {
+      lines += `${lower}: ${value}\r\n`;
+    }
+  }
+  return lines;
+}
+
+// A header value is a byte string: each character is the byte of its number.
+function latin1(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length);
+  for (let at = 0; at < text.length; at++) bytes[at] = text.charCodeAt(at);
+  return bytes;
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// permissions.ts - asks Deno's sandbox before C is told to listen, since FFI would go past it; called by
+// http_server.ts.
+
+/** Throws NotCapable, in the words of Deno, unless listening on this address is allowed. */
+export function requireNet(hostname: string, port: number): void {
+  const bracketed = hostname.includes(":") ? `[${hostname}]` : hostname;
+  const host = `${bracketed}:${port}`;
+  require({ name: "net", host }, `net access to "${host}"`, "net");
+}
+
+/** Throws NotCapable unless the socket file may be made. */
+export function requirePath(path: string): void {
+  require({ name: "read", path }, `read access to "${path}"`, "read");
+  require({ name: "write", path }, `write access to "${path}"`, "write");
+}
+
+function require(
+  descriptor: Deno.PermissionDescriptor,
+  what: string,
+  flag: string,
+): void {
+  let { state } = Deno.permissions.querySync(descriptor);
+  if (state === "prompt") {
+    ({ state } = Deno.permissions.requestSync(descriptor));
+  }
+  if (state === "granted") return;
+  throw new Deno.errors.NotCapable(
+    `Requires ${what}, run again with the --allow-${flag} flag`,
+  );
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+// poll_loop.ts - turns of the reactor between those of Deno's event loop; opened by http_server.ts, drives the
+// connections.
+//
+// A turn polls once and lets every connection that has news handle it. Between turns the loop yields:
+//   - with setImmediate while only the network is busy, the cheapest way;
+//   - through the wake socket every millisecond, and every 100 µs while a promise of a handler is outstanding:
+//     the runtime looks at its own I/O only when it parks, and would starve a handler's fetch otherwise;
+//   - by sleeping on the wake socket once there is nothing to do, after `spin` microseconds of looking again.
+
+import { layout, Reactor, type ReactorOptions } from "../ffi/mod.ts";
+import type { Connection } from "./connection.ts";
+import { WakeSocket } from "./wake_socket.ts";
+
+/** Options of a loop beside those of its reactor. */
+export interface PollLoopOptions extends ReactorOptions {
+  /** Microseconds for which to look for work before sleeping. */
+  spin: number;
+}
+
+/** Makes the object for an accepted connection. */
+export type Accept = (handle: number, listener: number) => Connection;
+
+const YIELD_EVERY_MS = 1;
+const YIELD_WITH_PROMISES_MS = 0.1;
+
+// Sleeping costs some five microseconds of CPU, so that a few looks are cheaper when work is about to come.
+const LOOKS_BEFORE_SLEEP = 2;
+
+// What will run the next turn.
+const TURNING = 0; // we are in one
+const IMMEDIATE = 1;
+const YIELDED = 2; // a byte on its way through the wake socket
+const ASLEEP = 3; // the next event
+const STOPPED = 4;
+
+/** Drives one reactor. */
+export class PollLoop {
+  readonly reactor: Reactor;
+  /** Milliseconds since the epoch, as of this turn. */
+  now: number = Date.now();
+  /** Number of this turn. */
+  turn = 0;
+  /** Number of records in this turn's inbox. */
+  records = 0;
+  readonly #accept: Accept;
+  readonly #spinMs: number;
+  readonly #wake: WakeSocket;
+  readonly #connections: (Connection | null)[] = [];
+  readonly #turn = (): void => this.#run();
+  #state = TURNING;
+  #promises = 0;
+  #lastYield = 0;
+  #idleSince = 0;
+  #looks = 0;
+  #referenced = true;
+  #onEmpty: (() => void) | null = null;
+
+  constructor(options: PollLoopOptions, accept: Accept) {
+    this.reactor = new Reactor(options);
+    this.#accept = accept;
+    this.#spinMs = options.spin / 1000;
+    this.#wake = new WakeSocket(this.reactor.wakeSocket(), () => this.#woken());
+    this.#schedule();
+  }
+
+  /** All live connections. */
+  *connections(): Generator<Connection> {
+    for (const connection of this.#connections) {
+      if (connection) yield connection;
+    }
+  }
+
+  /** Another object takes over a handle: a WebSocket after its handshake. */
+  replace(connection: Connection): void {
+    this.#connections[connection.handle & layout.SLOT_MASK] = connection;
+  }
+
+  /** Something was staged: makes sure that a turn will send it. */
+  kick(): void {
+    if (this.#state === ASLEEP) this.#schedule();
+  }
+
+  /** A handler has returned a promise; `settled()` has to follow. */
+  promised(): void {
+    this.#promises++;
+  }
+
+  /** A handler's promise has settled, and what it led to is staged. */
+  settled(): void {
+    this.#promises--;
+    this.kick();
+  }
+
+  /** Keeps the process alive. */
+  ref(): void {
+    this.#referenced = true;
+    this.#wake.ref();
+  }
+
+  /** Lets the process end although the loop could still get work. */
+  unref(): void {
+    this.#referenced = false;
+    this.#wake.unref();
+  }
+
+  /** Resolves when no listener and no connection is left. */
+  empty(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onEmpty = resolve;
+      this.kick();
+    });
+  }
+
+  /** Closes every connection at once and gives everything back. */
+  async close(): Promise<void> {
+    if (this.#state === STOPPED) return;
+    this.#state = STOPPED;
+    this.#onEmpty?.();
+    const closed = this.#wake.close();
+    this.reactor.close();
+    await closed;
+  }
+
+  #run(): void {
+    if (this.#state === STOPPED) return;
+    this.#state = TURNING;
+    this.now = Date.now();
+    const count = this.reactor.poll();
+    this.turn++;
+    this.records = count;
+    this.#dispatch(count);
+    if (this.#onEmpty !== null && this.#isEmpty()) this.#onEmpty();
+    if ((this.#state as number) !== STOPPED) this.#rest(count > 0);
+  }
+
+  #dispatch(count: number): void {
+    const { inbox } = this.reactor;
+    const connections = this.#connections;
+    for (let index = 0; index < count; index++) {
+      const handle = inbox.handle(index);
+      const slot = handle & layout.SLOT_MASK;
+      if (inbox.kind(index) === layout.OPEN) {
+        this.#open(slot, handle, inbox.code(index));
+        continue;
+      }
+      const connection = connections[slot];
+      if (!connection || connection.handle !== handle) continue;
+      connection.receive(index);
+      if (inbox.kind(index) === layout.CLOSED) connections[slot] = null;
+      if (this.#state === STOPPED) return;
+    }
+  }
+
+  #open(slot: number, handle: number, listener: number): void {
+    // Filled from the front, so that the array stays without holes.
+    while (this.#connections.length < slot) this.#connections.push(null);
+    this.#connections[slot] = this.#accept(handle, listener);
+  }
+
+  #isEmpty(): boolean {
+    return this.reactor.listeners === 0 && this.reactor.connections === 0;
+  }
+
+  #rest(worked: boolean): void {
+    if (worked || this.reactor.outbox.count > 0) {
+      this.#looks = 0;
+      this.#yield();
+    } else if (this.#looksAgain()) {
+      this.#schedule();
+    } else if (this.reactor.arm()) {
+      this.#looks = 0;
+      this.#state = ASLEEP;
+    } else {
+      this.#schedule();
+    }
+  }
+
+  #looksAgain(): boolean {
+    const now = performance.now();
+    if (this.#looks++ === 0) this.#idleSince = now;
+    // Whoever waits for the runtime's I/O is not to wait for our looking around.
+    if (this.#promises > 0) return false;
+    return this.#looks <= LOOKS_BEFORE_SLEEP ||
+      now - this.#idleSince < this.#spinMs;
+  }
+
+  #yield(): void {
+    const now = performance.now();
+    const interval = this.#promises > 0
+      ? YIELD_WITH_PROMISES_MS
+      : YIELD_EVERY_MS;
+    if (now - this.#lastYield < interval) {
+      this.#schedule();
+      return;
+    }
+    this.#lastYield = now;
+    this.#state = YIELDED;
+    this.reactor.wake();
+  }
+
+  #schedule(): void {
+    this.#state = IMMEDIATE;
+    const immediate = setImmediate(this.#turn);
+    if (!this.#referenced) immediate.unref();
+  }
+
+  #woken(): void {
+    // In the other states a turn is coming anyway; the byte is one that was overtaken.
+    if (this.#state === ASLEEP || this.#state === YIELDED) this.#run();
+  }
+}

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+// serve.ts - serve(), with the calls that Deno.serve accepts; makes an http_server.ts.
+
+import type { HandlerInfo } from "./exchange.ts";
+import type { Handler } from "./http_connection.ts";
+import {
+  type HttpServer,
+  openServer,
+  type ServerAddress,
+} from "./http_server.ts";
+import type { EngineOptions } from "./options.ts";
+
+/**
+ * What a handler is told beside the request.
+ *
+ * @typeParam Addr What addresses are like.
+ */
+export interface ServeHandlerInfo<Addr extends Deno.Addr = Deno.Addr> {
+  /** The peer's address. */
+  readonly remoteAddr: Addr;
+  /** Resolves when the response is sent; rejects when the peer left before. */
+  readonly completed: Promise<void>;
+}
+
+/**
+ * Answers a request. One that throws or rejects is answered by `onError`.
+ *
+ * @typeParam Addr What addresses are like.
+ */
+export type ServeHandler<Addr extends Deno.Addr = Deno.Addr> = (
+  request: Request,
+  info: ServeHandlerInfo<Addr>,
+) => Response | Promise<Response>;
+
+/**
+ * Options of `Deno.serve` that do not depend on the transport, and those of the engine.
+ *
+ * @typeParam Addr What addresses are like.
+ */
+export interface ServeOptions<Addr extends Deno.Addr = Deno.Addr>
+  extends EngineOptions {
+  /** Closes the server and all its connections at once when it aborts. */
+  signal?: AbortSignal;
+  /** Answers for a handler that threw or rejected. By default logs the error and answers 500. */
+  onError?: (error: unknown) => Response | Promise<Response>;
+  /** Told when the server listens. By default logs the address. */
+  onListen?: (localAddr: Addr) => void;
+  /** Not supported yet: only `false` is accepted. */
+  automaticCompression?: boolean;
+}
+
+/** Options of a server on TCP. */
+export interface ServeTcpOptions extends ServeOptions<Deno.NetAddr> {
+  /** The transport. */
+  transport?: "tcp";
+  /**
+   * The port; 0 takes any free one.
+   *
+   * @default {8000}
+   */
+  port?: number;
+  /**
+   * Host name or address to listen on, IPv4 or IPv6.
+   *
+   * @default {"0.0.0.0"}
+   */
+  hostname?: string;
+  /**
+   * Lets several processes listen on the same port.
+   *
+   * @default {false}
+   */
+  reusePort?: boolean;
+  /**
+   * Connections that wait to be accepted.
+   *
+   * @default {511}
+   */
+  tcpBacklog?: number;
+}
+
+/** Options of a server on a Unix socket. */
+export interface ServeUnixOptions extends ServeOptions<Deno.UnixAddr> {
+  /** The transport. */
+  transport?: "unix";
+  /** Path of the socket; a leading "@" names an abstract one. */
+  path: string;
+}
+
+/** The same options with the handler among them. */
+export type WithHandler<Options, Addr extends Deno.Addr> = Options & {
+  /** Answers requests. */
+  handler: ServeHandler<Addr>;
+};
+
+type AnyOptions =
+  & ServeTcpOptions
+  & Partial<Omit<ServeUnixOptions, "transport" | "onListen">>;
+
+const DEFAULT_PORT = 8000;
+const DEFAULT_HOSTNAME = "0.0.0.0";
+const DEFAULT_BACKLOG = 511;
+
+const COMMON_OPTIONS = [
+  "signal",
+  "onError",
+  "onListen",
+  "handler",
+  "transport",
+  "automaticCompression",
+];
+const ADDRESS_OPTIONS = ["port", "hostname", "reusePort", "tcpBacklog", "path"];
+const ENGINE_OPTIONS = [
+  "backend",
+  "batch",
+  "ring",
+  "spin",
+  "maxConnections",
+  "maxHeadBytes",
+  "maxTargetBytes",
+  "maxHeaderFields",
+  "maxBodyBytes",
+  "headTimeout",
+  "bodyTimeout",
+  "idleTimeout",
+  "stallTimeout",
+  "highWatermark",
+  "lowWatermark",
+  "maxQueueBytes",
+  "bufferBytes",
+];
+const KNOWN = new Set([
+  ...COMMON_OPTIONS,
+  ...ADDRESS_OPTIONS,
+  ...ENGINE_OPTIONS,
+]);
+const TLS_OPTIONS = [
+  "cert",
+  "key",
+  "certFile",
+  "keyFile",
+  "keyFormat",
+  "alpnProtocols",
+];
+
+/**
+ * Serves HTTP with the given handler on port 8000.
+ *
+ * @example
+ * ```ts
+ * import { serve } from "@millrace/millrace";
+ *
+ * serve(() => new Response("Hello, World!"));
+ * ```
+ *
+ * @param handler Answers requests.
+ * @returns The running server.
+ */
+export function serve(
+  handler: ServeHandler<Deno.NetAddr>,
+): HttpServer<Deno.NetAddr>;
+/**
+ * Serves HTTP on a Unix socket.
+ *
+ * @param options Path and limits.
+ * @param handler Answers requests.
+ * @returns The running server.
+ */
+export function serve(
+  options: ServeUnixOptions,
+  handler: ServeHandler<Deno.UnixAddr>,
+): HttpServer<Deno.UnixAddr>;
+/**
+ * Serves HTTP on TCP.
+ *
+ * @param options Address and limits.
+ * @param handler Answers requests.
+ * @returns The running server.
+ */
+export function serve(
+  options: ServeTcpOptions,
+  handler: ServeHandler<Deno.NetAddr>,
+): HttpServer<Deno.NetAddr>;
+/**
+ * Serves HTTP on a Unix socket.
+ *
+ * @param options Path, limits and handler.
+ * @returns The running server.
+ */
+export function serve(
+  options: WithHandler<ServeUnixOptions, Deno.UnixAddr>,
+): HttpServer<Deno.UnixAddr>;
+/**
+ * Serves HTTP on TCP.
+ *
+ * @param options Address, limits and handler.
+ * @returns The running server.
+ */
+export function serve(
+  options: WithHandler<ServeTcpOptions, Deno.NetAddr>,
+): HttpServer<Deno.NetAddr>;
+export function serve(first: unknown, second?: unknown): HttpServer {
+  const [options, handler] = readArguments(first, second);
+  checkOptions(options);
+  return openServer({
+    address: addressOf(options),
+    handler: handler as (
+      request: Request,
+      info: HandlerInfo,
+    ) => Response | Promise<Response> as Handler,
+    onError: options.onError ?? logError,
+    onListen: (options.onListen as ((addr: Deno.Addr) => void) | undefined) ??
+      logAddress,
+    signal: options.signal,
+    engine: options,
+  });
+}
+
+function readArguments(
+  first: unknown,
+  second: unknown,
+): [options: AnyOptions, handler: unknown] {
+  const options = typeof first === "function"
+    ? {}
+    : first as AnyOptions & { handler?: unknown };
+  const handler = typeof first === "function"
+    ? first
+    : second ?? (options as { handler?: unknown })?.handler;
+  if (typeof handler !== "function") {
+    throw new TypeError("Cannot serve: a handler function must be given");
+  }
+  return [options, handler];
+}
+
+// Nothing is ignored silently: an option that has no effect would be taken for one that has.
+function checkOptions(options: AnyOptions): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (value === undefined) continue;
+    if (TLS_OPTIONS.includes(name)) {
+      throw new TypeError(
+        `Cannot serve: "${name}" is an option of TLS, which Millrace does not have yet`,
+      );
+    }
+    if (!KNOWN.has(name)) {
+      throw new TypeError(`Cannot serve: unknown option "${name}"`);
+    }
+  }
+  if (options.automaticCompression === true) {
+    throw new TypeError(
+      'Cannot serve: "automaticCompression" is not supported yet',
+    );
+  }
+}
+
+function addressOf(options: AnyOptions): ServerAddress {
+  const unix = options.path !== undefined;
+  if (
+    options.transport !== undefined &&
+    (options.transport as string) !== (unix ? "unix" : "tcp")
+  ) {
+    throw new TypeError(
+      `Cannot serve: "transport" is "${options.transport}" and "path" is ${options.path}`,
+    );
+  }
+  const {
+    port = DEFAULT_PORT,
+    hostname = DEFAULT_HOSTNAME,
+    tcpBacklog = DEFAULT_BACKLOG,
+  } = options;
+  if (!Number.isInteger(port) || port < 0 || port > 65535) {
+    throw new RangeError(
+      `Cannot serve: "port" must be an integer from 0 to 65535, is ${port}`,
+    );
+  }
+  if (
+    !Number.isInteger(tcpBacklog) || tcpBacklog < 1 || tcpBacklog > 0x7fffffff
+  ) {
+    throw new RangeError(
+      `Cannot serve: "tcpBacklog" must be an integer from 1 to 2147483647, is ${tcpBacklog}`,
+    );
+  }
+  return {
+    transport: unix ? "unix" : "tcp",
+    host: unix ? options.path! : hostname,
+    port: unix ? 0 : port,
+    backlog: tcpBacklog,
+    reusePort: options.reusePort ?? false,
+  };
+}
+
+function logError(error: unknown): Response {
+  console.error(error);
+  return new Response("Internal Server Error", { status: 500 });
+}
+
+function logAddress(addr: Deno.Addr): void {
+  if (addr.transport === "unix") {
+    console.log(`Listening on ${(addr as Deno.UnixAddr).path}`);
+    return;
+  }
+  const { hostname, port } = addr as Deno.NetAddr;
+  const host = hostname.includes(":") ? `[${hostname}]` : hostname;
+  const everywhere = hostname === "0.0.0.0" || hostname === "::";
+  console.log(
+    `Listening on http://${host}:${port}/${
+      everywhere ? ` (http://localhost:${port}/)` : ""
+    }`,
+  );
+}

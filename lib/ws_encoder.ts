@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// ws_encoder.ts - writes WebSocket frames into the outbox (RFC 6455 section 5.2); called by ws_socket.ts.
+
+import type { Outbox } from "../ffi/mod.ts";
+
+/** Frame opcodes. */
+export const OPCODE_TEXT = 1;
+export const OPCODE_BINARY = 2;
+export const OPCODE_CLOSE = 8;
+export const OPCODE_PING = 9;
+export const OPCODE_PONG = 10;
+
+const FIN = 0x80;
+const UTF8 = new TextEncoder();
+
+// Longest text that cannot need the long header, whatever its characters.
+const MEDIUM_TEXT = Math.floor(0xffff / 3);
+
+/** Stages one frame with bytes. */
+export function writeFrame(
+  outbox: Outbox,
+  handle: number,
+  opcode: number,
+  payload: Uint8Array,
+): void {
+  const { length } = payload;
+  const header = headerLength(length);
+  // A payload that fits the outbox is staged with its header; a larger one goes on in pieces.
+  const whole = header + length <= outbox.bytes.length;
+  const start = outbox.room(whole ? header + length : header);
+  writeHeader(outbox.bytes, start, opcode, length);
+  if (whole) {
+    outbox.bytes.set(payload, start + header);
+    outbox.commit(handle, start + header + length, 0);
+  } else {
+    outbox.commit(handle, start + header, 0);
+    outbox.write(handle, payload, 0);
+  }
+}
+
+/** Stages a text frame. Encodes in place and only once, unless the text is long. */
+export function writeTextFrame(
+  outbox: Outbox,
+  handle: number,
+  text: string,
+): void {
+  if (text.length > MEDIUM_TEXT || 3 * text.length + 4 > outbox.bytes.length) {
+    writeFrame(outbox, handle, OPCODE_TEXT, UTF8.encode(text));
+    return;
+  }
+  const { bytes } = outbox;
+  const start = outbox.room(3 * text.length + 4);
+  // Most text is ASCII: guess by the number of characters, and move the bytes where the guess was wrong.
+  const guessed = text.length <= 125 ? 2 : 4;
+  const length = encodeAt(bytes, start + guessed, text);
+  const header = length <= 125 ? 2 : 4;
+  if (header !== guessed) {
+    bytes.copyWithin(start + header, start + guessed, start + guessed + length);
+  }
+  writeHeader(bytes, start, OPCODE_TEXT, length);
+  outbox.commit(handle, start + header + length, 0);
+}
+
+/** Stages a close frame; no code means no payload. */
+export function writeCloseFrame(
+  outbox: Outbox,
+  handle: number,
+  code: number | null,
+  reason: string,
+): void {
+  const text = UTF8.encode(reason);
+  const payload = new Uint8Array(code === null ? 0 : 2 + text.length);
+  if (code !== null) {
+    payload[0] = code >> 8;
+    payload[1] = code & 0xff;
+    payload.set(text, 2);
+  }
+  writeFrame(outbox, handle, OPCODE_CLOSE, payload);
+}
+
+function encodeAt(bytes: Uint8Array, at: number, text: string): number {
+  return UTF8.encodeInto(text, bytes.subarray(at)).written;
+}
+
+function headerLength(length: number): number {
+  return length <= 125 ? 2 : length <= 0xffff ? 4 : 10;
+}
+
+function writeHeader(
+  bytes: Uint8Array,
+  at: number,
+  opcode: number,
+  length: number,
+): void {
+  bytes[at] = FIN | opcode;
+  if (length <= 125) {
+    bytes[at + 1] = length;
+  } else if (length <= 0xffff) {
+    bytes[at + 1] = 126;
+    bytes[at + 2] = length >> 8;
+    bytes[at + 3] = length & 0xff;
+  } else {
+    bytes[at + 1] = 127;
+    writeUint64(bytes, at + 2, length);
+  }
+}
+
+function writeUint64(bytes: Uint8Array, at: number, value: number): void {
+  const high = Math.floor(value / 2 ** 32);
+  for (let i = 0; i < 4; i++) {
+    bytes[at + i] = high >>> (24 - 8 * i);
+    bytes[at + 4 + i] = value >>> (24 - 8 * i);
+  }
+}
