@@ -15,23 +15,24 @@
 #define DATE_PLACE "Thu, 01 Jan 1970 00:00:00 GMT"
 #define NOT_FOUND "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
 
+// The defaults of lib/options.ts.
 static const struct mr_options OPTIONS = {
-    .ring_entries = 4096,
-    .batch = 1024,
-    .max_connections = 16384,
-    .block_count = 4096,
-    .receive_buffers = 1024,
-    .outbox_bytes = 8 << 20,
+    .ring_entries = 1024,
+    .batch = 256,
+    .max_connections = 65536,
+    .block_count = 8192,
+    .receive_buffers = 256,
+    .outbox_bytes = 1 << 20,
     .max_head_bytes = 16384,
     .max_target_bytes = 8192,
     .max_fields = 100,
     .max_queue_bytes = 64 << 20,
-    .low_watermark = 64 << 10,
+    .low_watermark = 256 << 10,
     .max_fragments = 1024,
     .head_timeout = 10000,
     .body_timeout = 30000,
-    .idle_timeout = 60000,
-    .stall_timeout = 30000,
+    .idle_timeout = 65000,
+    .stall_timeout = 20000,
     .linger_timeout = 2000,
     .max_body_bytes = 64 << 20,
 };
@@ -130,7 +131,7 @@ static void on_record(struct floor *floor, const struct mr_record *record) {
                              : floor->blocks + (size_t)record->block * MR_BLOCK_BYTES + record->start;
   switch (record->kind) {
     case MR_HEAD:
-      on_head(floor, record, bytes);
+      on_head(floor, record, floor->heads + record->start);
       break;
     case MR_BODY:
       if (record->flags & MR_LAST) answer(floor, record->handle, floor->reply, floor->reply_bytes);
@@ -197,6 +198,7 @@ static void open_floor(struct floor *floor, uint32_t backend) {
   floor->records = (const struct mr_record *)(base + floor->control->records_offset);
   floor->commands = (struct mr_command *)(base + floor->control->commands_offset);
   floor->outbox = base + floor->control->outbox_offset;
+  floor->heads = base + floor->control->heads_offset;
   floor->blocks = base + floor->control->blocks_offset;
   floor->messages = calloc(options.max_connections, sizeof *floor->messages);
   floor->wake = mr_wake_socket(floor->reactor);

@@ -20,6 +20,7 @@ struct floor {
   struct mr_control *control;
   const struct mr_record *records;
   struct mr_command *commands;
+  const uint8_t *heads;
   const uint8_t *blocks;
   uint8_t *outbox;
   uint32_t staged;           // commands

@@ -46,6 +46,8 @@ static void control_fill(struct mr_control *control, const struct mr_options *o,
   control->commands_offset = (uint32_t)part(used, control->commands_capacity * sizeof(struct mr_command));
   control->rows_offset = (uint32_t)part(used, (uint64_t)control->rows_capacity * sizeof(struct mr_row));
   control->outbox_offset = (uint32_t)part(used, control->outbox_bytes);
+  control->heads_bytes = HEADS_BYTES;
+  control->heads_offset = (uint32_t)part(used, control->heads_bytes);
   control->blocks_offset = (uint32_t)part(used, (uint64_t)control->blocks_capacity * MR_BLOCK_BYTES);
   control->abi = mr_abi();
 }
@@ -64,6 +66,7 @@ static int map_shared(struct mr_arena *arena) {
   arena->commands = (struct mr_command *)(arena->base + plan.commands_offset);
   arena->rows = (struct mr_row *)(arena->base + plan.rows_offset);
   arena->outbox = arena->base + plan.outbox_offset;
+  arena->heads = arena->base + plan.heads_offset;
   arena->block_bytes = arena->base + plan.blocks_offset;
   return 0;
 }

@@ -20,13 +20,14 @@ struct block {
 };
 
 struct mr_arena {
-  uint8_t *base;  // shared: control, rows, records, commands, outbox, blocks
+  uint8_t *base;  // shared: control, rows, records, commands, outbox, heads, blocks
   uint64_t bytes;
   struct mr_control *control;
   struct mr_row *rows;
   struct mr_record *records;
   struct mr_command *commands;
   uint8_t *outbox;
+  uint8_t *heads;
   uint8_t *block_bytes;
   struct block *blocks;   // private from here on
   uint32_t *free_blocks;  // a stack: the block used last is still in the cache

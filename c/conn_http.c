@@ -29,7 +29,8 @@ static uint32_t head_step(struct mr_reactor *r, struct conn *c, uint32_t block, 
   const struct http_head_limits limits = {o->max_head_bytes, o->max_target_bytes, o->max_fields,
                                           o->max_body_bytes};
   struct http_head head;
-  int32_t used = http_head_parse(block_at(r->arena, block) + start, length, c->seen, &limits, &head);
+  uint8_t *bytes = block_at(r->arena, block) + start;
+  int32_t used = http_head_parse(bytes, length, c->seen, &limits, &head);
   if (used < 0) {
     violation(r, c, (enum mr_violation) - used);
     return 0;
@@ -41,8 +42,7 @@ static uint32_t head_step(struct mr_reactor *r, struct conn *c, uint32_t block, 
     c->seen = length;
     return 0;
   }
-  struct mr_record *record =
-      inbox_push_bytes(r, c, MR_HEAD, block, start + head.start, (uint32_t)used - head.start);
+  struct mr_record *record = inbox_push_head(r, c, bytes + head.start, (uint32_t)used - head.start);
   record->flags = head.flags;
   record->aux = head.target_length << 8 | head.method_length;
   record->total_low = (uint32_t)head.content_length;

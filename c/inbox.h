@@ -3,6 +3,8 @@
 #ifndef MR_INBOX_H
 #define MR_INBOX_H
 
+#include <string.h>
+
 #include "reactor.h"
 
 // Room for bytes. What is beyond belongs to the records of connections' lives.
@@ -18,6 +20,17 @@ static inline bool inbox_is_full(const struct mr_reactor *r) {
 static inline struct mr_record *inbox_push(struct mr_reactor *r, const struct conn *c, uint8_t kind) {
   struct mr_record *record = &r->arena->records[r->records++];
   *record = (struct mr_record){.handle = c->handle, .kind = kind, .block = NO_BLOCK};
+  return record;
+}
+
+// Adds a record of a request head, whose bytes are copied.
+static inline struct mr_record *inbox_push_head(struct mr_reactor *r, const struct conn *c,
+                                                const uint8_t *bytes, uint32_t length) {
+  struct mr_record *record = inbox_push(r, c, MR_HEAD);
+  record->start = r->heads_used;
+  record->length = length;
+  memcpy(r->arena->heads + r->heads_used, bytes, length);
+  r->heads_used += length;
   return record;
 }
 

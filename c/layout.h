@@ -20,9 +20,10 @@
 
 // What arrived, one fixed-size record for each. Bytes stay valid until the next mr_poll.
 enum mr_record_kind {
-  MR_OPEN = 1,        // accepted; code = listener
-  MR_HEAD = 2,        // HTTP request head; aux = target length << 8 | method length; total = content length
-  MR_BODY = 3,        // piece of a request body, MR_LAST on the final one (which may be empty)
+  MR_OPEN = 1,  // accepted; code = listener
+  MR_HEAD = 2,  // HTTP request head, copied to the heads; aux = target length << 8 | method length; total =
+                // content length
+  MR_BODY = 3,  // piece of a request body, MR_LAST on the final one (which may be empty)
   MR_MESSAGE = 4,     // piece of a WebSocket message; total = length of the frame the piece belongs to
   MR_PING = 5,        // whole payload
   MR_PONG = 6,        // whole payload
@@ -158,6 +159,8 @@ struct mr_control {  // C writes
   uint32_t outbox_bytes;
   uint32_t rows_offset;
   uint32_t rows_capacity;
+  uint32_t heads_offset;  // request heads of this turn, one after the other; MR_HEAD's start counts from here
+  uint32_t heads_bytes;
   uint32_t blocks_offset;
   uint32_t blocks_capacity;
   uint32_t connections;  // live now
@@ -209,7 +212,7 @@ struct mr_listen_options {  // JS writes
 _Static_assert(sizeof(struct mr_record) == 32, "record is 32 bytes");
 _Static_assert(sizeof(struct mr_command) == 16, "command is 16 bytes");
 _Static_assert(sizeof(struct mr_row) == 16, "row is 16 bytes");
-_Static_assert(sizeof(struct mr_control) == 152, "control has no padding");
+_Static_assert(sizeof(struct mr_control) == 160, "control has no padding");
 _Static_assert(sizeof(struct mr_options) == 80, "options have no padding");
 _Static_assert(sizeof(struct mr_listen_options) == 12 + MR_TEXT_BYTES, "listen options have no padding");
 

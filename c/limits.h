@@ -13,6 +13,9 @@
 // Records that one connection may deliver before the others have had their turn.
 #define SHARE_RECORDS 512
 
+// Request heads of one turn. They are copied side by side, which JavaScript turns into text at one blow.
+#define HEADS_BYTES (1u << 20)
+
 #define LISTENERS_MAX 64
 
 // Blocks of queued output handed to the kernel in one send.

@@ -131,6 +131,7 @@ int32_t mr_poll(mr_reactor *r) {
   block_return(r->arena);
   r->turn++;
   r->records = 0;
+  r->heads_used = 0;
   r->batch_left = r->options->batch;
   r->now = timer_now();
   r->control->polls++;

@@ -128,6 +128,7 @@ struct mr_reactor {
 
   uint32_t turn;
   uint32_t records;       // in the inbox
+  uint32_t heads_used;    // bytes of the heads area
   uint32_t records_data;  // capacity for bytes; the rest is kept for the lives of connections
   uint32_t batch_left;    // connections that may still be parsed in this turn
   uint32_t slots_used;    // slots that were ever given out

@@ -21,6 +21,7 @@ export class Inbox {
   readonly #shorts: Uint16Array;
   readonly #words: Uint32Array;
   readonly #base: number;
+  readonly #headsBase: number;
 
   constructor(arena: Arena) {
     this.#arena = arena;
@@ -28,6 +29,7 @@ export class Inbox {
     this.#shorts = arena.shorts;
     this.#words = arena.words;
     this.#base = arena.control(layout.CONTROL_RECORDS_OFFSET);
+    this.#headsBase = arena.control(layout.CONTROL_HEADS_OFFSET);
   }
 
   /** The connection. */
@@ -60,7 +62,7 @@ export class Inbox {
     return this.#word(index, layout.RECORD_BLOCK);
   }
 
-  /** Offset of the first byte within its block. */
+  /** Offset of the first byte within its block, of a head within the heads. */
   start(index: number): number {
     return this.#word(index, layout.RECORD_START);
   }
@@ -99,22 +101,26 @@ export class Inbox {
     return length === 0 ? "" : UTF8_KEEPING_BOM.decode(this.borrow(index));
   }
 
-  /** The bytes from the start of one record to the end of another in the same block, as ASCII. */
-  asciiBetween(first: number, last: number): string {
-    const start = this.#offset(first);
-    return UTF8.decode(
-      this.#bytes.subarray(start, this.#offset(last) + this.length(last)),
-    );
+  /** The heads of some HEAD records that follow one another, as ASCII. */
+  headsAscii(first: number, last: number): string {
+    return UTF8.decode(this.#heads(first, last));
   }
 
   /** The same where bytes above 127 may occur: each becomes the character of its number. */
-  latin1Between(first: number, last: number): string {
-    const end = this.#offset(last) + this.length(last);
+  headsLatin1(first: number, last: number): string {
     let text = "";
-    for (let at = this.#offset(first); at < end; at++) {
-      text += String.fromCharCode(this.#bytes[at]!);
+    for (const byte of this.#heads(first, last)) {
+      text += String.fromCharCode(byte);
     }
     return text;
+  }
+
+  #heads(first: number, last: number): Uint8Array {
+    const end = this.start(last) + this.length(last);
+    return this.#bytes.subarray(
+      this.#headsBase + this.start(first),
+      this.#headsBase + end,
+    );
   }
 
   #offset(index: number): number {

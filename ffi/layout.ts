@@ -2,7 +2,7 @@
 // layout.ts - generated from c/layout.h by ffi/layout_gen.ts, do not edit: constants, and offsets in bytes.
 
 /** First 32 bits of the SHA-256 of c/layout.h and c/millrace.h. */
-export const ABI_HASH = 0x313f946a;
+export const ABI_HASH = 0x5d165606;
 
 export const SLOT_BITS = 20;
 export const SLOT_MASK = 1048575;
@@ -109,7 +109,7 @@ export const ROW_QUEUED = 4;
 export const ROW_STAGED = 8;
 export const ROW_FLAGS = 12;
 
-export const CONTROL_BYTES = 152;
+export const CONTROL_BYTES = 160;
 export const CONTROL_ABI = 0;
 export const CONTROL_RECORDS_OFFSET = 4;
 export const CONTROL_RECORDS_CAPACITY = 8;
@@ -119,23 +119,25 @@ export const CONTROL_OUTBOX_OFFSET = 20;
 export const CONTROL_OUTBOX_BYTES = 24;
 export const CONTROL_ROWS_OFFSET = 28;
 export const CONTROL_ROWS_CAPACITY = 32;
-export const CONTROL_BLOCKS_OFFSET = 36;
-export const CONTROL_BLOCKS_CAPACITY = 40;
-export const CONTROL_CONNECTIONS = 44;
-export const CONTROL_PAGE_BYTES = 48;
-export const CONTROL_LISTENERS = 52;
-export const CONTROL_ACCEPTED = 56;
-export const CONTROL_REFUSED = 64;
-export const CONTROL_ACCEPT_ERRORS = 72;
-export const CONTROL_STARVED = 80;
-export const CONTROL_EXHAUSTED = 88;
-export const CONTROL_OVERFLOWS = 96;
-export const CONTROL_TIMEOUTS = 104;
-export const CONTROL_RECEIVED_BYTES = 112;
-export const CONTROL_SENT_BYTES = 120;
-export const CONTROL_POLLS = 128;
-export const CONTROL_WAKES = 136;
-export const CONTROL_BLOCKS_LOST = 144;
+export const CONTROL_HEADS_OFFSET = 36;
+export const CONTROL_HEADS_BYTES = 40;
+export const CONTROL_BLOCKS_OFFSET = 44;
+export const CONTROL_BLOCKS_CAPACITY = 48;
+export const CONTROL_CONNECTIONS = 52;
+export const CONTROL_PAGE_BYTES = 56;
+export const CONTROL_LISTENERS = 60;
+export const CONTROL_ACCEPTED = 64;
+export const CONTROL_REFUSED = 72;
+export const CONTROL_ACCEPT_ERRORS = 80;
+export const CONTROL_STARVED = 88;
+export const CONTROL_EXHAUSTED = 96;
+export const CONTROL_OVERFLOWS = 104;
+export const CONTROL_TIMEOUTS = 112;
+export const CONTROL_RECEIVED_BYTES = 120;
+export const CONTROL_SENT_BYTES = 128;
+export const CONTROL_POLLS = 136;
+export const CONTROL_WAKES = 144;
+export const CONTROL_BLOCKS_LOST = 152;
 
 export const OPTIONS_BYTES = 80;
 export const OPTIONS_BACKEND = 0;

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// head_text.ts - request heads as text, decoded once for all that lie side by side in a receive buffer; used by
-// http_connection.ts.
+// head_text.ts - request heads as text, many decoded at one blow; used by http_connection.ts.
 
 import { type Inbox, layout } from "../ffi/mod.ts";
 
+// A string that the application keeps, a header value for example, keeps the text that it was cut from.
+const TEXT_BYTES = 4096;
+
 /**
  * The text of one head at a time. A string belongs to the garbage collector, so that a request may be kept for
- * ever although the buffer that it came in is used again in the next turn.
+ * ever although the memory that it came in is used again in the next turn.
  */
 export class HeadText {
   /** One or more heads, one character for each byte. */
@@ -26,21 +28,23 @@ export class HeadText {
     this.start = inbox.start(index) - this.#origin;
   }
 
-  #decode(inbox: Inbox, index: number, count: number): void {
-    const block = inbox.block(index);
-    let flags = inbox.flags(index);
-    let last = index;
-    while (
-      last + 1 < count && inbox.kind(last + 1) === layout.HEAD &&
-      inbox.block(last + 1) === block
-    ) {
-      flags |= inbox.flags(++last);
+  #decode(inbox: Inbox, first: number, count: number): void {
+    this.#origin = inbox.start(first);
+    let flags = inbox.flags(first);
+    let last = first;
+    for (let next = first + 1; next < count; next++) {
+      // Other records may lie between heads; the heads themselves have no gaps.
+      if (inbox.kind(next) !== layout.HEAD) continue;
+      if (inbox.start(next) + inbox.length(next) - this.#origin > TEXT_BYTES) {
+        break;
+      }
+      flags |= inbox.flags(next);
+      last = next;
     }
     const ascii = (flags & layout.NON_ASCII) === 0;
     this.text = ascii
-      ? inbox.asciiBetween(index, last)
-      : inbox.latin1Between(index, last);
-    this.#origin = inbox.start(index);
+      ? inbox.headsAscii(first, last)
+      : inbox.headsLatin1(first, last);
     this.#last = last;
   }
 }

@@ -57,6 +57,12 @@ const PARTS: ResponseParts = {
   fields: null,
   body: null,
 };
+const MODE: ResponseMode = {
+  headOnly: false,
+  close: false,
+  http10: false,
+  now: 0,
+};
 const CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n";
 const UTF8 = new TextEncoder();
 
@@ -293,13 +299,12 @@ export class HttpConnection implements Connection, ExchangeOwner {
     const { loop, draining } = this.#host;
     const wanted = (exchange.flags & layout.KEEP_ALIVE) !== 0 && !draining &&
       this.#violation === 0;
-    return {
-      headOnly: exchange.headOnly,
-      close: !wanted || exchange.bodyLeft > DRAIN_BYTES ||
-        this.#unsolicited(exchange) || asksToClose(PARTS.fields),
-      http10: (exchange.flags & layout.HTTP_1_0) !== 0,
-      now: loop.now,
-    };
+    MODE.headOnly = exchange.headOnly;
+    MODE.close = !wanted || exchange.bodyLeft > DRAIN_BYTES ||
+      this.#unsolicited(exchange) || asksToClose(PARTS.fields);
+    MODE.http10 = (exchange.flags & layout.HTTP_1_0) !== 0;
+    MODE.now = loop.now;
+    return MODE;
   }
 
   // A client that waits for 100 Continue and gets a final answer may or may not send the body then.
@@ -317,6 +322,8 @@ export class HttpConnection implements Connection, ExchangeOwner {
     const length = givenLength(PARTS.fields);
     const chunked = length === null && !mode.http10;
     if (length === null && mode.http10) mode.close = true;
+    // The mode is used again for the next response; this one may take long.
+    const { close } = mode;
     const framing = chunked
       ? "transfer-encoding: chunked\r\n"
       : length === null
@@ -333,7 +340,7 @@ export class HttpConnection implements Connection, ExchangeOwner {
     loop.kick();
     if (mode.headOnly) {
       body.cancel().catch(() => {});
-      this.#complete(exchange, mode.close);
+      this.#complete(exchange, close);
       return;
     }
     loop.promised();
@@ -341,7 +348,7 @@ export class HttpConnection implements Connection, ExchangeOwner {
       await this.#pump(exchange, body, chunked, length);
       if (chunked) this.#outbox.writeText(this.handle, "0\r\n\r\n", 1);
       else this.#outbox.write(this.handle, new Uint8Array(0), 1);
-      this.#complete(exchange, mode.close);
+      this.#complete(exchange, close);
     } catch (error) {
       this.#abort(exchange, error);
     } finally {

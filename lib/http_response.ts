@@ -20,6 +20,15 @@ export interface ResponseMode {
 }
 
 const UTF8 = new TextEncoder();
+const CR = 13;
+const LF = 10;
+const DIGIT_0 = 48;
+
+// Characters up to which a text is written by hand.
+const SHORT_TEXT = 48;
+
+// Bytes that the digits of a length and an empty line take at the most.
+const HEAD_ROOM = 24;
 
 // Fields that frame the message: they are ours to write, whatever the handler says.
 const FRAMING = new Set([
@@ -57,26 +66,18 @@ export function writeTextResponse(
   body: string,
   mode: ResponseMode,
 ): void {
-  const head = prefix(parts, mode);
-  if (mode.headOnly || NON_ASCII_PREFIX) {
+  const room = HEAD_ROOM + 3 * body.length;
+  const prefix = mode.headOnly || mode.http10 || room > outbox.bytes.length
+    ? null
+    : cachedPrefix(parts, mode);
+  if (prefix === null) {
     writeBytesResponse(outbox, handle, parts, UTF8.encode(body), mode);
     return;
   }
-  // Most bodies are ASCII: as many bytes as characters. When it shows that this one is not, the length is known
-  // and it is written once more.
-  let text = `${head}${body.length}\r\n\r\n${body}`;
-  if (3 * text.length > outbox.bytes.length) {
-    writeBytesResponse(outbox, handle, parts, UTF8.encode(body), mode);
-    return;
-  }
-  const start = outbox.room(3 * text.length + 8);
-  let { written } = UTF8.encodeInto(text, outbox.bytes.subarray(start));
-  if (written !== text.length) {
-    const length = body.length + written - text.length;
-    text = `${head}${length}\r\n\r\n${body}`;
-    written = UTF8.encodeInto(text, outbox.bytes.subarray(start)).written;
-  }
-  outbox.commit(handle, start + written, 1);
+  const start = outbox.room(prefix.length + room);
+  outbox.bytes.set(prefix, start);
+  const end = writeLengthAndText(outbox.bytes, start + prefix.length, body);
+  outbox.commit(handle, end, 1);
 }
 
 /** Writes a response whose body is bytes, or none. */
@@ -160,34 +161,76 @@ function fieldOf(fields: Field[] | null, name: string): string | null {
   return fields?.find((field) => field[0].toLowerCase() === name)?.[1] ?? null;
 }
 
-// The head up to the value of content-length. Servers repeat themselves: the last one is kept.
-let LAST_PREFIX = "";
-let LAST_STATUS = 0;
-let LAST_TYPE: string | null = null;
-let LAST_DATE = "";
-let LAST_CLOSE = false;
-let NON_ASCII_PREFIX = false;
+// The bytes of the last head up to the value of content-length: servers repeat themselves.
+let lastPrefix = new Uint8Array(0);
+let lastStatus = 0;
+let lastType: string | null = null;
+let lastDate = "";
+let lastClose = false;
 
-function prefix(parts: ResponseParts, mode: ResponseMode): string {
+// Null for a head that is not worth keeping.
+function cachedPrefix(
+  parts: ResponseParts,
+  mode: ResponseMode,
+): Uint8Array | null {
+  if (parts.fields !== null || parts.statusText !== "") return null;
   const date = httpDate(mode.now);
-  const simple = parts.fields === null && parts.statusText === "" &&
-    !mode.http10;
   if (
-    simple && parts.status === LAST_STATUS && parts.contentType === LAST_TYPE &&
-    date === LAST_DATE &&
-    mode.close === LAST_CLOSE
-  ) {
-    NON_ASCII_PREFIX = false;
-    return LAST_PREFIX;
+    parts.status === lastStatus && parts.contentType === lastType &&
+    date === lastDate && mode.close === lastClose
+  ) return lastPrefix;
+  lastStatus = parts.status;
+  lastType = parts.contentType;
+  lastDate = date;
+  lastClose = mode.close;
+  return lastPrefix = latin1(makePrefix(parts, mode) + "content-length: ");
+}
+
+// Writes "<length>\r\n\r\n<text>" at `at` and returns where it ends. Most text is ASCII, with as many bytes as
+// characters; when it shows that this one is not, the bytes are moved to make room for the digits.
+function writeLengthAndText(
+  bytes: Uint8Array,
+  at: number,
+  text: string,
+): number {
+  const guess = at + digitsOf(text.length) + 4;
+  const length = writeText(bytes, guess, text);
+  const start = at + digitsOf(length) + 4;
+  if (start !== guess) bytes.copyWithin(start, guess, guess + length);
+  writeDigits(bytes, at, length);
+  bytes[start - 4] = CR;
+  bytes[start - 3] = LF;
+  bytes[start - 2] = CR;
+  bytes[start - 1] = LF;
+  return start + length;
+}
+
+// A short ASCII text is written faster by hand than by a call into the runtime.
+function writeText(bytes: Uint8Array, at: number, text: string): number {
+  if (text.length <= SHORT_TEXT) {
+    let index = 0;
+    for (; index < text.length; index++) {
+      const code = text.charCodeAt(index);
+      if (code > 0x7f) break;
+      bytes[at + index] = code;
+    }
+    if (index === text.length) return index;
   }
-  const made = makePrefix(parts, mode) + "content-length: ";
-  NON_ASCII_PREFIX = NON_ASCII.test(made);
-  if (!simple || NON_ASCII_PREFIX) return made;
-  LAST_STATUS = parts.status;
-  LAST_TYPE = parts.contentType;
-  LAST_DATE = date;
-  LAST_CLOSE = mode.close;
-  return LAST_PREFIX = made;
+  return UTF8.encodeInto(text, bytes.subarray(at)).written;
+}
+
+function digitsOf(value: number): number {
+  let digits = 1;
+  for (let rest = value; rest >= 10; rest = Math.floor(rest / 10)) digits++;
+  return digits;
+}
+
+function writeDigits(bytes: Uint8Array, at: number, value: number): void {
+  let rest = value;
+  for (let index = at + digitsOf(value) - 1; index >= at; index--) {
+    bytes[index] = DIGIT_0 + rest % 10;
+    rest = Math.floor(rest / 10);
+  }
 }
 
 function makePrefix(parts: ResponseParts, mode: ResponseMode): string {
@@ -217,7 +260,7 @@ function fieldLines(fields: Field[]): string {
 }
 
 // A header value is a byte string: each character is the byte of its number.
-function latin1(text: string): Uint8Array {
+function latin1(text: string): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(text.length);
   for (let at = 0; at < text.length; at++) bytes[at] = text.charCodeAt(at);
   return bytes;

@@ -224,5 +224,7 @@ class Server<Addr extends Deno.Addr> implements HttpServer<Addr>, HttpHost {
 
 // What a request without Host is taken to have been sent to, as by Deno.serve.
 function authorityOf(addr: Deno.Addr): string {
-  return addr.transport === "tcp" ? `localhost:${(addr as Deno.NetAddr).port}` : "localhost";
+  return addr.transport === "tcp"
+    ? `localhost:${(addr as Deno.NetAddr).port}`
+    : "localhost";
 }

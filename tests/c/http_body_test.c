@@ -107,7 +107,7 @@ static const struct body_case cases[] = {
   {"H2 lone LF behind the size", T_BYTES("1\nx\r\n0\r\n\r\n"), "", MR_BARE_LF, 0},
   {"H3 CR and no LF behind the size", T_BYTES("1\rx\r\n0\r\n\r\n"), "", MR_BAD_CHUNK_SIZE, 0},
   {"H3 CR CR LF behind the size", T_BYTES("1\r\r\nx\r\n0\r\n\r\n"), "", MR_BAD_CHUNK_SIZE, 0},
-  {"H24 extensions", T_BYTES("1;a\r\nx\r\n1;a;b=c;d=\"\"\r\ny\r\n0;z=\"\\\"\\\\;\t\xff \"\r\n\r\n"), "xy", 0, 0},
+  {"H24 extensions", T_BYTES("1;a0\r\nx\r\n1;9;b=c;d=\"\"\r\ny\r\n0;z=\"\\\"\\\\;\t\xff \"\r\n\r\n"), "xy", 0, 0},
   {"H24 semicolon and nothing", T_BYTES("1;\r\nx\r\n0\r\n\r\n"), "", MR_BAD_CHUNK_EXTENSION, 0},
   {"H24 semicolon twice", T_BYTES("1;;a\r\nx\r\n0\r\n\r\n"), "", MR_BAD_CHUNK_EXTENSION, 0},
   {"H24 no value", T_BYTES("1;a=\r\nx\r\n0\r\n\r\n"), "", MR_BAD_CHUNK_EXTENSION, 0},

@@ -85,18 +85,12 @@ static bool invariant(const uint8_t *bytes, uint32_t length, const struct outcom
       printf("# cut at %u: %d %s, whole: %d %s\n", cut, split.result, split.text, whole->result, whole->text);
       return false;
     }
-    if (prefix.result != 0 && !same(&prefix, whole)) {
-      printf("# prefix of %u: %d, whole: %d\n", cut, prefix.result, whole->result);
-      return false;
-    }
+    if (prefix.result != 0 && !same(&prefix, whole)) return false;
     if (prefix.result == 0 && whole->result > 0 && cut >= (uint32_t)whole->result) return false;
   }
   for (uint32_t step = 1; step <= 3; step++) {
     const struct outcome steps = feed(bytes, length, 0, step, limits);
-    if (!same(&steps, whole)) {
-      printf("# steps of %u: %d, whole: %d\n", step, steps.result, whole->result);
-      return false;
-    }
+    if (!same(&steps, whole)) return false;
   }
   return true;
 }
@@ -144,7 +138,7 @@ static const struct head_case accepted[] = {
   {"H11 Host is an IPv4 address", T_BYTES("GET / HTTP/1.1\r\nHost: 127.0.0.1:80\r\n\r\n"), ON, 0, "GET / host=127.0.0.1:80", 0},
   {"H11 Host is an IPv6 address", T_BYTES("GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n"), ON, 0, "GET / host=[::1]:80", 0},
   {"H11 Host is the longest IPv6 address", T_BYTES("GET / HTTP/1.1\r\nHost: [2001:0db8:1111:2222:3333:4444:255.255.255.255]\r\n\r\n"), ON, 0, "GET / host=[2001:0db8:1111:2222:3333:4444:255.255.255.255]", 0},
-  {"H11 Host with escapes and sub-delims", T_BYTES("GET / HTTP/1.1\r\nHost: a%2Fb!$&'()*+;=_~\r\n\r\n"), ON, 0, "GET / host=a%2Fb!$&'()*+;=_~", 0},
+  {"H11 Host with escapes and sub-delims", T_BYTES("GET / HTTP/1.1\r\nHost: a%2Fz!$&'()*+;=_~%aF\r\n\r\n"), ON, 0, "GET / host=a%2Fz!$&'()*+;=_~%aF", 0},
   {"H12 absolute-form", T_BYTES("GET http://b:1/p?q HTTP/1.1\r\n" HOST "\r\n"), ON, 0, "GET http://b:1/p?q host=a", 0},
   {"H12 absolute-form, https, any case, no path", T_BYTES("GET HTTPS://[::1] HTTP/1.1\r\n" HOST "\r\n"), ON, 0, "GET HTTPS://[::1] host=a", 0},
   {"H12 absolute-form, query without path", T_BYTES("GET http://b?q HTTP/1.1\r\n" HOST "\r\n"), ON, 0, "GET http://b?q host=a", 0},
@@ -217,7 +211,6 @@ static const struct refusal refused[] = {
   {"H4 a second empty line", T_BYTES("\r\n\r\nGET / HTTP/1.1\r\n" HOST "\r\n"), MR_BAD_REQUEST_LINE},
   {"H5 white space before the first field", T_BYTES("GET / HTTP/1.1\r\n Host: a\r\n\r\n"), MR_OBS_FOLD},
   {"H6 no target", T_BYTES("GET HTTP/1.1\r\n" HOST "\r\n"), MR_BAD_REQUEST_LINE},
-  {"H6 no target, two spaces", T_BYTES("GET  HTTP/1.1\r\n" HOST "\r\n"), MR_BAD_REQUEST_LINE},
   {"H6 no version", T_BYTES("GET /\r\n\r\n"), MR_BAD_REQUEST_LINE},
   {"H6 an empty version", T_BYTES("GET / \r\n\r\n"), MR_BAD_VERSION},
   {"H7 lower case", T_BYTES("GET / http/1.1\r\n" HOST "\r\n"), MR_BAD_VERSION},
@@ -226,7 +219,6 @@ static const struct refusal refused[] = {
   {"H7 HTTP/1.10", T_BYTES("GET / HTTP/1.10\r\n" HOST "\r\n"), MR_BAD_VERSION},
   {"H7 HTTP/11.1", T_BYTES("GET / HTTP/11.1\r\n" HOST "\r\n"), MR_BAD_VERSION},
   {"H7 HTTP/1,1", T_BYTES("GET / HTTP/1,1\r\n" HOST "\r\n"), MR_BAD_VERSION},
-  {"H7 HTTPS/1.1", T_BYTES("GET / HTTPS/1.1\r\n" HOST "\r\n"), MR_BAD_VERSION},
   {"H7 a fourth word", T_BYTES("GET / a HTTP/1.1\r\n" HOST "\r\n"), MR_BAD_VERSION},
   {"H7 HTTP/0.9", T_BYTES("GET / HTTP/0.9\r\n" HOST "\r\n"), MR_UNSUPPORTED_VERSION},
   {"H7 HTTP/2.0", T_BYTES("GET / HTTP/2.0\r\n" HOST "\r\n"), MR_UNSUPPORTED_VERSION},
@@ -276,6 +268,7 @@ static const struct refusal refused[] = {
   {"H11 IPv6 with a zone", T_BYTES("GET / HTTP/1.1\r\nHost: [fe80::1%25eth0]\r\n\r\n"), MR_BAD_HOST},
   {"H11 IPv6 that is empty", T_BYTES("GET / HTTP/1.1\r\nHost: []\r\n\r\n"), MR_BAD_HOST},
   {"H11 IPv6 that is too long", T_BYTES("GET / HTTP/1.1\r\nHost: [0000000000000000000000000000000000000000000000000000]\r\n\r\n"), MR_BAD_HOST},
+  {"H11 IPv6 of one byte too many", T_BYTES("GET / HTTP/1.1\r\nHost: [0000:0000:0000:0000:0000:0000:0255.255.255.2550]\r\n\r\n"), MR_BAD_HOST},
   {"H11 IPv6 with a NUL written into it", T_BYTES("GET / HTTP/1.1\r\nHost: [::1\0]\r\n\r\n"), MR_BAD_FIELD_VALUE},
   {"H11 text behind the brackets", T_BYTES("GET / HTTP/1.1\r\nHost: [::1]a\r\n\r\n"), MR_BAD_HOST},
   {"H12 another scheme", T_BYTES("GET ftp://a/ HTTP/1.1\r\n" HOST "\r\n"), MR_BAD_TARGET},
@@ -331,41 +324,27 @@ static const struct refusal refused[] = {
   {"H22 hex", T_BYTES("POST / HTTP/1.1\r\n" HOST "Content-Length: 0x10\r\n\r\n"), MR_BAD_CONTENT_LENGTH},
   {"H22 octal", T_BYTES("POST / HTTP/1.1\r\n" HOST "Content-Length: 0o10\r\n\r\n"), MR_BAD_CONTENT_LENGTH},
   {"H22 space inside", T_BYTES("POST / HTTP/1.1\r\n" HOST "Content-Length: 1 0\r\n\r\n"), MR_BAD_CONTENT_LENGTH},
-  {"H22 fraction", T_BYTES("POST / HTTP/1.1\r\n" HOST "Content-Length: 1.0\r\n\r\n"), MR_BAD_CONTENT_LENGTH},
   {"H34 another expectation", T_BYTES("PUT / HTTP/1.1\r\n" HOST "Expect: 200-ok\r\n\r\n"), MR_BAD_EXPECT},
   {"H34 two expectations", T_BYTES("PUT / HTTP/1.1\r\n" HOST "Expect: 100-continue, x\r\n\r\n"), MR_BAD_EXPECT},
 };
 // clang-format on
 
 static void lengths_at_boundaries(void) {
-  static const struct {
-    const char *digits;
-    uint64_t value;  // 0: refused
-  } cases[] = {
-      {"2147483647", 2147483647u},
-      {"2147483648", 2147483648u},
-      {"4294967291", 4294967291u},
-      {"4294967296", 4294967296u},
-      {"4294967301", 4294967301u},
-      {"9007199254740991", 9007199254740991u},
-      {"9007199254740992", 0},
-      {"9223372036854775807", 0},
-      {"9223372036854775808", 0},
-      {"18446744073709551615", 0},
-      {"18446744073709551616", 0},
-      {"18446744073709551617", 0},
-      {"184467440737095516160000000000000005", 0},
-  };
+  static const char *const digits[] = {
+      "2147483647", "2147483648", "4294967291", "4294967296", "4294967301", "9007199254740991",
+      // What follows is refused.
+      "9007199254740992", "9223372036854775807", "9223372036854775808", "18446744073709551615",
+      "18446744073709551616", "18446744073709551617", "184467440737095516160000000000000005"};
   const struct http_head_limits unlimited = {16384, 8192, 100, 0};
-  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+  for (size_t i = 0; i < sizeof digits / sizeof digits[0]; i++) {
     char bytes[128];
     char name[64];
-    const int length = snprintf(bytes, sizeof bytes,
-                                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %s\r\n\r\n", cases[i].digits);
+    const int length =
+        snprintf(bytes, sizeof bytes, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %s\r\n\r\n", digits[i]);
     const struct outcome got = feed((uint8_t *)bytes, (uint32_t)length, (uint32_t)length, 1, &unlimited);
-    snprintf(name, sizeof name, "Content-Length: %.40s", cases[i].digits);
-    t_case(name, cases[i].value != 0 ? got.result == length && got.content_length == cases[i].value
-                                     : got.result == -MR_BAD_CONTENT_LENGTH);
+    snprintf(name, sizeof name, "Content-Length: %.40s", digits[i]);
+    t_case(name, i < 6 ? got.result == length && got.content_length == strtoull(digits[i], NULL, 10)
+                       : got.result == -MR_BAD_CONTENT_LENGTH);
   }
 }
 
@@ -373,11 +352,7 @@ static void lengths_at_boundaries(void) {
 static void every_byte_everywhere(void) {
   static const char token[] = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
   static const char host[] = "!$&'()*+-.;=_~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz:";
-  bool method_ok = true;
-  bool target_ok = true;
-  bool name_ok = true;
-  bool value_ok = true;
-  bool host_ok = true;
+  bool method_ok = true, target_ok = true, name_ok = true, value_ok = true, host_ok = true;
   for (uint32_t byte = 0; byte < 256; byte++) {
     uint8_t bytes[] = "GxT /xxx HTTP/1.1\r\nHost: axa\r\nBxB: 0123456789x012345678\r\n\r\n";
     const uint32_t length = sizeof bytes - 1;
@@ -429,6 +404,37 @@ static void control_at_every_offset(void) {
     }
   }
   t_case("H17 a control byte at every offset of values up to 40 bytes", ok);
+}
+
+// The byte that makes a target too long is refused as it comes, not at the end of its line.
+static void target_too_long_at_once(void) {
+  static const char *const starts[] = {"G /", "\r\nABCDEFGHIJKLMNOPQRSTUVWXYZ-_.!~0 /"};
+  const struct http_head_limits limits = {16384, 500, 100, 0};
+  bool ok = true;
+  for (size_t i = 0; i < 2; i++) {
+    static struct http_head head;
+    uint8_t bytes[1000];
+    const uint32_t start = (uint32_t)strlen(starts[i]);
+    memset(bytes, 'a', sizeof bytes);
+    memcpy(bytes, starts[i], start);
+    for (uint32_t seen = 0; seen < start + 499; seen++) {
+      ok = ok && http_head_parse(bytes, seen + 1, seen, &limits, &head) == 0;
+    }
+    ok = ok && http_head_parse(bytes, start + 500, start + 499, &limits, &head) == -MR_TARGET_TOO_LONG;
+  }
+  t_case("limits: a target is too long as soon as it is", ok);
+}
+
+// Far into a head a lone LF is refused as it comes too: what follows may never come.
+static void lone_feed_at_once(void) {
+  static struct http_head head;
+  uint8_t bytes[] =
+      "GET / HTTP/1.1\r\nHost: a\r\nB: "
+      "34567890123456789012345678901234567890123456789012345678901234567890\n";
+  const uint32_t length = sizeof bytes - 1;
+  bool ok = http_head_parse(bytes, length - 1, 0, &roomy, &head) == 0;
+  ok = ok && http_head_parse(bytes, length, length - 1, &roomy, &head) == -MR_BARE_LF;
+  t_case("H2 lone LF at once, however late", ok);
 }
 
 static double seconds(void) {
@@ -486,6 +492,8 @@ int main(void) {
   lengths_at_boundaries();
   every_byte_everywhere();
   control_at_every_offset();
+  target_too_long_at_once();
+  lone_feed_at_once();
   linear_time();
   statuses();
   return t_done();

@@ -286,6 +286,10 @@ static void sums_do_not_overflow(void) {
     const uint32_t length = header(bytes, 0x80, 0x7fffffffffffffff);
     ok = ok && ws_frame_next(&frames, bytes, length, &most, &event) == (sums[i].fits ? 0 : -MR_WS_TOO_LARGE);
   }
+  uint8_t empty[] = {0x80, 0x80, 0, 0, 0, 0};
+  struct ws_frames full = {.in_message = true, .fragments = 1, .message_bytes = 1000};
+  struct ws_event event;
+  ok = ok && ws_frame_next(&full, empty, 6, &limits, &event) == 6 && event.flags == MR_LAST;
   t_case("W18 sums around 2^64", ok);
 }
 

@@ -3,6 +3,7 @@
 // formed.
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "http_head.h"
 
@@ -104,6 +105,42 @@ static void require_well_formed(const struct outcome *out, const struct http_hea
   require(end + 2 == length);
 }
 
+static int is(const uint8_t *bytes, uint32_t length, const char *word) {
+  return length == strlen(word) && strncasecmp((const char *)bytes, word, length) == 0;
+}
+
+// Where the request ends and whom it is for leaves no room for two opinions.
+static void require_clear(const struct outcome *out) {
+  const struct http_head *head = &out->head;
+  const int http_1_0 = (head->flags & MR_HTTP_1_0) != 0;
+  uint32_t hosts = 0;
+  uint32_t lengths = 0;
+  uint32_t codings = 0;
+  uint64_t length = 0;
+  for (uint32_t i = 0; i < head->field_count; i++) {
+    const uint8_t *name = out->bytes + head->fields[i].name;
+    const uint8_t *value = out->bytes + head->fields[i].value;
+    const uint32_t value_length = head->fields[i].value_length;
+    hosts += (uint32_t)is(name, head->fields[i].name_length, "host");
+    if (is(name, head->fields[i].name_length, "transfer-encoding")) {
+      require(is(value, value_length, "chunked"));
+      codings++;
+    }
+    if (is(name, head->fields[i].name_length, "content-length")) {
+      char digits[65536] = {0};
+      memcpy(digits, value, value_length);
+      require(value_length > 0 && strspn(digits, "0123456789") == value_length);
+      length = strtoull(digits, NULL, 10);
+      require(length < UINT64_C(1) << 53);
+      lengths++;
+    }
+  }
+  require(http_1_0 ? hosts <= 1 : hosts == 1);
+  require(lengths + codings <= 1 && (codings == 0 || !http_1_0));
+  require(head->content_length == length && codings == ((head->flags & MR_CHUNKED) != 0));
+  require((codings > 0 || length > 0) == ((head->flags & MR_HAS_BODY) != 0));
+}
+
 // An accepted head that is written anew from its parts is accepted with the same parts.
 static void require_stable(const struct outcome *out, const struct http_head_limits *limits) {
   static uint8_t bytes[65536];
@@ -147,6 +184,7 @@ static void check(const uint8_t *data, uint32_t size, int has_end, uint64_t *ran
   if (has_end) require(whole.result != 0);
   if (whole.result > 0) {
     require_well_formed(&whole, limits);
+    require_clear(&whole);
     require_stable(&whole, limits);
   }
   for (size_t step = 0; step < 4; step++) {

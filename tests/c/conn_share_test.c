@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+// conn_share_test.c - connections beside each other: fair turns, full inboxes, and memory that runs out.
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "arena.h"
+#include "check.h"
+#include "harness.h"
+#include "limits.h"
+#include "reactor.h"
+
+enum { MIB = 1 << 20, FLOOD = 40000, TINY = 7 };
+
+static struct t_server server;
+static uint8_t flood[sizeof(T_UPGRADE) + FLOOD * TINY];
+static uint8_t noise[MIB];
+
+static void switch_protocol(struct t_server *s, const struct mr_record *record, const uint8_t *bytes) {
+  (void)bytes;
+  if (record->kind == MR_HEAD && (record->flags & MR_UPGRADE) != 0) {
+    t_command(s, record->handle, MR_CMD_WEBSOCKET, 1 << 30);
+  }
+}
+
+// An upgrade and FLOOD messages of one byte; returns the length.
+static size_t make_flood(void) {
+  size_t at = sizeof(T_UPGRADE) - 1;
+  memcpy(flood, T_UPGRADE, at);
+  for (uint32_t i = 0; i < FLOOD; i++) {
+    uint8_t byte = noise[i];
+    at += t_frame(flood + at, 0x82, &byte, 1);
+  }
+  return at;
+}
+
+static bool all_flooded(struct t_server *s, const void *context) {
+  for (uint32_t i = 0; i < *(const uint32_t *)context; i++) {
+    if (s->conns[i].body.length < FLOOD) return s->ended > 0;
+  }
+  return true;
+}
+
+// Two connections with more messages than a turn holds: neither has more than its share, both advance.
+static bool run_fair(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  bool ok = true;
+  const size_t length = make_flood();
+  T_NEED(t_open(&server, &o, true) == 0);
+  server.handler = switch_protocol;
+  for (uint32_t i = 0; i < 2; i++) t_write(&server, t_connect(&server), flood, length);
+  T_NEED(t_until_seen(&server, MR_MESSAGE, 1));
+  for (int turn = 0; turn < 20; turn++) {
+    size_t before[2] = {server.conns[0].body.length, server.conns[1].body.length};
+    t_turn(&server);
+    for (int i = 0; i < 2 && turn > 4; i++) T_NEED(server.conns[i].body.length > before[i]);
+  }
+  const uint32_t count = 2;
+  T_NEED(t_until(&server, all_flooded, &count));
+  for (int i = 0; i < 2; i++) {
+    T_NEED(t_same(&server.conns[i].body, noise, FLOOD));
+    T_NEED(server.conns[i].most_records <= SHARE_RECORDS);
+  }
+end:
+  return t_close(&server) && ok;
+}
+
+// Eight of them with an inbox of 128 records and one connection a turn: slower, but nothing is lost.
+static bool run_full_inbox(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  o.ring_entries = 32;
+  o.batch = 3;
+  bool ok = true;
+  const size_t length = make_flood();
+  const uint32_t count = 4;
+  T_NEED(t_open(&server, &o, true) == 0);
+  server.handler = switch_protocol;
+  for (uint32_t i = 0; i < count; i++) t_write(&server, t_connect(&server), flood, length);
+  T_NEED(t_until(&server, all_flooded, &count));
+  T_NEED(server.ended == 0);
+  for (uint32_t i = 0; i < count; i++) T_NEED(t_same(&server.conns[i].body, noise, FLOOD));
+end:
+  return t_close(&server) && ok;
+}
+
+static uint32_t deepest;
+
+static bool flooded_shallow(struct t_server *s, const void *context) {
+  if (s->opened > 0 && s->reactor->conns[0].in_blocks > deepest) deepest = s->reactor->conns[0].in_blocks;
+  return all_flooded(s, context);
+}
+
+// A peer that sends more messages than its share lets through fills its socket, not the arena.
+static bool run_bounded(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  bool ok = true;
+  const size_t length = make_flood();
+  const uint32_t count = 1;
+  deepest = 0;
+  T_NEED(t_open(&server, &o, true) == 0);
+  server.handler = switch_protocol;
+  t_write(&server, t_connect(&server), flood, length);
+  T_NEED(t_until(&server, flooded_shallow, &count));
+  if (deepest > 2 * INPUT_BLOCKS_MAX) fprintf(stderr, "%u blocks waited\n", deepest);
+  T_NEED(server.ended == 0 && deepest <= 2 * INPUT_BLOCKS_MAX);
+end:
+  return t_close(&server) && ok;
+}
+
+// The same with the smallest arena that the options allow: the peer must not be punished for our slowness.
+static bool run_bounded_small(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  o.receive_buffers = 16;
+  o.block_count = 32;
+  bool ok = true;
+  const size_t length = make_flood();
+  const uint32_t count = 1;
+  T_NEED(t_open(&server, &o, true) == 0);
+  server.handler = switch_protocol;
+  t_write(&server, t_connect(&server), flood, length);
+  T_NEED(t_until(&server, all_flooded, &count));
+  T_NEED(server.ended == 0 && server.control->exhausted == 0);
+end:
+  return t_close(&server) && ok;
+}
+
+static bool blocks_home(struct t_server *s, const void *context) {
+  const struct mr_arena *a = s->arena;
+  uint32_t kernel = s->backend == MR_EPOLL ? 0 : s->options.receive_buffers;
+  return context == NULL && a->free_count + kernel == s->options.block_count;
+}
+
+static bool bodies_done(struct t_server *s, const void *context) {
+  for (uint32_t i = 0; i < *(const uint32_t *)context; i++) {
+    if (s->conns[i].body.length < 200000) return s->ended > 0;
+  }
+  return true;
+}
+
+// Forty uploads through 8 receive buffers: receives starve, try again, and every byte arrives.
+static bool run_starved(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  o.receive_buffers = 8;
+  o.block_count = 64;
+  bool ok = true;
+  const uint32_t count = 40;
+  static uint8_t request[210000];
+  int at = snprintf((char *)request, 100, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n");
+  memcpy(request + at, noise, 200000);
+  T_NEED(t_open(&server, &o, true) == 0);
+  for (uint32_t i = 0; i < count; i++) t_write(&server, t_connect(&server), request, (size_t)at + 200000);
+  T_NEED(t_until(&server, bodies_done, &count));
+  T_NEED(server.ended == 0 && server.control->exhausted == 0);
+  T_NEED(backend == MR_EPOLL || server.control->starved > 0);
+  for (uint32_t i = 0; i < count; i++) T_NEED(t_same(&server.conns[i].body, noise, 200000));
+  T_NEED(t_until(&server, blocks_home, NULL));
+end:
+  return t_close(&server) && ok;
+}
+
+// All blocks taken by queues to a peer that does not read: the one who has too much goes, the others live.
+static bool run_exhausted(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  o.receive_buffers = 8;
+  o.block_count = 64;
+  bool ok = true;
+  T_NEED(t_open(&server, &o, true) == 0);
+  t_connect_sized(&server, 4096);
+  T_NEED(t_until_opened(&server, 1));
+  uint32_t greedy = server.last;
+  server.clients[0].reading = false;
+  for (int i = 0; i < 16 && server.ended == 0; i++) {
+    t_send(&server, greedy, noise, MIB, 0);
+    t_turn(&server);
+  }
+  T_NEED(t_until_closed(&server, 1));
+  T_NEED(t_last(&server)->closed == ENOMEM && server.control->exhausted == 1);
+  static const char request[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+  t_write(&server, t_connect(&server), request, sizeof(request) - 1);
+  T_NEED(t_until_opened(&server, 2));
+  T_NEED(t_until_seen(&server, MR_HEAD, 1));
+  T_NEED(t_until(&server, blocks_home, NULL));
+end:
+  return t_close(&server) && ok;
+}
+
+// Everything at once: heads, floods and resets, and afterwards no block is missing.
+static bool run_home(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  bool ok = true;
+  const size_t length = make_flood();
+  uint64_t state = 5;
+  T_NEED(t_open(&server, &o, true) == 0);
+  server.handler = switch_protocol;
+  for (uint32_t i = 0; i < 150; i++) {
+    uint32_t client = t_connect(&server);
+    t_write(&server, client, flood, t_random(&state) % length);
+    t_turn(&server);
+    uint32_t victim = (uint32_t)(t_random(&state) % (client + 1));
+    if (server.clients[victim].fd >= 0) t_reset(&server, victim);
+    if (t_random(&state) % 3 == 0) t_command(&server, server.last, MR_CMD_PAUSE, 0);
+    if (t_random(&state) % 3 == 0) t_send(&server, server.last, noise, MIB / 2, 0);
+  }
+  for (uint32_t i = 0; i < 150; i++) {
+    if (server.clients[i].fd >= 0) t_reset(&server, i);
+  }
+  // A reset is not seen on a connection that is not read from: JavaScript ends those.
+  t_turn_for(&server, 20);
+  for (uint32_t i = 0; i < T_CONNS_MAX; i++) {
+    if (server.conns[i].live) t_command(&server, server.conns[i].handle, MR_CMD_TERMINATE, 0);
+  }
+  T_NEED(t_until_closed(&server, 150));
+  T_NEED(server.control->connections == 0);
+  T_NEED(t_until(&server, blocks_home, NULL));
+end:
+  return t_close(&server) && ok;
+}
+
+static bool head_seen(struct t_server *s, const void *context) {
+  return s->conns[0].seen[MR_HEAD] == 1 && context == NULL;
+}
+
+// More connections at once than the inbox of the smallest ring holds, beside data and a send from the outbox.
+static bool run_crowd(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  o.ring_entries = 8;
+  bool ok = true;
+  const size_t length = make_flood();
+  T_NEED(t_open(&server, &o, false) == 0);
+  t_write(&server, t_connect(&server), flood, length);
+  T_NEED(t_until(&server, head_seen, NULL));
+  t_turn_for(&server, 20);
+  uint32_t handle = server.conns[0].handle;
+  char name[64];
+  snprintf(name, sizeof(name), "@millrace-crowd-%u", backend);
+  T_NEED(t_listen(&server, name, 0, MR_UNIX) >= 0);
+  for (int i = 0; i < 200; i++) t_connect(&server);
+  t_command(&server, handle, MR_CMD_WEBSOCKET, 1 << 30);
+  t_send(&server, handle, noise, 100, 0);
+  T_NEED(t_until_opened(&server, 201));
+  T_NEED(server.errors == 0);
+end:
+  return t_close(&server) && ok;
+}
+
+int main(void) {
+  t_pattern(noise, sizeof(noise), 11);
+  T_BOTH("two floods share every turn", run_fair);
+  T_BOTH("a full inbox loses nothing", run_full_inbox);
+  T_BOTH("a flood of small messages keeps few blocks waiting", run_bounded);
+  T_BOTH("a flood of small messages is not reset in a small arena", run_bounded_small);
+  T_BOTH("receives that find no buffer try again", run_starved);
+  T_BOTH("an arena without a free block closes who asks for one", run_exhausted);
+  T_BOTH("all blocks are home when all connections are gone", run_home);
+  T_BOTH("a crowd does not overrun the inbox", run_crowd);
+  return t_done();
+}
