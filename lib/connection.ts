@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // connection.ts - what the poll loop knows of a connection, whichever protocol it speaks; implemented by
-// http_connection.ts and ws_socket.ts.
+// http_connection.ts and ws_connection.ts.
 
 /** A live connection. The loop calls it from the first record of its handle to the last. */
 export interface Connection {
@@ -12,4 +12,7 @@ export interface Connection {
 
   /** The server shuts down: finish what is in flight, start nothing new. */
   drain(): void;
+
+  /** The connection is gone without a CLOSED record: the loop was closed. Nothing may be staged from here on. */
+  lost(): void;
 }

@@ -3,6 +3,7 @@
 // by http_server.ts, called by poll_loop.ts.
 
 import { type Inbox, layout, type Outbox } from "../ffi/mod.ts";
+import { type BodySink, BodyWriter } from "./body_writer.ts";
 import type { Connection } from "./connection.ts";
 import { Exchange, type ExchangeOwner, HandlerInfo } from "./exchange.ts";
 import type { HeadText } from "./head_text.ts";
@@ -64,14 +65,17 @@ const MODE: ResponseMode = {
   now: 0,
 };
 const CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n";
+// Text that may be longer in bytes than fits one send is encoded first and sent in pieces.
+const LONG_TEXT = 256 * 1024;
+
 const UTF8 = new TextEncoder();
 
 /** A connection that speaks HTTP. */
-export class HttpConnection implements Connection, ExchangeOwner {
+export class HttpConnection implements Connection, ExchangeOwner, BodySink {
   readonly handle: number;
   readonly #host: HttpHost;
   readonly #inbox: Inbox;
-  readonly #outbox: Outbox;
+  readonly outbox: Outbox;
   #current: Exchange | null = null;
   #receiving: Exchange | null = null;
   #waiting: Waiting[] | null = null;
@@ -81,13 +85,15 @@ export class HttpConnection implements Connection, ExchangeOwner {
   #violationStatus = 0;
   #ended = false;
   #finished = false;
+  #closed = false;
   #drained: (() => void) | null = null;
+  #writer: BodyWriter | null = null;
 
   constructor(handle: number, host: HttpHost) {
     this.handle = handle;
     this.#host = host;
     this.#inbox = host.loop.reactor.inbox;
-    this.#outbox = host.loop.reactor.outbox;
+    this.outbox = host.loop.reactor.outbox;
   }
 
   receive(index: number): void {
@@ -103,8 +109,22 @@ export class HttpConnection implements Connection, ExchangeOwner {
       case layout.VIOLATION:
         return this.#onViolation(index);
       case layout.CLOSED:
-        return this.#onClosed();
+        return this.lost();
     }
+  }
+
+  lost(): void {
+    this.#finished = true;
+    this.#closed = true;
+    const error = new Deno.errors.ConnectionReset("The peer has disconnected");
+    const current = this.#current;
+    this.#current = null;
+    this.#failBody("The peer has disconnected");
+    current?.finish(error);
+    for (const { exchange } of this.#waiting ?? []) exchange.finish(error);
+    this.#waiting = null;
+    this.#writer?.cancel();
+    this.#onDrain();
   }
 
   drain(): void {
@@ -136,7 +156,7 @@ export class HttpConnection implements Connection, ExchangeOwner {
       !asked || exchange.answered || exchange !== this.#receiving ||
       exchange !== this.#current
     ) return;
-    this.#outbox.writeText(this.handle, CONTINUE, 0);
+    this.outbox.writeText(this.handle, CONTINUE, 0);
     this.#host.loop.kick();
   }
 
@@ -191,68 +211,62 @@ export class HttpConnection implements Connection, ExchangeOwner {
     try {
       result = this.#host.handler(request, new HandlerInfo(exchange));
     } catch (error) {
-      this.#handleError(exchange, error);
+      this.#fail(exchange, error, false);
       return;
     }
-    this.#take(exchange, result);
+    this.#take(exchange, result, false);
   }
 
-  #take(exchange: Exchange, result: Response | Promise<Response>): void {
+  // With recovering, the result is that of the error handler, which is not asked again.
+  #take(
+    exchange: Exchange,
+    result: Response | Promise<Response>,
+    recovering: boolean,
+  ): void {
     if (isResponse(result)) {
-      this.#respond(exchange, result);
+      this.#respond(exchange, result, recovering);
     } else {
-      this.#await(
-        exchange,
-        result,
-        (error) => this.#handleError(exchange, error),
-      );
+      this.#await(exchange, result, recovering);
     }
   }
 
   #await(
     exchange: Exchange,
     result: Promise<Response>,
-    onError: (error: unknown) => void,
+    recovering: boolean,
   ): void {
-    const { loop } = this.#host;
+    const { loop, handler } = this.#host;
     // Asked for now: once the peer has left, nobody could tell its address.
-    if (this.#host.handler.length > 1) this.remoteAddress();
+    if (handler.length > 1) this.remoteAddress();
     loop.promised();
     Promise.resolve(result).then((response) => {
-      this.#respond(exchange, response);
+      this.#respond(exchange, response, recovering);
       loop.settled();
     }, (error) => {
-      onError(error);
+      this.#fail(exchange, error, recovering);
       loop.settled();
     });
   }
 
-  #handleError(exchange: Exchange, error: unknown): void {
-    let result: Response | Promise<Response>;
+  #fail(exchange: Exchange, error: unknown, recovering: boolean): void {
+    if (recovering) return this.#giveUp(exchange, error);
     try {
-      result = this.#host.onError(error);
+      this.#take(exchange, this.#host.onError(error), true);
     } catch (second) {
       this.#giveUp(exchange, second);
-      return;
-    }
-    if (isResponse(result)) {
-      this.#respond(exchange, result);
-    } else {
-      this.#await(exchange, result, (second) => this.#giveUp(exchange, second));
     }
   }
 
-  // The error handler itself failed, or the response it made was of no use.
   #giveUp(exchange: Exchange, error: unknown): void {
     console.error("Exception in onError while handling exception", error);
-    if (exchange.answered) return this.#abort(exchange, error);
     this.#respond(
       exchange,
       new Response("Internal Server Error", { status: 500 }),
+      true,
     );
   }
 
-  #respond(exchange: Exchange, response: Response): void {
+  #respond(exchange: Exchange, response: Response, recovering: boolean): void {
     if (exchange !== this.#current || this.#finished) return;
     try {
       if (!isResponse(response)) throw notAResponse();
@@ -262,7 +276,7 @@ export class HttpConnection implements Connection, ExchangeOwner {
       ) return;
       takeParts(response, PARTS);
     } catch (error) {
-      this.#handleError(exchange, error);
+      this.#fail(exchange, error, recovering);
       return;
     }
     this.#write(exchange);
@@ -283,13 +297,19 @@ export class HttpConnection implements Connection, ExchangeOwner {
     const { body } = PARTS;
     if (isBodyless(PARTS.status) || body === null) {
       if (body instanceof ReadableStream) body.cancel();
-      writeBytesResponse(this.#outbox, this.handle, PARTS, null, mode);
-    } else if (typeof body === "string") {
-      writeTextResponse(this.#outbox, this.handle, PARTS, body, mode);
-    } else if (body instanceof Uint8Array) {
-      writeBytesResponse(this.#outbox, this.handle, PARTS, body, mode);
+      writeBytesResponse(this.outbox, this.handle, PARTS, null, mode);
+    } else if (typeof body === "string" && body.length <= LONG_TEXT) {
+      writeTextResponse(this.outbox, this.handle, PARTS, body, mode);
+    } else if (
+      body instanceof Uint8Array && body.length <= this.#host.highWatermark
+    ) {
+      writeBytesResponse(this.outbox, this.handle, PARTS, body, mode);
     } else {
-      this.#stream(exchange, body, mode);
+      this.#stream(
+        exchange,
+        typeof body === "string" ? UTF8.encode(body) : body,
+        mode,
+      );
       return;
     }
     this.#complete(exchange, mode.close);
@@ -312,109 +332,58 @@ export class HttpConnection implements Connection, ExchangeOwner {
     return exchange.bodyLeft > 0 && (exchange.flags & layout.EXPECT) !== 0;
   }
 
-  // A body of unknown length: chunked, or up to the end of the connection for HTTP/1.0.
-  async #stream(
+  // Chunked where the length is unknown, or for HTTP/1.0 up to the end of the connection.
+  #stream(
     exchange: Exchange,
-    body: ReadableStream<Uint8Array>,
+    body: ReadableStream<Uint8Array> | Uint8Array,
     mode: ResponseMode,
-  ): Promise<void> {
-    const { loop } = this.#host;
-    const length = givenLength(PARTS.fields);
+  ): void {
+    const length = body instanceof Uint8Array
+      ? body.length
+      : givenLength(PARTS.fields);
     const chunked = length === null && !mode.http10;
-    if (length === null && mode.http10) mode.close = true;
-    // The mode is used again for the next response; this one may take long.
-    const { close } = mode;
+    if (length === null && !chunked) mode.close = true;
+    const { close, headOnly } = mode;
     const framing = chunked
       ? "transfer-encoding: chunked\r\n"
       : length === null
       ? ""
       : `content-length: ${length}\r\n`;
-    writeHead(
-      this.#outbox,
-      this.handle,
-      PARTS,
-      framing,
-      mode,
-      mode.headOnly ? 1 : 0,
-    );
-    loop.kick();
-    if (mode.headOnly) {
-      body.cancel().catch(() => {});
+    writeHead(this.outbox, this.handle, PARTS, framing, mode, headOnly ? 1 : 0);
+    this.staged();
+    if (headOnly) {
+      if (body instanceof ReadableStream) body.cancel().catch(() => {});
       this.#complete(exchange, close);
-      return;
+    } else {
+      this.#send(exchange, new BodyWriter(this, body, length, chunked), close);
     }
+  }
+
+  #send(exchange: Exchange, writer: BodyWriter, close: boolean): void {
+    const { loop } = this.#host;
+    this.#writer = writer;
     loop.promised();
-    try {
-      await this.#pump(exchange, body, chunked, length);
-      if (chunked) this.#outbox.writeText(this.handle, "0\r\n\r\n", 1);
-      else this.#outbox.write(this.handle, new Uint8Array(0), 1);
-      this.#complete(exchange, close);
-    } catch (error) {
-      this.#abort(exchange, error);
-    } finally {
-      loop.settled();
-    }
+    writer.run().then((whole) => {
+      if (whole) this.#complete(exchange, close);
+    }, (error) => this.#abort(exchange, error)).then(() => loop.settled());
   }
 
-  async #pump(
-    exchange: Exchange,
-    body: ReadableStream<Uint8Array>,
-    chunked: boolean,
-    length: number | null,
-  ): Promise<void> {
-    const reader = body.getReader();
-    let left = length ?? Infinity;
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (this.#current !== exchange) {
-        return void reader.cancel(new Error("The peer has disconnected")).catch(
-          () => {},
-        );
-      }
-      if (done) break;
-      if (!(value instanceof Uint8Array)) {
-        throw new TypeError("Cannot send a body chunk: it is not a Uint8Array");
-      }
-      if (value.length === 0) continue;
-      left -= value.length;
-      if (left < 0) {
-        throw new RangeError(
-          "Cannot send the body: it is longer than its content-length",
-        );
-      }
-      this.#writeChunk(value, chunked);
-      await this.#writable();
-    }
-    if (left > 0 && length !== null) {
-      throw new RangeError(
-        "Cannot send the body: it is shorter than its content-length",
-      );
-    }
-  }
-
-  #writeChunk(bytes: Uint8Array, chunked: boolean): void {
-    if (chunked) {
-      this.#outbox.writeText(
-        this.handle,
-        `${bytes.length.toString(16)}\r\n`,
-        0,
-      );
-    }
-    this.#outbox.write(this.handle, bytes, 0);
-    if (chunked) this.#outbox.write(this.handle, UTF8.encode("\r\n"), 0);
-    this.#host.loop.kick();
-  }
-
-  #writable(): Promise<void> | undefined {
-    if (this.#outbox.buffered(this.handle) < this.#host.highWatermark) {
-      return undefined;
-    }
-    this.#outbox.wantDrain(this.handle);
+  writable(): Promise<void> | undefined {
+    if (
+      this.#closed ||
+      this.outbox.buffered(this.handle) < this.#host.highWatermark
+    ) return undefined;
+    this.outbox.wantDrain(this.handle);
     return new Promise((resolve) => this.#drained = resolve);
+  }
+
+  staged(): void {
+    this.#host.loop.kick();
   }
 
   #complete(exchange: Exchange, close: boolean): void {
     if (exchange !== this.#current) return;
+    this.#writer = null;
     exchange.body?.discard();
     exchange.finish(null);
     this.#current = null;
@@ -487,7 +456,7 @@ export class HttpConnection implements Connection, ExchangeOwner {
       now: this.#host.loop.now,
     };
     writePlainResponse(
-      this.#outbox,
+      this.outbox,
       this.handle,
       this.#violationStatus,
       violationText(this.#violation),
@@ -499,7 +468,7 @@ export class HttpConnection implements Connection, ExchangeOwner {
   #failBody(message: string): void {
     const exchange = this.#receiving;
     this.#receiving = null;
-    exchange?.body!.fail(new Deno.errors.UnexpectedEof(message));
+    exchange?.body?.fail(new Deno.errors.UnexpectedEof(message));
   }
 
   #abort(exchange: Exchange, error: unknown): void {
@@ -516,18 +485,6 @@ export class HttpConnection implements Connection, ExchangeOwner {
     this.#command(layout.CMD_FINISH);
   }
 
-  #onClosed(): void {
-    this.#finished = true;
-    const error = new Deno.errors.ConnectionReset("The peer has disconnected");
-    const current = this.#current;
-    this.#current = null;
-    this.#failBody("The peer has disconnected");
-    current?.finish(error);
-    for (const { exchange } of this.#waiting ?? []) exchange.finish(error);
-    this.#waiting = null;
-    this.#onDrain();
-  }
-
   #pause(): void {
     if (this.#paused++ === 0) this.#command(layout.CMD_PAUSE);
   }
@@ -537,7 +494,8 @@ export class HttpConnection implements Connection, ExchangeOwner {
   }
 
   #command(op: number): void {
-    this.#outbox.command(this.handle, op);
+    if (this.#closed) return;
+    this.outbox.command(this.handle, op);
     this.#host.loop.kick();
   }
 }

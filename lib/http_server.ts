@@ -133,7 +133,9 @@ class Server<Addr extends Deno.Addr> implements HttpServer<Addr>, HttpHost {
       this.loop.reactor.listenAddress(this.#listener),
     ) as Addr;
     this.authority = authorityOf(this.addr);
-    signal?.addEventListener("abort", () => void this.#close(), { once: true });
+    const abort = (): void => void this.#close();
+    signal?.addEventListener("abort", abort, { once: true });
+    this.finished.then(() => signal?.removeEventListener("abort", abort));
     init.onListen(this.addr);
   }
 

@@ -59,6 +59,7 @@ export class PollLoop {
   #looks = 0;
   #referenced = true;
   #onEmpty: (() => void) | null = null;
+  #closing: PromiseWithResolvers<void> | null = null;
 
   constructor(options: PollLoopOptions, accept: Accept) {
     this.reactor = new Reactor(options);
@@ -117,13 +118,22 @@ export class PollLoop {
   }
 
   /** Closes every connection at once and gives everything back. */
-  async close(): Promise<void> {
-    if (this.#state === STOPPED) return;
+  close(): Promise<void> {
+    if (this.#closing !== null) return this.#closing.promise;
+    this.#closing = Promise.withResolvers();
+    const lost = [...this.connections()];
+    this.#connections.length = 0;
+    for (const connection of lost) connection.lost();
+    // In the middle of a turn, records and bytes of the reactor are still in use.
+    if (this.#state !== TURNING) this.#stop();
+    return this.#closing.promise;
+  }
+
+  #stop(): void {
     this.#state = STOPPED;
-    this.#onEmpty?.();
-    const closed = this.#wake.close();
+    this.#wake.close().then(this.#closing!.resolve);
     this.reactor.close();
-    await closed;
+    this.#onEmpty?.();
   }
 
   #run(): void {
@@ -137,10 +147,11 @@ export class PollLoop {
       handled += count;
     } while (
       count > 0 && handled < RECORDS_BEFORE_YIELD && this.#promises === 0 &&
-      this.#state === TURNING
+      this.#closing === null
     );
+    if (this.#closing !== null) return this.#stop();
     if (this.#onEmpty !== null && this.#isEmpty()) this.#onEmpty();
-    if (this.#state === TURNING) this.#rest(count > 0);
+    this.#rest(count > 0);
   }
 
   #pollOnce(): number {
@@ -164,8 +175,8 @@ export class PollLoop {
       const connection = connections[slot];
       if (!connection || connection.handle !== handle) continue;
       connection.receive(index);
+      if (this.#closing !== null) return;
       if (inbox.kind(index) === layout.CLOSED) connections[slot] = null;
-      if (this.#state === STOPPED) return;
     }
   }
 

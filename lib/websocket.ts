@@ -1,16 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// websocket.ts - a WebSocket route: one object of handlers for all its sockets; made by the application, its
-// sockets live in ws_socket.ts.
+// websocket.ts - a WebSocket route: one object of handlers for all its sockets; made by the application, see
+// ws_route.ts for what happens behind it.
 
-import { layout } from "../ffi/mod.ts";
-import type { PollLoop } from "./poll_loop.ts";
-import {
-  acceptHead,
-  checkProtocol,
-  refuseHandshake,
-  upgradeResponse,
-} from "./ws_handshake.ts";
-import { type Message, ServerWebSocket, type SocketHost } from "./ws_socket.ts";
+import { Route } from "./ws_route.ts";
+import type { Message, ServerWebSocket } from "./ws_socket.ts";
 
 /**
  * Callbacks of a route, made once and shared by all its sockets. One that throws or rejects closes its socket
@@ -104,8 +97,6 @@ const DEFAULTS: Required<WebSocketOptions> = {
   maxQueueBytes: 16 * 1024 * 1024,
 };
 
-const INTERNAL_ERROR = 1011;
-
 /**
  * Makes a WebSocket route.
  *
@@ -131,118 +122,6 @@ export function websocket<Data = undefined>(
   handlers: WebSocketHandlers<Data>,
   options: WebSocketOptions = {},
 ): WebSocketRoute<Data> {
-  return new Route(handlers, options);
-}
-
-class Route<Data> implements WebSocketRoute<Data>, SocketHost<Data> {
-  readonly highWatermark: number;
-  readonly maxQueueBytes: number;
-  readonly idleTimeout: number;
-  readonly closeTimeout: number;
-  readonly #maxMessageBytes: number;
-  readonly #handlers: WebSocketHandlers<Data>;
-
-  constructor(handlers: WebSocketHandlers<Data>, options: WebSocketOptions) {
-    const all = { ...DEFAULTS, ...options };
-    for (const [name, value] of Object.entries(all)) checkOption(name, value);
-    this.highWatermark = all.highWatermark;
-    this.maxQueueBytes = all.maxQueueBytes;
-    this.idleTimeout = all.idleTimeout;
-    this.closeTimeout = all.closeTimeout;
-    this.#maxMessageBytes = all.maxMessageBytes;
-    this.#handlers = handlers;
-  }
-
-  upgrade(request: Request, options: UpgradeOptions<Data> = {}): Response {
-    const refusal = refuseHandshake(request);
-    if (refusal !== null) return refusal;
-    const { protocol } = options;
-    checkProtocol(request, protocol);
-    const headers = options.headers === undefined
-      ? null
-      : new Headers(options.headers);
-    const head = acceptHead(request, protocol, headers);
-    return upgradeResponse({
-      accept: (handle, loop, address): void => {
-        const data = options.data as Data;
-        this.#accept(
-          new ServerWebSocket(
-            handle,
-            loop,
-            this,
-            data,
-            address,
-            protocol ?? "",
-          ),
-          loop,
-          head,
-        );
-      },
-    });
-  }
-
-  open(socket: ServerWebSocket<Data>): void {
-    const { open } = this.#handlers;
-    if (open !== undefined) {
-      this.#call(socket, () => open.call(this.#handlers, socket));
-    }
-  }
-
-  // The hot path of a WebSocket server: no closure, and no promise unless the handler made one.
-  message(socket: ServerWebSocket<Data>, message: Message): void {
-    try {
-      const result = this.#handlers.message?.(socket, message);
-      if (result !== undefined) this.#watch(socket, result);
-    } catch (error) {
-      this.#fail(socket, error);
-    }
-  }
-
-  drain(socket: ServerWebSocket<Data>): void {
-    this.#call(socket, () => this.#handlers.drain?.(socket));
-  }
-
-  close(socket: ServerWebSocket<Data>, code: number, reason: string): void {
-    this.#call(socket, () => this.#handlers.close?.(socket, code, reason));
-  }
-
-  #accept(socket: ServerWebSocket<Data>, loop: PollLoop, head: string): void {
-    const { outbox } = loop.reactor;
-    outbox.writeText(socket.handle, head, 0);
-    outbox.command(socket.handle, layout.CMD_IDLE, this.idleTimeout);
-    outbox.command(socket.handle, layout.CMD_WEBSOCKET, this.#maxMessageBytes);
-    loop.replace(socket);
-    loop.kick();
-    this.open(socket);
-  }
-
-  #call(
-    socket: ServerWebSocket<Data>,
-    handler: () => void | Promise<void>,
-  ): void {
-    try {
-      const result = handler();
-      if (result !== undefined) this.#watch(socket, result);
-    } catch (error) {
-      this.#fail(socket, error);
-    }
-  }
-
-  #watch(socket: ServerWebSocket<Data>, result: Promise<void>): void {
-    socket.watch(
-      Promise.resolve(result).catch((error) => this.#fail(socket, error)),
-    );
-  }
-
-  #fail(socket: ServerWebSocket<Data>, error: unknown): void {
-    console.error("Exception in a WebSocket handler", error);
-    socket.close(INTERNAL_ERROR, "Internal error");
-  }
-}
-
-function checkOption(name: string, value: number): void {
-  if (Number.isInteger(value) && value >= 0 && value <= 0xffffffff) return;
-  throw new RangeError(
-    `Cannot make a WebSocket route: "${name}" must be an integer from 0 to 4294967295, is ${value}`,
-  );
+  const route = new Route(handlers, { ...DEFAULTS, ...options });
+  return { upgrade: (request, init) => route.upgrade(request, init) };
 }

@@ -243,6 +243,42 @@ end:
   return t_close(&server) && ok;
 }
 
+static bool long_heads_done(struct t_server *s, const void *context) {
+  const uint32_t *want = context;
+  for (uint32_t i = 0; i < want[0]; i++) {
+    if (s->conns[i].seen[MR_HEAD] < want[1]) return s->ended > 0 || s->errors > 0;
+  }
+  return true;
+}
+
+// More bytes of heads in one turn than HEADS_BYTES: the rest waits, and nobody's bytes are written over.
+static bool run_many_heads(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  o.batch = 256;
+  bool ok = true;
+  static char head[16384];
+  const uint32_t want[2] = {200, 1};
+  int at = snprintf(head, sizeof(head), "GET / HTTP/1.1\r\nhost: a\r\nx-long: ");
+  memset(head + at, 'y', 15000);
+  memcpy(head + at + 15000, "\r\n\r\n", 4);
+  const size_t length = (size_t)at + 15004;
+  T_NEED(t_open(&server, &o, false) == 0);
+  for (uint32_t i = 0; i < want[0]; i++) {
+    t_connect(&server);
+    if (i % 50 == 0) t_turn(&server);
+  }
+  T_NEED(t_until_opened(&server, want[0]));
+  for (uint32_t i = 0; i < want[0]; i++) t_write(&server, i, head, length);
+  T_NEED(t_until(&server, long_heads_done, want));
+  T_NEED(server.ended == 0 && server.errors == 0);
+  for (uint32_t i = 0; i < want[0]; i++) {
+    const struct t_bytes *log = &server.conns[i].log;
+    T_NEED(log->length > length && memcmp(log->at + log->length - length, head, length) == 0);
+  }
+end:
+  return t_close(&server) && ok;
+}
+
 int main(void) {
   t_pattern(noise, sizeof(noise), 11);
   T_BOTH("two floods share every turn", run_fair);
@@ -252,6 +288,7 @@ int main(void) {
   T_BOTH("receives that find no buffer try again", run_starved);
   T_BOTH("an arena without a free block closes who asks for one", run_exhausted);
   T_BOTH("all blocks are home when all connections are gone", run_home);
+  T_BOTH("more heads than the heads area holds wait for the next turn", run_many_heads);
   T_BOTH("a crowd does not overrun the inbox", run_crowd);
   return t_done();
 }

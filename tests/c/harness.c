@@ -133,6 +133,7 @@ int32_t t_open_reactor(struct t_server *s, const struct mr_options *options) {
   s->commands = (struct mr_command *)(base + s->control->commands_offset);
   s->rows = (struct mr_row *)(base + s->control->rows_offset);
   s->outbox = base + s->control->outbox_offset;
+  s->heads = base + s->control->heads_offset;
   s->blocks = base + s->control->blocks_offset;
   s->wake = mr_wake_socket(s->reactor);
   return 0;
@@ -247,9 +248,16 @@ static void log_record(struct t_conn *c, const struct mr_record *record, const u
 
 static bool record_valid(const struct t_server *s, const struct mr_record *r) {
   if (r->kind < MR_OPEN || r->kind > MR_CLOSED) return false;
+  uint32_t heads = s->control->heads_bytes;
+  if (r->kind == MR_HEAD) return r->start <= heads && r->length <= heads - r->start;
   if (r->block == MR_NO_BLOCK) return r->length == 0;
   return r->block < s->control->blocks_capacity && r->start <= MR_BLOCK_BYTES &&
          r->length <= MR_BLOCK_BYTES - r->start;
+}
+
+static const uint8_t *bytes_of(const struct t_server *s, const struct mr_record *r) {
+  if (r->kind == MR_HEAD) return s->heads + r->start;
+  return r->block == MR_NO_BLOCK ? NULL : s->blocks + r->block * (uint64_t)MR_BLOCK_BYTES + r->start;
 }
 
 static void dispatch(struct t_server *s, const struct mr_record *record) {
@@ -267,8 +275,7 @@ static void dispatch(struct t_server *s, const struct mr_record *record) {
     s->last = record->handle;
     s->opened++;
   }
-  const uint8_t *bytes =
-      record->block == MR_NO_BLOCK ? NULL : s->blocks + record->block * (uint64_t)MR_BLOCK_BYTES + record->start;
+  const uint8_t *bytes = bytes_of(s, record);
   c->seen[record->kind]++;
   if (bytes != NULL && ++c->turn_records > c->most_records) c->most_records = c->turn_records;
   if (record->kind == MR_VIOLATION || record->kind == MR_CLOSE) c->code = record->code;

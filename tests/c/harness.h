@@ -61,6 +61,7 @@ struct t_server {
   struct mr_command *commands;
   struct mr_row *rows;
   uint8_t *outbox;
+  const uint8_t *heads;
   uint8_t *blocks;
   int wake;
   int32_t listener;

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// body_writer.ts - sends a response body that does not go out at one blow: a stream, or very many bytes; made by
+// http_connection.ts.
+
+import type { Outbox } from "../ffi/mod.ts";
+
+/** Where the body goes. */
+export interface BodySink {
+  readonly handle: number;
+  readonly outbox: Outbox;
+  /** Undefined while more may be staged, else a promise for when it may. */
+  writable(): Promise<void> | undefined;
+  /** Something was staged. */
+  staged(): void;
+}
+
+const PIECE_BYTES = 256 * 1024;
+const CRLF = Uint8Array.of(13, 10);
+const LAST_CHUNK = "0\r\n\r\n";
+
+/** One body on its way out. */
+export class BodyWriter {
+  readonly #sink: BodySink;
+  readonly #body: ReadableStream<Uint8Array> | Uint8Array;
+  readonly #length: number | null;
+  readonly #chunked: boolean;
+  #reader: ReadableStreamDefaultReader<Uint8Array> | null = null;
+  #cancelled = false;
+
+  /** `length` is the content-length that was announced; null means chunked, or up to the end of the connection. */
+  constructor(
+    sink: BodySink,
+    body: ReadableStream<Uint8Array> | Uint8Array,
+    length: number | null,
+    chunked: boolean,
+  ) {
+    this.#sink = sink;
+    this.#body = body;
+    this.#length = length;
+    this.#chunked = chunked;
+  }
+
+  /**
+   * Stages the whole body, no faster than the peer takes it. False when it was cancelled. Throws what the stream
+   * threw, or a RangeError when it was not as long as announced: the response cannot be completed then.
+   */
+  async run(): Promise<boolean> {
+    const whole = this.#body instanceof Uint8Array
+      ? await this.#writePieces(this.#body)
+      : await this.#pump(this.#body);
+    if (!whole) return false;
+    const { outbox, handle } = this.#sink;
+    if (this.#chunked) outbox.writeText(handle, LAST_CHUNK, 1);
+    else outbox.write(handle, CRLF.subarray(0, 0), 1);
+    this.#sink.staged();
+    return true;
+  }
+
+  /** The peer is gone: the producer is told, and nothing more is staged. */
+  cancel(): void {
+    this.#cancelled = true;
+    this.#reader?.cancel(
+      new Deno.errors.ConnectionReset("The peer has disconnected"),
+    ).catch(() => {});
+  }
+
+  async #writePieces(bytes: Uint8Array): Promise<boolean> {
+    for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
+      this.#write(bytes.subarray(at, at + PIECE_BYTES));
+      await this.#sink.writable();
+      if (this.#cancelled) return false;
+    }
+    return true;
+  }
+
+  async #pump(stream: ReadableStream<Uint8Array>): Promise<boolean> {
+    this.#reader = stream.getReader();
+    let left = this.#length ?? Infinity;
+    try {
+      for (;;) {
+        const { done, value } = await this.#reader.read();
+        if (this.#cancelled) return false;
+        if (done) break;
+        left -= checked(value).length;
+        if (left < 0) {
+          throw new RangeError(
+            "Cannot send the body: it is longer than its content-length",
+          );
+        }
+        if (value.length > 0) this.#write(value);
+        await this.#sink.writable();
+        if (this.#cancelled) return false;
+      }
+    } catch (error) {
+      this.#reader.cancel(error).catch(() => {});
+      throw error;
+    }
+    if (left > 0 && this.#length !== null) {
+      throw new RangeError(
+        "Cannot send the body: it is shorter than its content-length",
+      );
+    }
+    return true;
+  }
+
+  #write(bytes: Uint8Array): void {
+    const { outbox, handle } = this.#sink;
+    if (this.#chunked) {
+      outbox.writeText(handle, `${bytes.length.toString(16)}\r\n`, 0);
+    }
+    outbox.write(handle, bytes, 0);
+    if (this.#chunked) outbox.write(handle, CRLF, 0);
+    this.#sink.staged();
+  }
+}
+
+function checked(chunk: unknown): Uint8Array {
+  if (chunk instanceof Uint8Array) return chunk;
+  throw new TypeError("Cannot send a body chunk: it is not a Uint8Array");
+}

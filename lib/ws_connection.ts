@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+// ws_connection.ts - one WebSocket connection on the server's side: records to callbacks, frames to the outbox;
+// made by websocket.ts, called by poll_loop.ts and, through ws_socket.ts, by the application.
+
+import { errnoName, type Inbox, layout, type Outbox } from "../ffi/mod.ts";
+import type { Connection } from "./connection.ts";
+import type { PollLoop } from "./poll_loop.ts";
+import { violationText } from "./violations.ts";
+import { Assembler } from "./ws_assembler.ts";
+import {
+  OPCODE_BINARY,
+  OPCODE_PING,
+  OPCODE_PONG,
+  writeCloseFrame,
+  writeFrame,
+  writeTextFrame,
+} from "./ws_encoder.ts";
+import type { Message, SendStatus, ServerWebSocket } from "./ws_socket.ts";
+
+/** What a connection asks of its route. */
+export interface SocketHost<Data> {
+  readonly highWatermark: number;
+  readonly maxQueueBytes: number;
+  readonly closeTimeout: number;
+  message(socket: ServerWebSocket<Data>, message: Message): void;
+  drain(socket: ServerWebSocket<Data>): void;
+  close(socket: ServerWebSocket<Data>, code: number, reason: string): void;
+}
+
+/** Values of `readyState`. */
+export const OPEN = 1;
+export const CLOSING = 2;
+export const CLOSED = 3;
+
+const NO_STATUS = 1005; // RFC 6455 section 7.1.5: a close frame without a code
+const ABNORMAL = 1006; // the connection ended without a close frame
+const GOING_AWAY = 1001;
+const WHOLE = layout.FIRST | layout.LAST;
+
+const UTF8 = new TextDecoder();
+
+/** State of a connection after its handshake. */
+export class WebSocketConnection<Data> implements Connection {
+  readonly handle: number;
+  /** What the application holds of it. */
+  socket!: ServerWebSocket<Data>;
+  readyState = OPEN;
+  readonly #host: SocketHost<Data>;
+  readonly #loop: PollLoop;
+  readonly #inbox: Inbox;
+  readonly #outbox: Outbox;
+  #assembler: Assembler | null = null;
+  #closeCode = ABNORMAL;
+  #closeReason = "";
+  #pong: Uint8Array | null = null;
+
+  constructor(handle: number, loop: PollLoop, host: SocketHost<Data>) {
+    this.handle = handle;
+    this.#host = host;
+    this.#loop = loop;
+    this.#inbox = loop.reactor.inbox;
+    this.#outbox = loop.reactor.outbox;
+  }
+
+  /** Bytes that the kernel has not taken yet. */
+  get buffered(): number {
+    return this.readyState === CLOSED ? 0 : this.#outbox.buffered(this.handle);
+  }
+
+  receive(index: number): void {
+    switch (this.#inbox.kind(index)) {
+      case layout.MESSAGE:
+        return this.#onMessage(index);
+      case layout.PING:
+        return this.#onPing(index);
+      case layout.CLOSE:
+        return this.#onClose(index);
+      case layout.DRAIN:
+        return this.#onDrain();
+      case layout.VIOLATION:
+        return this.#onViolation(index);
+      case layout.END:
+        return this.#finish();
+      case layout.CLOSED:
+        return this.#onClosed(this.#inbox.code(index));
+    }
+  }
+
+  drain(): void {
+    this.close(GOING_AWAY, "Server shutting down");
+  }
+
+  lost(): void {
+    this.#onClosed(0);
+  }
+
+  /** Stages a text message. */
+  sendText(text: string): SendStatus {
+    const before = this.#admit(text.length);
+    if (before < 0) return "dropped";
+    writeTextFrame(this.#outbox, this.handle, text);
+    return this.#staged(before + text.length);
+  }
+
+  /** Stages a binary message. */
+  sendBytes(bytes: Uint8Array): SendStatus {
+    return this.#sendFrame(OPCODE_BINARY, bytes);
+  }
+
+  /** Stages a ping. */
+  ping(payload: Uint8Array): SendStatus {
+    return this.#sendFrame(OPCODE_PING, payload);
+  }
+
+  /** Begins the closing handshake. */
+  close(code: number, reason: string): void {
+    if (this.readyState !== OPEN) return;
+    this.readyState = CLOSING;
+    writeCloseFrame(this.#outbox, this.handle, code, reason);
+    this.#command(layout.CMD_DEADLINE, this.#host.closeTimeout);
+  }
+
+  /** Closes without a handshake. */
+  terminate(): void {
+    if (this.readyState === CLOSED) return;
+    this.readyState = CLOSING;
+    this.#command(layout.CMD_TERMINATE, 0);
+  }
+
+  /** Counts a handler's promise as outstanding until it settles. */
+  watch(promise: Promise<unknown>): void {
+    const settled = (): void => this.#loop.settled();
+    this.#loop.promised();
+    promise.then(settled, settled);
+  }
+
+  #sendFrame(opcode: number, bytes: Uint8Array): SendStatus {
+    const before = this.#admit(bytes.length);
+    if (before < 0) return "dropped";
+    writeFrame(this.#outbox, this.handle, opcode, bytes);
+    return this.#staged(before + bytes.length);
+  }
+
+  // Bytes that wait already, or -1 when no more may be added.
+  #admit(length: number): number {
+    if (this.readyState !== OPEN) return -1;
+    const buffered = this.#outbox.buffered(this.handle);
+    return buffered + length > this.#host.maxQueueBytes ? -1 : buffered;
+  }
+
+  #staged(buffered: number): SendStatus {
+    this.#loop.kick();
+    if (buffered < this.#host.highWatermark) return "sent";
+    this.#outbox.wantDrain(this.handle);
+    return "queued";
+  }
+
+  #onMessage(index: number): void {
+    if (this.readyState !== OPEN) return;
+    const inbox = this.#inbox;
+    const flags = inbox.flags(index);
+    if ((flags & WHOLE) !== WHOLE) return this.#onPiece(index, flags);
+    if ((flags & layout.TEXT) !== 0) {
+      this.#host.message(this.socket, inbox.text(index));
+    } else {
+      const block = inbox.block(index);
+      this.#host.message(this.socket, inbox.view(index));
+      this.#loop.reactor.checkBlock(block);
+    }
+  }
+
+  #onPiece(index: number, flags: number): void {
+    const assembler = this.#assembler ??= new Assembler();
+    assembler.push(this.#inbox.borrow(index), this.#inbox.total(index));
+    if ((flags & layout.LAST) === 0) return;
+    this.#assembler = null;
+    const isText = (flags & layout.TEXT) !== 0;
+    this.#host.message(
+      this.socket,
+      isText ? assembler.takeText() : assembler.takeBytes(),
+    );
+  }
+
+  // While the peer does not read, only the latest ping is worth an answer (RFC 6455 section 5.5.3).
+  #onPing(index: number): void {
+    if (this.readyState !== OPEN) return;
+    const payload = this.#inbox.borrow(index);
+    if (this.buffered < this.#host.highWatermark) {
+      writeFrame(this.#outbox, this.handle, OPCODE_PONG, payload);
+    } else {
+      this.#pong = payload.slice();
+      this.#outbox.wantDrain(this.handle);
+    }
+  }
+
+  #onDrain(): void {
+    if (this.readyState !== OPEN) return;
+    if (this.#pong !== null) {
+      writeFrame(this.#outbox, this.handle, OPCODE_PONG, this.#pong);
+    }
+    this.#pong = null;
+    this.#host.drain(this.socket);
+  }
+
+  // Answers with the peer's own code, unless this is its answer to ours.
+  #onClose(index: number): void {
+    const code = this.#inbox.code(index);
+    this.#closeCode = code;
+    this.#closeReason = UTF8.decode(this.#inbox.borrow(index));
+    if (this.readyState === OPEN) {
+      writeCloseFrame(
+        this.#outbox,
+        this.handle,
+        code === NO_STATUS ? null : code,
+        "",
+      );
+    }
+    this.#finish();
+  }
+
+  #onViolation(index: number): void {
+    this.#closeCode = this.#inbox.code(index);
+    this.#closeReason = violationText(this.#inbox.aux(index));
+    if (this.readyState === OPEN) {
+      writeCloseFrame(
+        this.#outbox,
+        this.handle,
+        this.#closeCode,
+        this.#closeReason,
+      );
+    }
+    this.#finish();
+  }
+
+  #finish(): void {
+    this.readyState = CLOSING;
+    this.#command(layout.CMD_FINISH, 0);
+  }
+
+  #onClosed(errno: number): void {
+    this.readyState = CLOSED;
+    if (this.#closeReason === "" && errno !== 0) {
+      this.#closeReason = errnoName(errno);
+    }
+    this.#host.close(this.socket, this.#closeCode, this.#closeReason);
+  }
+
+  #command(op: number, argument: number): void {
+    this.#outbox.command(this.handle, op, argument);
+    this.#loop.kick();
+  }
+}

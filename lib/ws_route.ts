@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// ws_route.ts - what stands behind a route of websocket.ts: the upgrade, and the calls of its handlers; called by
+// ws_connection.ts.
+
+import { layout } from "../ffi/mod.ts";
+import type { PollLoop } from "./poll_loop.ts";
+import type {
+  UpgradeOptions,
+  WebSocketHandlers,
+  WebSocketOptions,
+} from "./websocket.ts";
+import { type SocketHost, WebSocketConnection } from "./ws_connection.ts";
+import {
+  acceptHead,
+  checkProtocol,
+  refuseHandshake,
+  upgradeResponse,
+} from "./ws_handshake.ts";
+import { type Message, ServerWebSocket, watch } from "./ws_socket.ts";
+
+const INTERNAL_ERROR = 1011;
+
+/** The handlers of a route, called so that none of them can harm another socket. */
+export class Route<Data> implements SocketHost<Data> {
+  readonly highWatermark: number;
+  readonly maxQueueBytes: number;
+  readonly closeTimeout: number;
+  readonly #idleTimeout: number;
+  readonly #maxMessageBytes: number;
+  readonly #handlers: WebSocketHandlers<Data>;
+
+  constructor(
+    handlers: WebSocketHandlers<Data>,
+    options: Required<WebSocketOptions>,
+  ) {
+    for (const [name, value] of Object.entries(options)) {
+      checkOption(name, value);
+    }
+    this.highWatermark = options.highWatermark;
+    this.maxQueueBytes = options.maxQueueBytes;
+    this.closeTimeout = options.closeTimeout;
+    this.#idleTimeout = options.idleTimeout;
+    this.#maxMessageBytes = options.maxMessageBytes;
+    this.#handlers = handlers;
+  }
+
+  /** The response that turns the request's connection into a socket of this route, or that refuses to. */
+  upgrade(request: Request, options: UpgradeOptions<Data> = {}): Response {
+    const refusal = refuseHandshake(request);
+    if (refusal !== null) return refusal;
+    const { protocol } = options;
+    checkProtocol(request, protocol);
+    const headers = options.headers === undefined
+      ? null
+      : new Headers(options.headers);
+    const head = acceptHead(request, protocol, headers);
+    return upgradeResponse({
+      accept: (handle, loop, address): void => {
+        const connection = new WebSocketConnection<Data>(handle, loop, this);
+        const data = options.data as Data;
+        connection.socket = new ServerWebSocket(
+          connection,
+          data,
+          address,
+          protocol ?? "",
+        );
+        this.#begin(connection, loop, head);
+      },
+    });
+  }
+
+  // The hot path of a WebSocket server: no closure, and no promise unless the handler made one.
+  message(socket: ServerWebSocket<Data>, message: Message): void {
+    try {
+      const result = this.#handlers.message?.(socket, message);
+      if (result !== undefined) this.#await(socket, result);
+    } catch (error) {
+      this.#fail(socket, error);
+    }
+  }
+
+  drain(socket: ServerWebSocket<Data>): void {
+    this.#call(socket, () => this.#handlers.drain?.(socket));
+  }
+
+  close(socket: ServerWebSocket<Data>, code: number, reason: string): void {
+    this.#call(socket, () => this.#handlers.close?.(socket, code, reason));
+  }
+
+  #begin(
+    connection: WebSocketConnection<Data>,
+    loop: PollLoop,
+    head: string,
+  ): void {
+    const { handle, socket } = connection;
+    const { outbox } = loop.reactor;
+    outbox.writeText(handle, head, 0);
+    outbox.command(handle, layout.CMD_IDLE, this.#idleTimeout);
+    outbox.command(handle, layout.CMD_WEBSOCKET, this.#maxMessageBytes);
+    loop.replace(connection);
+    loop.kick();
+    this.#call(socket, () => this.#handlers.open?.(socket));
+  }
+
+  #call(
+    socket: ServerWebSocket<Data>,
+    handler: () => void | Promise<void>,
+  ): void {
+    try {
+      const result = handler();
+      if (result !== undefined) this.#await(socket, result);
+    } catch (error) {
+      this.#fail(socket, error);
+    }
+  }
+
+  #await(socket: ServerWebSocket<Data>, result: Promise<void>): void {
+    watch(
+      socket,
+      Promise.resolve(result).catch((error) => this.#fail(socket, error)),
+    );
+  }
+
+  #fail(socket: ServerWebSocket<Data>, error: unknown): void {
+    console.error("Exception in a WebSocket handler", error);
+    socket.close(INTERNAL_ERROR, "Internal error");
+  }
+}
+
+function checkOption(name: string, value: number): void {
+  if (Number.isInteger(value) && value >= 0 && value <= 0xffffffff) return;
+  throw new RangeError(
+    `Cannot make a WebSocket route: "${name}" must be an integer from 0 to 4294967295, is ${value}`,
+  );
+}
