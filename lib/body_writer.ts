@@ -87,9 +87,7 @@ export class BodyWriter {
             "Cannot send the body: it is longer than its content-length",
           );
         }
-        if (value.length > 0) this.#write(value);
-        await this.#sink.writable();
-        if (this.#cancelled) return false;
+        if (!await this.#writePieces(value!)) return false;
       }
     } catch (error) {
       this.#reader.cancel(error).catch(() => {});

@@ -317,8 +317,7 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
 
   #mode(exchange: Exchange): ResponseMode {
     const { loop, draining } = this.#host;
-    const wanted = (exchange.flags & layout.KEEP_ALIVE) !== 0 && !draining &&
-      this.#violation === 0;
+    const wanted = (exchange.flags & layout.KEEP_ALIVE) !== 0 && !draining;
     MODE.headOnly = exchange.headOnly;
     MODE.close = !wanted || exchange.bodyLeft > DRAIN_BYTES ||
       this.#unsolicited(exchange) || asksToClose(PARTS.fields);
@@ -440,15 +439,23 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
   }
 
   #onViolation(index: number): void {
-    this.#violation = this.#inbox.aux(index);
+    const violation = this.#inbox.aux(index);
+    const ofBody = this.#receiving !== null &&
+      this.#receiving === this.#current;
+    this.#failBody(`Cannot read the request body: ${violationText(violation)}`);
+    if (ofBody && this.#current!.answered) {
+      // The request has its answer; there is none to be given to what follows.
+      this.#ended = true;
+      return;
+    }
+    this.#violation = violation;
     this.#violationStatus = this.#inbox.code(index);
-    this.#failBody(
-      `Cannot read the request body: ${violationText(this.#violation)}`,
-    );
-    if (this.#current === null) this.#refuse();
+    // Answers to earlier requests come first (RFC 9112 section 9.3.2).
+    if (this.#current === null || ofBody) this.#refuse();
   }
 
   #refuse(): void {
+    const text = violationText(this.#violation);
     const mode = {
       headOnly: false,
       close: true,
@@ -459,9 +466,13 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
       this.outbox,
       this.handle,
       this.#violationStatus,
-      violationText(this.#violation),
+      text,
       mode,
     );
+    this.#current?.finish(
+      new Deno.errors.InvalidData(`Refused the request: ${text}`),
+    );
+    this.#current = null;
     this.#finish();
   }
 

@@ -136,7 +136,12 @@ class Server<Addr extends Deno.Addr> implements HttpServer<Addr>, HttpHost {
     const abort = (): void => void this.#close();
     signal?.addEventListener("abort", abort, { once: true });
     this.finished.then(() => signal?.removeEventListener("abort", abort));
-    init.onListen(this.addr);
+    try {
+      init.onListen(this.addr);
+    } catch (error) {
+      void this.#close();
+      throw error;
+    }
   }
 
   get backend(): BackendName {
@@ -214,10 +219,22 @@ class Server<Addr extends Deno.Addr> implements HttpServer<Addr>, HttpHost {
     return { connections: open.length, requests, forced };
   }
 
+  // The kernel leaves the file behind, and nobody could listen on it again.
+  #removeSocketFile(): void {
+    const { path } = this.addr as unknown as Deno.UnixAddr;
+    if (this.#transport !== "unix" || path.startsWith("@")) return;
+    try {
+      Deno.removeSync(path);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+
   async #close(): Promise<void> {
     if (this.#statistics === null) {
       this.#statistics = this.loop.reactor.counters();
       await this.loop.close();
+      this.#removeSocketFile();
       this.#finish();
     }
     await this.finished;

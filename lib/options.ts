@@ -99,7 +99,7 @@ export interface EngineOptions {
    */
   lowWatermark?: number;
   /**
-   * Bytes that may wait for one peer; its connection is closed beyond.
+   * Bytes that may wait for one peer; what would exceed it is not accepted.
    *
    * @default {67108864}
    */
@@ -118,6 +118,9 @@ export interface Settings extends PollLoopOptions {
 }
 
 const BLOCK_BYTES = 16384;
+// C cuts a connection whose queue is longer: the last resort. Bodies wait at the high watermark and WebSocket
+// messages are dropped before that, give or take the piece that is on its way.
+const QUEUE_SLACK = 1024 * 1024;
 const LINGER_MS = 2000;
 const MAX_FRAGMENTS = 1024;
 const RECEIVE_BUFFERS = 256;
@@ -161,7 +164,7 @@ const RANGES: Record<Name, [min: number, max: number]> = {
   stallTimeout: [0, WORD],
   highWatermark: [1, WORD],
   lowWatermark: [0, WORD],
-  maxQueueBytes: [1, WORD],
+  maxQueueBytes: [1, 1 << 30],
   bufferBytes: [2 * RECEIVE_BUFFERS * BLOCK_BYTES, 65535 * BLOCK_BYTES],
 };
 
@@ -198,7 +201,7 @@ export function resolveOptions(options: EngineOptions): Settings {
     maxHeadBytes: all.maxHeadBytes,
     maxTargetBytes: Math.min(all.maxTargetBytes, all.maxHeadBytes),
     maxFields: all.maxHeaderFields,
-    maxQueueBytes: all.maxQueueBytes,
+    maxQueueBytes: all.maxQueueBytes + QUEUE_SLACK,
     highWatermark: all.highWatermark,
     lowWatermark: all.lowWatermark,
     maxFragments: MAX_FRAGMENTS,

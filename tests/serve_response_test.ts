@@ -320,11 +320,16 @@ const ON_ERRORS: { what: string; onError: () => unknown }[] = [
 
 for (const { what, onError } of ON_ERRORS) {
   testBackends(`an onError that ${what} leaves a plain 500`, async (t) => {
+    let asked = 0;
     const calls = await withoutErrors(async () => {
       const server = t.serve((request) => {
         if (request.url.endsWith("/ok")) return new Response("ok");
         throw new Error("oops");
-      }, { onError: onError as () => Response });
+      }, {
+        // Asked again and again it gives in, so that nothing hangs.
+        onError: (): Response =>
+          asked++ < 10 ? onError() as Response : new Response("gave in"),
+      });
       const client = t.using(await RawClient.connect(server));
       const response = await client.request(get("/"));
       assertEquals(response.status, 500);
@@ -332,6 +337,7 @@ for (const { what, onError } of ON_ERRORS) {
       const next = t.using(await RawClient.connect(server));
       assertEquals((await next.request(get("/ok"))).text, "ok");
     });
+    assertEquals(asked, 1);
     assert(calls.length > 0);
   });
 }
@@ -374,18 +380,25 @@ testBackends("a stream that errors aborts the connection", async (t) => {
   assertEquals((await other.request(get("/ok"))).text, "ok");
 });
 
-testBackends("a stream of other than bytes aborts the connection", async (t) => {
-  const server = t.serve(() => new Response(new ReadableStream({
-    start(controller): void {
-      controller.enqueue("text" as never);
-      controller.close();
-    },
-  })));
-  const client = t.using(await RawClient.connect(server));
-  await client.write(get("/"));
-  const { text } = await client.ending();
-  assert(!text.endsWith("0\r\n\r\n"), "The body looks complete");
-});
+testBackends(
+  "a stream of other than bytes aborts the connection",
+  async (t) => {
+    const server = t.serve(() =>
+      new Response(
+        new ReadableStream({
+          start(controller): void {
+            controller.enqueue("text" as never);
+            controller.close();
+          },
+        }),
+      )
+    );
+    const client = t.using(await RawClient.connect(server));
+    await client.write(get("/"));
+    const { text } = await client.ending();
+    assert(!text.endsWith("0\r\n\r\n"), "The body looks complete");
+  },
+);
 
 for (const length of ["5", "7"]) {
   testBackends(`a stream of 6 bytes is not sent as ${length}`, async (t) => {
@@ -404,13 +417,17 @@ for (const length of ["5", "7"]) {
 
 testBackends("a response body is cancelled when the peer leaves", async (t) => {
   const { promise, resolve } = Promise.withResolvers<unknown>();
-  const server = t.serve(() => new Response(new ReadableStream({
-    async pull(controller): Promise<void> {
-      await turn();
-      controller.enqueue(latin1("tick"));
-    },
-    cancel: resolve,
-  })));
+  const server = t.serve(() =>
+    new Response(
+      new ReadableStream({
+        async pull(controller): Promise<void> {
+          await turn();
+          controller.enqueue(latin1("tick"));
+        },
+        cancel: resolve,
+      }),
+    )
+  );
   const socket = t.using(new ResettableSocket(server.addr.port));
   socket.send(latin1(get("/")));
   await until(() => server.statistics().sentBytes > 0, "the response");
@@ -422,12 +439,14 @@ const PIECE_BYTES = 64 * 1024;
 const MARK = 256 * 1024;
 
 function endless(counter: { pulls: number }): Response {
-  return new Response(new ReadableStream({
-    pull(controller): void {
-      counter.pulls++;
-      controller.enqueue(new Uint8Array(PIECE_BYTES));
-    },
-  }));
+  return new Response(
+    new ReadableStream({
+      pull(controller): void {
+        counter.pulls++;
+        controller.enqueue(new Uint8Array(PIECE_BYTES));
+      },
+    }),
+  );
 }
 
 /** Waits until the count stays the same for that many turns. */
@@ -472,10 +491,13 @@ testBackends("a stream waits for a peer that does not read", async (t) => {
 
 testBackends("a peer that does not read delays nobody else", async (t) => {
   const counter = { pulls: 0 };
-  const server = t.serve((request) =>
-    request.url.endsWith("/endless")
-      ? endless(counter)
-      : new Response("prompt"), { highWatermark: MARK, lowWatermark: MARK / 2 });
+  const server = t.serve(
+    (request) =>
+      request.url.endsWith("/endless")
+        ? endless(counter)
+        : new Response("prompt"),
+    { highWatermark: MARK, lowWatermark: MARK / 2 },
+  );
   const slow: RawClient[] = [];
   for (let i = 0; i < 5; i++) {
     const client = t.using(await RawClient.connect(server));
@@ -512,7 +534,7 @@ testBackends("an upload waits for a handler that does not read", async (t) => {
   assertEquals((await client.response()).text, String(length));
 });
 
-testBackends("answers to one who never reads stop the reading", async (t) => {
+testBackends("answers wait for a peer that reads late", async (t) => {
   let calls = 0;
   const server = t.serve((): Response => {
     calls++;
@@ -528,20 +550,15 @@ testBackends("answers to one who never reads stop the reading", async (t) => {
   assertEquals([received, calls], [40 << 20, 40]);
 });
 
-testBackends("a queue beyond maxQueueBytes cuts the connection", async (t) => {
-  const server = t.serve((request) =>
-    new Response(
-      request.url.endsWith("/ok") ? "ok" : new Uint8Array(8 << 20),
-    ), {
+testBackends("a body beyond maxQueueBytes is sent as it is read", async (t) => {
+  const server = t.serve(() => new Response(pattern(8 << 20)), {
     maxQueueBytes: 1 << 20,
     highWatermark: 1 << 20,
   });
   const client = t.using(await RawClient.connect(server));
-  await client.write(get("/"));
-  await client.ending();
-  assertEquals(server.statistics().overflows, 1);
-  const other = t.using(await RawClient.connect(server));
-  assertEquals((await other.request(get("/ok"))).text, "ok");
+  const response = await client.request(get("/"));
+  assertSameBytes(response.body, pattern(8 << 20), "the body");
+  assertEquals(server.statistics().overflows, 0);
 });
 
 testBackends("echoes of every size come back", async (t) => {

@@ -124,10 +124,12 @@ end:
   return t_close(&server) && ok;
 }
 
-static bool blocks_home(struct t_server *s, const void *context) {
+// The turns after the last records take those blocks back and give the kernel its full number.
+static bool blocks_home(struct t_server *s) {
   const struct mr_arena *a = s->arena;
+  for (int i = 0; i < 3; i++) t_turn(s);
   uint32_t kernel = s->backend == MR_EPOLL ? 0 : s->options.receive_buffers;
-  return context == NULL && a->free_count + kernel == s->options.block_count;
+  return a->free_count + kernel == s->options.block_count;
 }
 
 static bool bodies_done(struct t_server *s, const void *context) {
@@ -153,7 +155,7 @@ static bool run_starved(uint32_t backend) {
   T_NEED(server.ended == 0 && server.control->exhausted == 0);
   T_NEED(backend == MR_EPOLL || server.control->starved > 0);
   for (uint32_t i = 0; i < count; i++) T_NEED(t_same(&server.conns[i].body, noise, 200000));
-  T_NEED(t_until(&server, blocks_home, NULL));
+  T_NEED(blocks_home(&server));
 end:
   return t_close(&server) && ok;
 }
@@ -179,7 +181,7 @@ static bool run_exhausted(uint32_t backend) {
   t_write(&server, t_connect(&server), request, sizeof(request) - 1);
   T_NEED(t_until_opened(&server, 2));
   T_NEED(t_until_seen(&server, MR_HEAD, 1));
-  T_NEED(t_until(&server, blocks_home, NULL));
+  T_NEED(blocks_home(&server));
 end:
   return t_close(&server) && ok;
 }
@@ -211,7 +213,7 @@ static bool run_home(uint32_t backend) {
   }
   T_NEED(t_until_closed(&server, 150));
   T_NEED(server.control->connections == 0);
-  T_NEED(t_until(&server, blocks_home, NULL));
+  T_NEED(blocks_home(&server));
 end:
   return t_close(&server) && ok;
 }

@@ -324,7 +324,7 @@ bool t_until(struct t_server *s, t_condition *done, const void *context) {
       fprintf(stderr, "deadline passed: opened %u closed %u last poll %d\n", s->opened, s->ended, s->polled);
       return false;
     }
-    if (!t_turn(s)) wait_idle(s, deadline);
+    if (!t_turn(s) && !done(s, context)) wait_idle(s, deadline);
   }
   return true;
 }
