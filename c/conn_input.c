@@ -165,6 +165,7 @@ void conn_parse(struct mr_reactor *r, struct conn *c) {
   if (c->life != LIFE_OPEN) return;
   if (!parse_input(r, c)) {
     ready_push(r, c);
+    r->backend->receive(r, c);
     return;
   }
   if (c->deaf) input_clear(r, c);
@@ -188,6 +189,14 @@ static bool overloaded(const struct mr_reactor *r, const struct conn *c) {
   return c->in_blocks > 1 && r->arena->free_count < r->options->receive_buffers;
 }
 
+// Bytes have come: what waits for bytes may wait anew. The wheel finds the later deadline by itself.
+static void touch(const struct mr_reactor *r, struct conn *c) {
+  uint32_t ms = c->protocol == PROTOCOL_WEBSOCKET ? c->idle_ms
+                : c->phase >= PHASE_BODY          ? r->options->body_timeout
+                                                  : 0;
+  if (ms != 0) c->phase_deadline = r->now + ms;
+}
+
 void conn_received(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t length) {
   r->control->received_bytes += length;
   if (c->life != LIFE_OPEN || c->deaf) {
@@ -204,12 +213,12 @@ void conn_received(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_
     conn_exhausted(r, c);
     return;
   }
-  if (c->protocol == PROTOCOL_WEBSOCKET && c->idle_ms != 0) {
-    c->phase_deadline = r->now + c->idle_ms;
-  } else if (c->phase >= PHASE_BODY) {
-    c->phase_deadline = r->now + r->options->body_timeout;
+  touch(r, c);
+  if (c->in_ready) {
+    r->backend->receive(r, c);
+  } else {
+    conn_parse(r, c);
   }
-  if (!c->in_ready) conn_parse(r, c);
 }
 
 void conn_ended(struct mr_reactor *r, struct conn *c) {

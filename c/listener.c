@@ -94,6 +94,10 @@ static bool full(const struct mr_reactor *r) {
 }
 
 void listener_accepted(struct mr_reactor *r, uint32_t id, int fd) {
+  if (r->closing) {
+    close(fd);
+    return;
+  }
   conn_open(r, fd, id);
   if (full(r)) r->backend->accept_stop(r, id);
 }
@@ -115,7 +119,7 @@ void listener_failed(struct mr_reactor *r, uint32_t id, int code) {
 
 static void start(struct mr_reactor *r, uint32_t id) {
   struct listener *l = &r->listeners[id];
-  if (!l->open || l->closing || l->armed || l->resume_at > r->now || full(r)) return;
+  if (!l->open || l->closing || r->closing || l->armed || l->resume_at > r->now || full(r)) return;
   l->resume_at = 0;
   if (r->backend->accept_start(r, id) != 0) l->resume_at = r->now + ACCEPT_PAUSE_MS;
 }

@@ -107,7 +107,7 @@ static void reset_connections(struct mr_reactor *r) {
 }
 
 int32_t mr_close(mr_reactor *r) {
-  for (uint32_t id = 0; id < r->listeners_used; id++) r->listeners[id].closing = true;
+  r->closing = true;
   reset_connections(r);
   int rc = r->backend->close(r);
   while (r->queues[QUEUE_DEAD].count > 0) {

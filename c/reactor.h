@@ -142,6 +142,7 @@ struct mr_reactor {
 
   int wake_here;   // our end of the wake socket
   int wake_there;  // JavaScript's
+  bool closing;    // nobody is left to be served
   char reason[MR_TEXT_BYTES];
 };
 

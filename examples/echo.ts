@@ -10,6 +10,7 @@ import {
   type HttpServer,
   readTopology,
   serve,
+  type ServerWebSocket,
   type ServeTcpOptions,
   websocket,
 } from "../mod.ts";
@@ -38,9 +39,15 @@ const BACKENDS = ["auto", "io_uring", "epoll"] as const;
 
 type Flags = Record<typeof FLAGS[number], string | undefined>;
 
-// The page may send large messages, and one may wait while another is sent.
+// Large echoes shall work too, and a few of them may wait for a slow reader.
 const MESSAGE_BYTES = 16 * 1024 * 1024;
 const QUEUE_BYTES = 64 * 1024 * 1024;
+
+// A page that is open and sends nothing shall stay connected, for as long as its browser answers.
+const PING_MS = 60_000;
+
+// A terminal sends Ctrl+C to all processes of a group, and a parent such as `deno task` passes it on once more.
+const FORWARDED_MS = 500;
 
 /** A mistake on the command line. */
 class UsageError extends Error {}
@@ -122,10 +129,18 @@ function parseAddress(text: string): { hostname: string; port: number } {
   return { hostname: parts[1] || parts[2] || "0.0.0.0", port };
 }
 
+const sockets = new Set<ServerWebSocket>();
+
 const echo = websocket({
+  open(socket): void {
+    sockets.add(socket);
+  },
   message(socket, message): void {
     const status = socket.send(message);
     if (status === "dropped") socket.close(1013, "Too many unread echoes");
+  },
+  close(socket): void {
+    sockets.delete(socket);
   },
 }, { maxMessageBytes: MESSAGE_BYTES, maxQueueBytes: QUEUE_BYTES });
 
@@ -183,6 +198,7 @@ async function echoBody(request: Request): Promise<Response> {
 
 function start({ options, idle }: Settings): void {
   const server = serve({ ...options, onListen: () => {} }, handle);
+  stopOnSignal(server);
   const { backend, backendReason } = server;
   const { source, ...machine } = readTopology();
   const { hostname, port } = server.addr;
@@ -199,7 +215,11 @@ function start({ options, idle }: Settings): void {
     console.log(`  Note       no effect yet: ${idle.join(", ")}`);
   }
   console.log("Ctrl+C stops it");
-  stopOnSignal(server);
+  Deno.unrefTimer(setInterval(pingAll, PING_MS));
+}
+
+function pingAll(): void {
+  for (const socket of sockets) socket.ping();
 }
 
 // { packages: 1, nodes: 1, … } as "packages 1, nodes 1, …"
@@ -208,16 +228,18 @@ function describe(machine: Record<string, number>): string {
 }
 
 function stopOnSignal(server: HttpServer): void {
-  let stopping = false;
+  let first: { signal: Deno.Signal; at: number } | null = null;
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     Deno.addSignalListener(signal, () => {
-      if (stopping) {
+      const at = performance.now();
+      if (first === null) {
+        first = { signal, at };
+        console.log(`${signal}: draining; a second signal stops at once`);
+        void drain(server);
+      } else if (signal !== first.signal || at - first.at > FORWARDED_MS) {
         console.log(`${signal} again: stopped at once`);
         Deno.exit(1);
       }
-      stopping = true;
-      console.log(`${signal}: draining; a second signal stops at once`);
-      void drain(server);
     });
   }
 }
@@ -226,10 +248,10 @@ async function drain(server: HttpServer): Promise<void> {
   const { connections, requests, forced } = await server.shutdown();
   const { accepted, receivedBytes, sentBytes } = server.statistics();
   console.log(
-    `Drained ${connections} connections with ${requests} requests in flight, ${forced} had to be cut`,
+    `Drained: connections ${connections}, requests in flight ${requests}, cut ${forced}`,
   );
   console.log(
-    `Served ${accepted} connections, received ${receivedBytes} bytes, sent ${sentBytes} bytes`,
+    `Served: connections ${accepted}, bytes received ${receivedBytes}, bytes sent ${sentBytes}`,
   );
 }
 

@@ -1,0 +1,637 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests of websocket(): upgrades, messages of every size and shape, the
+// closing handshake, and what the methods of a socket refuse.
+
+import {
+  assert,
+  assertEquals,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import {
+  type ServerWebSocket,
+  websocket,
+  type WebSocketHandlers,
+} from "../mod.ts";
+import { ResettableSocket } from "./libc.ts";
+import { get, RawClient } from "./raw_client.ts";
+import {
+  assertSameBytes,
+  concat,
+  type Context,
+  latin1,
+  pattern,
+  type TcpServer,
+  testBackends,
+  turn,
+  until,
+  withoutErrors,
+} from "./testing.ts";
+import {
+  BINARY,
+  CLOSE,
+  closePayload,
+  CONTINUATION,
+  frame,
+  handshake,
+  PING,
+  PONG,
+  TEXT,
+  WsClient,
+} from "./ws_client.ts";
+
+const ECHO: WebSocketHandlers<undefined> = {
+  message(socket, message): void {
+    socket.send(message);
+  },
+};
+
+function serveRoute(
+  t: Context,
+  handlers: WebSocketHandlers<undefined>,
+  options: Parameters<typeof websocket>[1] = {},
+): TcpServer {
+  const route = websocket(handlers, options);
+  return t.serve((request) => route.upgrade(request));
+}
+
+// --- handshake
+
+testBackends("upgrade() answers 101 with protocol and fields", async (t) => {
+  const seen: string[] = [];
+  const route = websocket<{ name: string }>({
+    open: (socket) => void seen.push(socket.data.name, socket.protocol),
+    message: (socket) => void socket.send(socket.data.name),
+  });
+  const server = t.serve((request) =>
+    route.upgrade(request, {
+      data: { name: new URL(request.url).pathname },
+      protocol: "chat",
+      headers: [["x-one", "1"], ["set-cookie", "a=1"], ["set-cookie", "b=2"]],
+    })
+  );
+  const client = t.using(
+    await WsClient.open(server, {
+      target: "/me",
+      fields: { "Sec-WebSocket-Protocol": "other, chat" },
+    }),
+  );
+  const { response } = client;
+  assertEquals(response.field("sec-websocket-protocol"), "chat");
+  assertEquals(response.field("upgrade"), "websocket");
+  assertEquals(response.field("connection")?.toLowerCase(), "upgrade");
+  assertEquals(response.field("sec-websocket-extensions"), null);
+  assertEquals(response.field("x-one"), "1");
+  assertEquals(response.all("set-cookie"), ["a=1", "b=2"]);
+  await client.text("who");
+  assertEquals(await client.readText(), "/me");
+  assertEquals(seen, ["/me", "chat"]);
+});
+
+testBackends("upgrade() sends field values as Latin-1", async (t) => {
+  const route = websocket(ECHO);
+  const server = t.serve((request) =>
+    route.upgrade(request, { headers: { "x-name": "J\xfcrgen" } })
+  );
+  const client = t.using(await WsClient.open(server));
+  assertEquals(client.response.field("x-name"), "J\xfcrgen");
+});
+
+testBackends("upgrade() may come from an async handler", async (t) => {
+  const route = websocket(ECHO);
+  const server = t.serve(async (request) => {
+    await turn();
+    return route.upgrade(request);
+  });
+  const client = t.using(await WsClient.open(server));
+  await client.text("late");
+  assertEquals(await client.readText(), "late");
+});
+
+const HANDSHAKES: {
+  what: string;
+  fields: Record<string, string | null>;
+  status: number;
+}[] = [
+  {
+    what: "no version",
+    fields: { "Sec-WebSocket-Version": null },
+    status: 426,
+  },
+  { what: "version 8", fields: { "Sec-WebSocket-Version": "8" }, status: 426 },
+  { what: "no key", fields: { "Sec-WebSocket-Key": null }, status: 400 },
+  { what: "a short key", fields: { "Sec-WebSocket-Key": "eA==" }, status: 400 },
+  {
+    what: "a key of 17 bytes",
+    fields: { "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZWU=" },
+    status: 400,
+  },
+  { what: "no Upgrade", fields: { "Upgrade": null }, status: 426 },
+  { what: "another Upgrade", fields: { "Upgrade": "h2c" }, status: 426 },
+  {
+    what: "Connection without upgrade",
+    fields: { "Connection": "keep-alive" },
+    status: 400,
+  },
+];
+
+for (const { what, fields, status } of HANDSHAKES) {
+  testBackends(`upgrade() refuses ${what} with ${status}`, async (t) => {
+    const server = serveRoute(t, ECHO);
+    const client = t.using(await RawClient.connect(server));
+    const response = await client.request(handshake("/", fields));
+    assertEquals(response.status, status);
+    if ("Sec-WebSocket-Version" in fields) {
+      assertEquals(response.field("sec-websocket-version"), "13");
+    }
+    // It was a request like any other.
+    const next = await client.request(handshake());
+    assertEquals(next.status, 101);
+  });
+}
+
+testBackends("upgrade() accepts what is spelt otherwise", async (t) => {
+  const server = serveRoute(t, ECHO);
+  const client = t.using(
+    await WsClient.open(server, {
+      fields: { "Connection": "keep-alive, UPGRADE", "Upgrade": "WebSocket" },
+    }),
+  );
+  await client.text("x");
+  assertEquals(await client.readText(), "x");
+});
+
+testBackends("upgrade() refuses POST", async (t) => {
+  const server = serveRoute(t, ECHO);
+  const client = t.using(await RawClient.connect(server));
+  const response = await client.request(
+    handshake().replace("GET", "POST").replace(
+      "\r\n",
+      "\r\nContent-Length: 0\r\n",
+    ),
+  );
+  assertEquals(response.status, 426);
+});
+
+testBackends("upgrade() throws for a protocol not offered", async (t) => {
+  const errors: unknown[] = [];
+  const route = websocket(ECHO);
+  const server = t.serve(
+    (request) => route.upgrade(request, { protocol: "chat" }),
+    {
+      onError: (error) => {
+        errors.push(error);
+        return new Response("no", { status: 500 });
+      },
+    },
+  );
+  for (const offer of [{}, { "Sec-WebSocket-Protocol": "chatter, cha" }]) {
+    const client = t.using(await RawClient.connect(server));
+    const response = await client.request(handshake("/", offer));
+    assertEquals(response.status, 500);
+  }
+  assertEquals(errors.length, 2);
+  assert(errors.every((error) => error instanceof TypeError));
+});
+
+testBackends("upgrade() throws for a request of one's own", async (t) => {
+  const route = websocket(ECHO);
+  assertThrows(
+    () => route.upgrade(new Request("http://localhost/")),
+    TypeError,
+    "the request must be the one",
+  );
+  await Promise.resolve();
+  assertEquals(t.backend.length > 0, true);
+});
+
+testBackends("an upgrade that is refused leaves HTTP as it was", async (t) => {
+  const server = t.serve((request) => new Response(request.url));
+  const client = t.using(await RawClient.connect(server));
+  const response = await client.request(handshake("/a") + get("/b"));
+  assertEquals(response.text, "http://test/a");
+  assertEquals((await client.response()).text, "http://test/b");
+});
+
+testBackends("frames sent with the handshake are served", async (t) => {
+  const server = serveRoute(t, ECHO);
+  const first = concat([
+    frame({ opcode: TEXT, payload: "one" }),
+    frame({ opcode: BINARY, payload: pattern(5000) }),
+    frame({ opcode: TEXT, payload: "two" }),
+  ]);
+  const client = t.using(await WsClient.open(server, { first }));
+  assertEquals(await client.readText(), "one");
+  assertSameBytes(await client.readBinary(), pattern(5000), "echo");
+  assertEquals(await client.readText(), "two");
+});
+
+testBackends("frames wait for an upgrade that takes its time", async (t) => {
+  const route = websocket(ECHO);
+  const server = t.serve(async (request) => {
+    await turn();
+    await turn();
+    return route.upgrade(request);
+  });
+  const first = frame({ opcode: BINARY, payload: pattern(100_000) });
+  const client = t.using(await WsClient.open(server, { first }));
+  assertSameBytes(await client.readBinary(), pattern(100_000), "echo");
+});
+
+testBackends("a handshake may come behind other requests", async (t) => {
+  const route = websocket(ECHO);
+  const server = t.serve((request) =>
+    request.url.endsWith("/ws") ? route.upgrade(request) : new Response("http")
+  );
+  const client = t.using(await RawClient.connect(server));
+  await client.write(concat([
+    latin1(get("/") + get("/") + handshake("/ws")),
+    frame({ opcode: TEXT, payload: "ws" }),
+  ]));
+  assertEquals((await client.response()).text, "http");
+  assertEquals((await client.response()).text, "http");
+  const socket = new WsClient(client, await client.response());
+  assertEquals(socket.response.status, 101);
+  assertEquals(await socket.readText(), "ws");
+});
+
+testBackends("open() may send before anything arrives", async (t) => {
+  const server = serveRoute(t, {
+    open: (socket) => void socket.send("welcome"),
+  });
+  const client = t.using(await WsClient.open(server));
+  assertEquals(await client.readText(), "welcome");
+});
+
+testBackends("socket.remoteAddr is the peer's address", async (t) => {
+  let addr: Deno.Addr | null = null;
+  const server = serveRoute(t, {
+    open: (socket) => void (addr = socket.remoteAddr),
+  });
+  const client = t.using(await WsClient.open(server));
+  assertEquals(addr as Deno.Addr | null, {
+    transport: "tcp",
+    hostname: "127.0.0.1",
+    port: client.raw.localPort,
+  });
+});
+
+// --- messages
+
+function sizes(): number[] {
+  const all = new Set([0, 1, 2, 3, 124, 125, 126, 127, 128, 65534, 65535]);
+  for (const prime of [7, 31, 97, 1009, 10007, 16381, 30011, 100_003, 700_001]) {
+    all.add(prime);
+  }
+  for (let power = 2; power <= 20; power++) {
+    for (const more of [-1, 0, 1]) all.add(2 ** power + more);
+  }
+  // Around the blocks that C receives into.
+  for (const more of [-272, -256, -16, -14, -10, -8, -4]) all.add(16384 + more);
+  return [...all].sort((a, b) => a - b);
+}
+
+const MAX = { maxMessageBytes: 2 ** 20 + 1 };
+
+testBackends("binary messages of every size come back", async (t) => {
+  const server = serveRoute(t, ECHO, MAX);
+  const client = t.using(await WsClient.open(server));
+  for (const size of sizes()) {
+    const payload = pattern(size);
+    const [back] = await Promise.all([
+      client.readBinary(),
+      client.binary(payload),
+    ]);
+    assertSameBytes(back, payload, `binary of ${size}`);
+  }
+});
+
+testBackends("text messages of every size come back", async (t) => {
+  const server = serveRoute(t, ECHO, MAX);
+  const client = t.using(await WsClient.open(server));
+  const letters = ["a", "é", "€", "😀", "\ufeff"];
+  for (const size of sizes()) {
+    const letter = letters[size % letters.length]!;
+    const bytes = new TextEncoder().encode(letter).length;
+    const count = Math.floor(size / bytes);
+    const payload = letter.repeat(count) + "x".repeat(size - count * bytes);
+    const [back] = await Promise.all([
+      client.readText(),
+      client.text(payload),
+    ]);
+    assert(back === payload, `text of ${size}`);
+  }
+});
+
+testBackends("many messages in one write come back in order", async (t) => {
+  const server = serveRoute(t, ECHO);
+  const client = t.using(await WsClient.open(server));
+  const frames = Array.from(
+    { length: 2000 },
+    (_, i) =>
+      frame({
+        opcode: i % 2 === 0 ? TEXT : BINARY,
+        payload: i % 2 === 0 ? `text ${i}` : pattern(i % 300, i),
+      }),
+  );
+  const written = client.raw.write(concat(frames));
+  for (let i = 0; i < 2000; i++) {
+    if (i % 2 === 0) assertEquals(await client.readText(), `text ${i}`);
+    else {
+      assertSameBytes(await client.readBinary(), pattern(i % 300, i), `${i}`);
+    }
+  }
+  await written;
+});
+
+testBackends("a message cut at every byte is one message", async (t) => {
+  const server = serveRoute(t, ECHO);
+  const client = t.using(await WsClient.open(server));
+  const bytes = concat([
+    frame({ opcode: TEXT, payload: "a€b" }),
+    frame({ opcode: BINARY, payload: pattern(200) }),
+  ]);
+  for (let at = 1; at < bytes.length; at += 5) {
+    await client.raw.write(bytes.subarray(0, at));
+    await turn();
+    await client.raw.write(bytes.subarray(at));
+    assertEquals(await client.readText(), "a€b");
+    assertSameBytes(await client.readBinary(), pattern(200), `cut at ${at}`);
+  }
+  for (const byte of bytes) await client.raw.write(Uint8Array.of(byte));
+  assertEquals(await client.readText(), "a€b");
+  assertSameBytes(await client.readBinary(), pattern(200), "bytes");
+});
+
+testBackends("fragments become one message, pings between", async (t) => {
+  const server = serveRoute(t, ECHO);
+  const client = t.using(await WsClient.open(server));
+  const euro = new TextEncoder().encode("€");
+  await client.raw.write(concat([
+    frame({ opcode: TEXT, payload: euro.subarray(0, 1), fin: false }),
+    frame({ opcode: PING, payload: "between" }),
+    frame({ opcode: CONTINUATION, payload: euro.subarray(1, 2), fin: false }),
+    frame({ opcode: CONTINUATION, payload: "", fin: false }),
+    frame({ opcode: PONG, payload: "nobody asked" }),
+    frame({ opcode: CONTINUATION, payload: euro.subarray(2), fin: true }),
+  ]));
+  const pong = await client.frame();
+  assertEquals([pong.opcode, new TextDecoder().decode(pong.payload)], [
+    PONG,
+    "between",
+  ]);
+  assertEquals(await client.readText(), "€");
+  const parts = [pattern(70_000, 1), pattern(0), pattern(33, 2), pattern(1, 3)];
+  for (const [i, payload] of parts.entries()) {
+    await client.send({
+      opcode: i === 0 ? BINARY : CONTINUATION,
+      payload,
+      fin: i === parts.length - 1,
+    });
+  }
+  assertSameBytes(await client.readBinary(), concat(parts), "fragments");
+});
+
+testBackends("a binary message is only borrowed, .slice() keeps", async (t) => {
+  const kept: Uint8Array[] = [];
+  const server = serveRoute(t, {
+    message(socket, message): void {
+      if (typeof message !== "string") kept.push(message.slice());
+      socket.send("ok");
+    },
+  });
+  const client = t.using(await WsClient.open(server));
+  for (let i = 0; i < 50; i++) {
+    await client.binary(pattern(1000, i));
+    await client.readText();
+  }
+  for (const [i, bytes] of kept.entries()) {
+    assertSameBytes(bytes, pattern(1000, i), `message ${i}`);
+  }
+});
+
+testBackends("send() copies: the bytes may change afterwards", async (t) => {
+  const server = serveRoute(t, {
+    message(socket): void {
+      const bytes = new Uint8Array(100).fill(1);
+      socket.send(bytes);
+      bytes.fill(2);
+      socket.send(bytes.buffer);
+      bytes.fill(3);
+    },
+  });
+  const client = t.using(await WsClient.open(server));
+  await client.text("go");
+  assertEquals((await client.readBinary())[0], 1);
+  assertEquals((await client.readBinary())[99], 2);
+});
+
+testBackends("ping() and pong", async (t) => {
+  const server = serveRoute(t, {
+    message: (socket) => void socket.ping(latin1("from server")),
+  });
+  const client = t.using(await WsClient.open(server));
+  for (const size of [0, 1, 124, 125]) {
+    await client.send({ opcode: PING, payload: pattern(size) });
+    const pong = await client.frame();
+    assertEquals(pong.opcode, PONG);
+    assertSameBytes(pong.payload, pattern(size), "pong");
+  }
+  await client.text("ping me");
+  const ping = await client.frame();
+  assertEquals(ping.opcode, PING);
+  assertSameBytes(ping.payload, latin1("from server"), "ping");
+  await client.send({ opcode: PONG, payload: ping.payload });
+  await client.text("again");
+  assertEquals((await client.frame()).opcode, PING);
+});
+
+// --- misuse
+
+testBackends("a socket refuses what must not be sent", async (t) => {
+  const done: ServerWebSocket<undefined>[] = [];
+  const server = serveRoute(t, {
+    message(socket): void {
+      for (const code of [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000]) {
+        assertThrows(() => socket.close(code), RangeError, `${code}`);
+      }
+      assertThrows(() => socket.close(1000.5), RangeError);
+      assertThrows(() => socket.close(NaN), RangeError);
+      assertThrows(() => socket.close(1000, "x".repeat(124)), SyntaxError);
+      assertThrows(() => socket.close(1000, "€".repeat(42)), SyntaxError);
+      assertThrows(() => socket.ping(new Uint8Array(126)), RangeError);
+      for (const bad of [undefined, null, 1, {}, [1, 2], new Blob()]) {
+        assertThrows(() => socket.send(bad as never), TypeError);
+      }
+      assertThrows(() => socket.ping("text" as never), TypeError);
+      assertEquals(socket.readyState, 1);
+      done.push(socket);
+      socket.send("still here");
+    },
+  });
+  const client = t.using(await WsClient.open(server));
+  await client.text("try");
+  assertEquals(await client.readText(), "still here");
+  assertEquals(done.length, 1);
+});
+
+testBackends("send() after close is dropped", async (t) => {
+  const statuses: unknown[] = [];
+  const server = serveRoute(t, {
+    message(socket): void {
+      statuses.push(socket.send("last"));
+      socket.close(4000, "enough");
+      socket.close(4001);
+      statuses.push(socket.readyState, socket.send("more"), socket.ping());
+    },
+    close(socket, code): void {
+      statuses.push(socket.readyState, socket.send("gone"), code);
+      socket.close(1000);
+      socket.terminate();
+      statuses.push(socket.bufferedAmount);
+    },
+  });
+  const client = t.using(await WsClient.open(server));
+  await client.text("x");
+  assertEquals(await client.readText(), "last");
+  assertEquals(await client.closeFrame(), { code: 4000, reason: "enough" });
+  await client.text("ignored");
+  await client.send({ opcode: CLOSE, payload: closePayload(4000) });
+  assertEquals(await client.raw.rest(), "");
+  client.close();
+  await until(() => statuses.length > 4, "close");
+  assertEquals(statuses, ["sent", 2, "dropped", "dropped", 3, "dropped", 4000, 0]);
+});
+
+testBackends("a route refuses bad options", async (t) => {
+  for (const bad of [-1, 1.5, NaN, 2 ** 32]) {
+    assertThrows(() => websocket({}, { maxMessageBytes: bad }), RangeError);
+    assertThrows(() => websocket({}, { idleTimeout: bad }), RangeError);
+    assertThrows(() => websocket({}, { closeTimeout: bad }), RangeError);
+    assertThrows(() => websocket({}, { highWatermark: bad }), RangeError);
+    assertThrows(() => websocket({}, { maxQueueBytes: bad }), RangeError);
+  }
+  await Promise.resolve();
+  assertEquals(typeof t.backend, "string");
+});
+
+testBackends("handlers that throw close with 1011, others go on", async (t) => {
+  const closes: number[] = [];
+  const route = websocket({
+    message(socket, message): void | Promise<void> {
+      if (message === "throw") throw new Error("thrown");
+      if (message === "reject") return Promise.reject(new Error("rejected"));
+      socket.send(message);
+    },
+    close: (_socket, code) => void closes.push(code),
+  });
+  const calls = await withoutErrors(async () => {
+    const server = t.serve((request) => route.upgrade(request));
+    const good = t.using(await WsClient.open(server));
+    for (const how of ["throw", "reject"]) {
+      const bad = t.using(await WsClient.open(server));
+      await bad.text(how);
+      assertEquals((await bad.closeFrame()).code, 1011);
+      await bad.send({ opcode: CLOSE, payload: closePayload(1011) });
+      assertEquals(await bad.raw.rest(), "");
+      bad.close();
+      await good.text(how + "!");
+      assertEquals(await good.readText(), how + "!");
+    }
+    await until(() => closes.length === 2, "close");
+  });
+  assertEquals(closes.length, 2);
+  assertStringIncludes(String(calls[0]), "thrown");
+});
+
+testBackends("open() that throws closes with 1011", async (t) => {
+  const closes: number[] = [];
+  await withoutErrors(async () => {
+    const server = serveRoute(t, {
+      open: () => {
+        throw new Error("thrown");
+      },
+      close: (_socket, code) => {
+        closes.push(code);
+        throw new Error("thrown again");
+      },
+    });
+    const client = t.using(await WsClient.open(server));
+    assertEquals((await client.closeFrame()).code, 1011);
+    client.close();
+    await until(() => closes.length === 1, "close");
+  });
+});
+
+testBackends("a transferred buffer harms nobody", async (t) => {
+  const all: { bytes: Uint8Array; then: ArrayBuffer }[] = [];
+  const server = serveRoute(t, {
+    message(socket, message): void {
+      if (typeof message === "string") return void socket.send(message);
+      const copy = message.slice();
+      const taken = structuredClone(message.buffer, {
+        transfer: [message.buffer],
+      });
+      all.push({ bytes: new Uint8Array(taken), then: taken.slice() });
+      socket.send(copy);
+    },
+  });
+  const clients = await Promise.all(
+    Array.from({ length: 8 }, () => WsClient.open(server)),
+  );
+  for (const client of clients) t.using(client);
+  for (let round = 0; round < 20; round++) {
+    for (const [i, client] of clients.entries()) {
+      const payload = pattern(100 + round, i * 100 + round);
+      await client.raw.write(concat([
+        frame({ opcode: BINARY, payload }),
+        frame({ opcode: TEXT, payload: `text ${i}` }),
+        frame({ opcode: BINARY, payload }),
+      ]));
+    }
+    for (const [i, client] of clients.entries()) {
+      const payload = pattern(100 + round, i * 100 + round);
+      assertSameBytes(await client.readBinary(), payload, "first");
+      assertEquals(await client.readText(), `text ${i}`);
+      assertSameBytes(await client.readBinary(), payload, "second");
+    }
+  }
+  assert(server.statistics().blocksLost > 0);
+  // What was taken is one connection's block, into which nobody writes again.
+  for (const { bytes, then } of all) {
+    assertSameBytes(bytes, new Uint8Array(then), "a block taken away");
+  }
+  for (const { bytes } of all) bytes.fill(0xee);
+  await clients[0]!.text("alive");
+  assertEquals(await clients[0]!.readText(), "alive");
+});
+
+testBackends("an idle socket is closed with 1006", async (t) => {
+  const closes: number[] = [];
+  const server = serveRoute(t, {
+    close: (_socket, code) => void closes.push(code),
+  }, { idleTimeout: 300 });
+  const client = t.using(await WsClient.open(server));
+  await client.raw.ending();
+  await until(() => closes.length > 0, "close");
+  assertEquals(closes, [1006]);
+});
+
+testBackends("a socket that is reset is closed once with 1006", async (t) => {
+  let opens = 0;
+  const closes: number[] = [];
+  const server = serveRoute(t, {
+    open: () => void opens++,
+    close: (_socket, code) => void closes.push(code),
+  });
+  const request = latin1(handshake());
+  for (let round = 0; round < 50; round++) {
+    const socket = t.using(new ResettableSocket(server.addr.port));
+    socket.send(request);
+    await until(() => opens === round + 1, "open");
+    socket.send(frame({ opcode: TEXT, payload: "x" }).subarray(0, round % 8));
+    socket.reset();
+  }
+  await until(() => server.statistics().connections === 0, "the resets");
+  assertEquals(closes, new Array(50).fill(1006));
+});
