@@ -60,7 +60,11 @@ interface Work {
   random: Random;
 }
 
-async function post(client: RawClient, work: Work, body: string): Promise<void> {
+async function post(
+  client: RawClient,
+  work: Work,
+  body: string,
+): Promise<void> {
   const chunked = work.random.below(2) === 0;
   const framing = chunked
     ? `Transfer-Encoding: chunked\r\n\r\n${chunks(body, work.random)}`

@@ -106,6 +106,28 @@ testBackends("pipelined bodies go to their own requests", async (t) => {
   assertEquals(texts, ["/late=one", "/get=", "/now=two", "/c=three", "/late="]);
 });
 
+testBackends("a pipelined body may come late", async (t) => {
+  const go = Promise.withResolvers<void>();
+  const server = t.serve(async (request) => {
+    if (target(request) === "/first") await go.promise;
+    return new Response(await request.text());
+  });
+  const client = t.using(await RawClient.connect(server));
+  const first = get("/first");
+  const second = post("/second", "0123456789");
+  await client.write(first + second.slice(0, -5));
+  await until(
+    () =>
+      server.statistics().receivedBytes === first.length + second.length - 5,
+    "both heads",
+  );
+  await turn();
+  go.resolve();
+  assertEquals((await client.response()).text, "");
+  assertEquals((await client.request(second.slice(-5))).text, "0123456789");
+  assertEquals((await client.request(post("/x", "next"))).text, "next");
+});
+
 testBackends("a request cut at every byte is one request", async (t) => {
   const server = t.serve(echoText);
   const client = t.using(await RawClient.connect(server));
@@ -135,7 +157,9 @@ testBackends("HEAD is answered with the head of GET", async (t) => {
 });
 
 testBackends("POST bodies are read with Content-Length", async (t) => {
-  const server = t.serve(async (request) => new Response(await request.bytes()));
+  const server = t.serve(async (request) =>
+    new Response(await request.bytes())
+  );
   const client = t.using(await RawClient.connect(server));
   for (const length of [0, 1, 255, 4096, 16384, 70_001, 1_000_003]) {
     const body = pattern(length);
@@ -450,8 +474,11 @@ testBackends("header values are Latin-1", async (t) => {
   const client = t.using(await RawClient.connect(server));
   const response = await client.request(get("/", "X-Name: J\xfcrgen\r\n"));
   assertEquals(response.field("x-name"), "J\xfcrgen");
-  assertEquals(fromLatin1(response.body), fromLatin1(
-    new TextEncoder().encode("Jürgen"),
-  ));
+  assertEquals(
+    fromLatin1(response.body),
+    fromLatin1(
+      new TextEncoder().encode("Jürgen"),
+    ),
+  );
   assertEquals(latin1("J\xfcrgen").length, 6);
 });

@@ -78,8 +78,9 @@ const REFUSALS: Refusal[] = [
       "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "H20 chunked twice":
       `${POST}Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n`,
-    "H20 chunked in two fields":
-      `${CHUNKED.slice(0, -2)}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
+    "H20 chunked in two fields": `${
+      CHUNKED.slice(0, -2)
+    }Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
     "H20 empty Transfer-Encoding": `${POST}Transfer-Encoding: \r\n\r\n`,
     "H22 Content-Length with sign": `${POST}Content-Length: +5\r\n\r\nhello`,
     "H22 negative Content-Length": `${POST}Content-Length: -5\r\n\r\nhello`,
@@ -222,10 +223,13 @@ testBackends("a slow head is answered with 408", async (t) => {
 });
 
 testBackends("a body that does not come is answered with 408", async (t) => {
-  const server = t.serve(async (request) => new Response(await request.text()), {
-    bodyTimeout: 300,
-    onError: () => new Response("failed", { status: 500 }),
-  });
+  const server = t.serve(
+    async (request) => new Response(await request.text()),
+    {
+      bodyTimeout: 300,
+      onError: () => new Response("failed", { status: 500 }),
+    },
+  );
   const client = t.using(await RawClient.connect(server));
   await client.write(`${POST}Content-Length: 5\r\n\r\nhe`);
   const response = await client.response();

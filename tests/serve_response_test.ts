@@ -256,6 +256,7 @@ const FAILURES: { what: string; fail: () => unknown }[] = [
   {
     what: "throws what is no error",
     fail: () => {
+      // deno-lint-ignore no-throw-literal
       throw "oops";
     },
   },

@@ -331,14 +331,17 @@ for (const handler of [undefined, null, "x", {}]) {
   });
 }
 
-testBackends("serve() throws when the signal has aborted already", async (t) => {
-  const error = assertThrows(
-    () => t.serve(HELLO, { signal: AbortSignal.abort() }),
-    DOMException,
-  );
-  assertEquals(error.name, "AbortError");
-  await Promise.resolve();
-});
+testBackends(
+  "serve() throws when the signal has aborted already",
+  async (t) => {
+    const error = assertThrows(
+      () => t.serve(HELLO, { signal: AbortSignal.abort() }),
+      DOMException,
+    );
+    assertEquals(error.name, "AbortError");
+    await Promise.resolve();
+  },
+);
 
 testBackends("serve() closes at once when its signal aborts", async (t) => {
   const controller = new AbortController();

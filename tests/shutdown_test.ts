@@ -95,7 +95,9 @@ testBackends("shutdown() serves who waits in the accept queue", async (t) => {
   for (const client of clients) t.using(client);
   const report = server.shutdown();
   // None of them is reset: each gets an orderly end.
-  for (const client of clients) assertEquals((await client.ending()).reset, false);
+  for (const client of clients) {
+    assertEquals((await client.ending()).reset, false);
+  }
   for (const client of clients) client.close();
   assertEquals((await report).forced, 0);
 });
@@ -191,8 +193,10 @@ testBackends("abort is possible inside a handler", async (t) => {
 });
 
 testBackends("servers come and go beside each other", async (t) => {
-  const servers = Array.from({ length: 4 }, (_, i) =>
-    t.serve(() => new Response(`${i}`)));
+  const servers = Array.from(
+    { length: 4 },
+    (_, i) => t.serve(() => new Response(`${i}`)),
+  );
   for (const [i, server] of servers.entries()) {
     const client = t.using(await RawClient.connect(server));
     assertEquals((await client.request(get("/"))).text, `${i}`);

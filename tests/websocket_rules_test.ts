@@ -243,7 +243,19 @@ for (const { what, code, sent } of VIOLATIONS) {
   });
 }
 
-const LEGAL = [1000, 1001, 1002, 1003, 1007, 1008, 1010, 1011, 1014, 3000, 4999];
+const LEGAL = [
+  1000,
+  1001,
+  1002,
+  1003,
+  1007,
+  1008,
+  1010,
+  1011,
+  1014,
+  3000,
+  4999,
+];
 
 testBackends("a close frame is answered with its own code", async (t) => {
   const closes: Close[] = [];

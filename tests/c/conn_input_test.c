@@ -89,13 +89,19 @@ static void switch_protocol(struct t_server *s, const struct mr_record *record, 
 static size_t ws_script(uint8_t *out) {
   size_t at = sizeof(T_UPGRADE) - 1;
   memcpy(out, T_UPGRADE, at);
-  at += t_frame(out + at, 0x81, "Gr\xc3\xbc\xc3\x9f" "e", 8);
+  at += t_frame(out + at, 0x81,
+                "Gr\xc3\xbc\xc3\x9f"
+                "e",
+                8);
   at += t_frame(out + at, 0x02, "part one ", 9);
   at += t_frame(out + at, 0x89, "ping!", 5);
   at += t_frame(out + at, 0x80, noise(300), 300);
   at += t_frame(out + at, 0x8a, noise(125), 125);
   at += t_frame(out + at, 0x82, "", 0);
-  at += t_frame(out + at, 0x88, "\x03\xe8" "bye", 5);
+  at += t_frame(out + at, 0x88,
+                "\x03\xe8"
+                "bye",
+                5);
   return at;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// conn_life_test.c - handles, slots, commands that nobody should send, and every way in which a connection ends.
+// conn_life_test.c - handles, slots, commands that nobody should send, and every way in which a connection
+// ends.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

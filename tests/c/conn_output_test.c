@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// conn_output_test.c - bytes of the outbox to clients: all of them, in order, once, whatever the socket takes.
+// conn_output_test.c - bytes of the outbox to clients: all of them, in order, once, whatever the socket
+// takes.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -54,15 +54,24 @@ uint32_t t_fault_calls(enum sys_call call) {
 
 const char *t_fault_name(enum sys_call call) {
   static const char *const names[SYS_CALLS] = {
-      [SYS_ACCEPT] = "accept",           [SYS_RECV] = "recv",
-      [SYS_SEND] = "send",               [SYS_SENDMSG] = "sendmsg",
-      [SYS_SOCKET] = "socket",           [SYS_BIND] = "bind",
-      [SYS_LISTEN] = "listen",           [SYS_EPOLL_CREATE] = "epoll_create",
-      [SYS_EPOLL_CTL] = "epoll_ctl",     [SYS_EPOLL_WAIT] = "epoll_wait",
-      [SYS_URING_SETUP] = "uring_setup", [SYS_URING_REGISTER] = "uring_register",
-      [SYS_URING_ENTER] = "uring_enter", [SYS_MMAP] = "mmap",
-      [SYS_EVENTFD] = "eventfd",         [SYS_TIMERFD] = "timerfd",
-      [SYS_SOCKETPAIR] = "socketpair",   [SYS_THREAD] = "thread",
+      [SYS_ACCEPT] = "accept",
+      [SYS_RECV] = "recv",
+      [SYS_SEND] = "send",
+      [SYS_SENDMSG] = "sendmsg",
+      [SYS_SOCKET] = "socket",
+      [SYS_BIND] = "bind",
+      [SYS_LISTEN] = "listen",
+      [SYS_EPOLL_CREATE] = "epoll_create",
+      [SYS_EPOLL_CTL] = "epoll_ctl",
+      [SYS_EPOLL_WAIT] = "epoll_wait",
+      [SYS_URING_SETUP] = "uring_setup",
+      [SYS_URING_REGISTER] = "uring_register",
+      [SYS_URING_ENTER] = "uring_enter",
+      [SYS_MMAP] = "mmap",
+      [SYS_EVENTFD] = "eventfd",
+      [SYS_TIMERFD] = "timerfd",
+      [SYS_SOCKETPAIR] = "socketpair",
+      [SYS_THREAD] = "thread",
   };
   return names[call];
 }

@@ -7,8 +7,8 @@
 
 #include "sys.h"
 
-// From the skip-th call from now on, times calls fail with the errno result, or, when it is -n, move at most n
-// bytes. Several rules may be set; the first one that applies decides.
+// From the skip-th call from now on, times calls fail with the errno result, or, when it is -n, move at most
+// n bytes. Several rules may be set; the first one that applies decides.
 void t_fault(enum sys_call call, uint32_t skip, uint32_t times, int result);
 
 // Forgets all rules and counts.

@@ -15,7 +15,8 @@
 
 enum { ARENAS_MAX = 64 };
 
-// An arena is never unmapped, so one of the same sizes is used again; -EBUSY of mr_close takes it out of here.
+// An arena is never unmapped, so one of the same sizes is used again; -EBUSY of mr_close takes it out of
+// here.
 static struct {
   mr_arena *arena;
   struct mr_options options;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// harness.h - a reactor driven as JavaScript drives it, and clients in the same thread; called by the C tests.
+// harness.h - a reactor driven as JavaScript drives it, and clients in the same thread; called by the C
+// tests.
 //
 // Nothing here waits for a fixed time: an idle reactor is armed and poll(2) waits for its wake socket and the
-// clients' sockets. What a connection delivers is kept as a transcript, in which the pieces of a body or message
-// are joined, so that two ways of cutting the same bytes can be compared.
+// clients' sockets. What a connection delivers is kept as a transcript, in which the pieces of a body or
+// message are joined, so that two ways of cutting the same bytes can be compared.
 #ifndef MR_TESTS_HARNESS_H
 #define MR_TESTS_HARNESS_H
 
@@ -68,11 +69,11 @@ struct t_server {
   struct mr_listen_options where;
   uint32_t command_count;
   uint32_t outbox_used;
-  uint32_t errors;    // records that break the contract
-  uint32_t opened;    // MR_OPEN records so far
-  uint32_t ended;     // MR_CLOSED records so far
-  uint32_t last;      // handle of the newest connection
-  int32_t polled;     // answer of the last mr_poll
+  uint32_t errors;      // records that break the contract
+  uint32_t opened;      // MR_OPEN records so far
+  uint32_t ended;       // MR_CLOSED records so far
+  uint32_t last;        // handle of the newest connection
+  int32_t polled;       // answer of the last mr_poll
   bool paused_clients;  // clients are not pumped
   t_handler *handler;
   void *context;
@@ -84,7 +85,8 @@ struct t_server {
 // Small sizes and no timeouts, so that a test says what it is about.
 struct mr_options t_options(uint32_t backend);
 
-// Opens a reactor and listens on an abstract Unix socket or, with tcp, on a port of 127.0.0.1. Returns 0 or -errno.
+// Opens a reactor and listens on an abstract Unix socket or, with tcp, on a port of 127.0.0.1. Returns 0 or
+// -errno.
 int32_t t_open(struct t_server *s, const struct mr_options *options, bool tcp);
 
 // Opens the reactor alone.
@@ -150,16 +152,16 @@ const char *t_backend_name(uint32_t backend);
   } while (0)
 
 // Gives up a case with the place at which it failed.
-#define T_NEED(condition)                                              \
-  do {                                                                 \
-    if (!(condition)) {                                                \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);  \
-      ok = false;                                                      \
-      goto end;                                                        \
-    }                                                                  \
+#define T_NEED(condition)                                             \
+  do {                                                                \
+    if (!(condition)) {                                               \
+      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
+      ok = false;                                                     \
+      goto end;                                                       \
+    }                                                                 \
   } while (0)
 
-#define T_UPGRADE                                                              \
+#define T_UPGRADE                                                                \
   "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" \
   "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 

@@ -51,7 +51,8 @@ static bool run_trickle(uint32_t backend) {
   uint32_t client = t_connect(&server);
   T_NEED(t_until_opened(&server, 1));
   uint64_t since = t_now_ms();
-  static const char head[] = "GET / HTTP/1.1\r\nhost: a\r\nx-trickle: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+  static const char head[] =
+      "GET / HTTP/1.1\r\nhost: a\r\nx-trickle: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
   for (size_t i = 0; t_last(&server)->seen[MR_VIOLATION] == 0 && i < sizeof(head) - 1; i++) {
     t_write(&server, client, head + i, 1);
     t_turn_for(&server, 10);

@@ -17,7 +17,8 @@ struct numbers {
 static bool read_numbers(const char *json, struct numbers *n) {
   int end = 0;
   int count = sscanf(
-      json, "{\"source\":\"%15[^\"]\",\"packages\":%d,\"nodes\":%d,\"cores\":%d,\"threads\":%d,\"allowed\":%d}%n",
+      json,
+      "{\"source\":\"%15[^\"]\",\"packages\":%d,\"nodes\":%d,\"cores\":%d,\"threads\":%d,\"allowed\":%d}%n",
       n->source, &n->packages, &n->nodes, &n->cores, &n->threads, &n->allowed, &end);
   return count == 6 && end == (int)strlen(json);
 }
