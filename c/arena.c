@@ -14,7 +14,7 @@
 #define BLOCKS_MAX 65535  // a block's index is its io_uring buffer id, 16 bits
 
 static bool options_valid(const struct mr_options *o) {
-  bool counts = o->ring_entries >= 8 && o->ring_entries <= 32768 && o->batch >= 1 &&
+  bool counts = o->ring_entries >= 8 && o->ring_entries <= 32768 && o->batch >= 1 && o->batch <= 65536 &&
                 o->max_connections >= 1 && o->max_connections <= CONNECTIONS_MAX && o->receive_buffers >= 8 &&
                 o->receive_buffers <= 32768 && o->block_count >= 2 * o->receive_buffers &&
                 o->block_count <= BLOCKS_MAX;
@@ -57,10 +57,11 @@ static int map_shared(struct mr_arena *arena) {
   uint64_t used = 0;
   control_fill(&plan, &arena->options, &used);
   if (used > UINT32_MAX) return -EINVAL;
-  arena->base = pages_map(used, &plan.page_bytes);
+  arena->base = pages_map(used, &arena->pages);
   if (arena->base == NULL) return -ENOMEM;
   arena->bytes = used;
   arena->control = (struct mr_control *)arena->base;
+  plan.page_bytes = arena->pages == PAGES_SMALL ? 4096 : 2u << 20;
   *arena->control = plan;
   arena->records = (struct mr_record *)(arena->base + plan.records_offset);
   arena->commands = (struct mr_command *)(arena->base + plan.commands_offset);
@@ -127,8 +128,8 @@ void arena_reset(struct mr_arena *arena) {
   struct mr_control plan = {.page_bytes = arena->control->page_bytes};
   uint64_t used = 0;
   control_fill(&plan, &arena->options, &used);
-  pages_clear(arena->base, arena->bytes);
-  pages_clear(arena->private_base, arena->private_bytes);
+  pages_clear(arena->base, arena->bytes, arena->pages);
+  pages_clear(arena->private_base, arena->private_bytes, PAGES_SMALL);
   *arena->control = plan;
   blocks_free_all(arena);
 }

@@ -6,7 +6,9 @@
 #include <stdbool.h>
 
 #include "layout.h"
+#include "limits.h"
 #include "millrace.h"
+#include "pages.h"
 
 #define NO_BLOCK MR_NO_BLOCK
 
@@ -22,6 +24,7 @@ struct block {
 struct mr_arena {
   uint8_t *base;  // shared: control, rows, records, commands, outbox, heads, blocks
   uint64_t bytes;
+  enum pages pages;
   struct mr_control *control;
   struct mr_row *rows;
   struct mr_record *records;
@@ -58,6 +61,11 @@ void block_borrow(struct mr_arena *arena, uint32_t index, uint32_t turn);
 
 // Ends the turn: what it borrowed is dropped.
 void block_return(struct mr_arena *arena);
+
+// Free blocks below which none is given to the kernel for receiving.
+static inline uint32_t arena_reserve(const struct mr_arena *arena) {
+  return arena->options.block_count / RESERVED_PART;
+}
 
 static inline uint8_t *block_at(const struct mr_arena *arena, uint32_t index) {
   return arena->block_bytes + (uint64_t)index * MR_BLOCK_BYTES;

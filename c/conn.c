@@ -161,8 +161,14 @@ void conn_expired(struct mr_reactor *r, struct conn *c) {
     if (c->stall_deadline != 0) c->stall_deadline = r->now + 1;
     return;
   }
+  bool stalled = c->stall_deadline != 0 && c->stall_deadline <= r->now;
+  if (c->paused && !stalled && c->life == LIFE_OPEN) {
+    // The peer may have sent all we wait for: it is us who do not read it.
+    conn_deadline(r, c, PAUSED_RECHECK_MS);
+    return;
+  }
   r->control->timeouts++;
-  if (c->stall_deadline != 0 && c->stall_deadline <= r->now) {
+  if (stalled) {
     conn_reset(r, c, ETIMEDOUT);
   } else if (c->life == LIFE_FINISHING) {
     conn_close(r, c, 0);

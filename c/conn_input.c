@@ -63,13 +63,14 @@ static bool front_move_down(struct mr_reactor *r, struct conn *c) {
   return true;
 }
 
-// Makes the first block longer with bytes of the second. False when there is no second one.
+// Makes the first block longer with bytes of the second. False when there is no second one. Without a free
+// block the next turn does it, in place: its share of this one is used up.
 static bool front_pull(struct mr_reactor *r, struct conn *c) {
   uint32_t second = r->arena->blocks[c->in_head].next;
   if (second == NO_BLOCK) return false;
   if (!front_move_down(r, c)) {
-    conn_exhausted(r, c);
-    return false;
+    c->share = 0;
+    return true;
   }
   struct block *front = &r->arena->blocks[c->in_head];
   struct block *from = &r->arena->blocks[second];
@@ -134,17 +135,15 @@ static void stash_rest(struct mr_reactor *r, struct conn *c) {
 }
 
 // Brings a stashed rest back into a block, for a connection that is to be parsed without new bytes.
-static void unstash(struct mr_reactor *r, struct conn *c) {
-  if (c->carry_length == 0) return;
+static bool unstash(struct mr_reactor *r, struct conn *c) {
+  if (c->carry_length == 0) return true;
   uint32_t block = block_get(r->arena);
-  if (block == NO_BLOCK) {
-    conn_exhausted(r, c);
-    return;
-  }
+  if (block == NO_BLOCK) return false;
   memcpy(block_at(r->arena, block), c->carry, c->carry_length);
   r->arena->blocks[block].end = c->carry_length;
   c->carry_length = 0;
   input_append(r, c, block);
+  return true;
 }
 
 // Emits what JavaScript has to hear once the bytes before it are parsed.
@@ -179,14 +178,17 @@ void conn_parse_ready(struct mr_reactor *r) {
     struct conn *c = &r->conns[slot_pop(r, QUEUE_READY)];
     c->in_ready = false;
     if (c->life != LIFE_OPEN) continue;
-    if (!c->paused && !c->held) unstash(r, c);
-    conn_parse(r, c);
+    if (c->paused || c->held || unstash(r, c)) {
+      conn_parse(r, c);
+    } else {
+      ready_push(r, c);
+    }
   }
 }
 
-// More than one waiting block is a privilege of times when blocks are plenty.
+// A connection may hold many blocks only while there are many.
 static bool overloaded(const struct mr_reactor *r, const struct conn *c) {
-  return c->in_blocks > 1 && r->arena->free_count < r->options->receive_buffers;
+  return c->in_blocks > INPUT_BLOCKS_MAX && r->arena->free_count <= arena_reserve(r->arena);
 }
 
 // Bytes have come: what waits for bytes may wait anew. The wheel finds the later deadline by itself.

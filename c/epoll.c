@@ -132,11 +132,11 @@ static void on_listener(struct mr_reactor *r, uint32_t id) {
 }
 
 static void on_readable(struct mr_reactor *r, struct conn *c) {
-  uint32_t block = block_get(r->arena);
-  if (block == NO_BLOCK) {
+  if (r->arena->free_count <= arena_reserve(r->arena)) {
     r->control->starved++;
     return;
   }
+  uint32_t block = block_get(r->arena);
   ssize_t length = sys_recv(c->fd, block_at(r->arena, block) + HEADROOM, MR_BLOCK_BYTES - HEADROOM, 0);
   if (length > 0) {
     conn_received(r, c, block, (uint32_t)length);
@@ -164,8 +164,14 @@ static void on_conn(struct mr_reactor *r, struct conn *c, uint32_t events) {
   if (c->life == LIFE_CLOSING) return;
   if ((events & EPOLLIN) != 0) {
     if (conn_wants_input(c)) on_readable(r, c);
-  } else if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
+  } else if ((events & EPOLLERR) != 0 || ((events & EPOLLHUP) != 0 && c->life == LIFE_FINISHING)) {
     conn_close(r, c, socket_error(c));
+  } else if ((events & EPOLLHUP) != 0) {
+    // Both sides have ended, and what is not parsed yet is still wanted. A hang-up is reported for as long as
+    // the socket is in the set.
+    epoll_ctl(epoll_fd(r), EPOLL_CTL_DEL, c->fd, NULL);
+    c->receiving = false;
+    c->events = 0;
   }
 }
 

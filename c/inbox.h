@@ -9,7 +9,7 @@
 
 // Room for bytes. What is beyond belongs to the records of connections' lives.
 static inline bool inbox_has_room(const struct mr_reactor *r) {
-  return r->records < r->records_data;
+  return r->records < r->records_data && r->heads_used <= HEADS_BYTES - MR_BLOCK_BYTES;
 }
 
 static inline bool inbox_is_full(const struct mr_reactor *r) {

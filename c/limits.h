@@ -16,6 +16,13 @@
 // Request heads of one turn. They are copied side by side, which JavaScript turns into text at one blow.
 #define HEADS_BYTES (1u << 20)
 
+// A deadline that passes while a connection is paused is looked at again after this long.
+#define PAUSED_RECHECK_MS 1000
+
+// One part in this many of the blocks is kept from the kernel, for what is on its way out or cut by a block's
+// end.
+#define RESERVED_PART 8
+
 #define LISTENERS_MAX 64
 
 // Blocks of queued output handed to the kernel in one send.

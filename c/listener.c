@@ -94,8 +94,9 @@ static bool full(const struct mr_reactor *r) {
 }
 
 void listener_accepted(struct mr_reactor *r, uint32_t id, int fd) {
-  if (r->closing) {
+  if (r->closing || inbox_is_full(r)) {
     close(fd);
+    r->control->refused++;
     return;
   }
   conn_open(r, fd, id);
@@ -134,11 +135,18 @@ static void finish(struct mr_reactor *r, uint32_t id) {
   r->backend->accept_stop(r, id);
   if (l->armed) return;
   fcntl(l->fd, F_SETFL, O_NONBLOCK);
-  for (int fd = 0; fd >= 0 && inbox_has_room(r) && !full(r);) {
-    fd = sys_accept(l->fd, SOCK_CLOEXEC | (r->backend == &backend_epoll ? SOCK_NONBLOCK : 0));
-    if (fd >= 0) conn_open(r, fd, id);
+  int flags = SOCK_CLOEXEC | (r->backend == &backend_epoll ? SOCK_NONBLOCK : 0);
+  for (int failures = 0; failures < ACCEPTS_MAX && !full(r);) {
+    if (!inbox_has_room(r)) return;
+    int fd = sys_accept(l->fd, flags);
+    if (fd >= 0) {
+      conn_open(r, fd, id);
+    } else if (errno == EAGAIN || !harmless(errno)) {
+      break;
+    } else {
+      failures++;  // the next in the queue has done nothing wrong
+    }
   }
-  if (!inbox_has_room(r)) return;
   close(l->fd);
   *l = (struct listener){0};
   r->control->listeners--;

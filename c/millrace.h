@@ -26,7 +26,7 @@ void *mr_arena_base(mr_arena *arena);
 uint64_t mr_arena_bytes(mr_arena *arena);
 
 // Opens a reactor on an arena that no other reactor uses. Writes the reactor to *out; on failure writes one
-// line that says which step failed to reason (NUL-terminated, MR_TEXT_BYTES long).
+// line that says which step failed to reason (NUL-terminated, MR_TEXT_BYTES long). -EBUSY: as for mr_close.
 int32_t mr_open(mr_arena *arena, const struct mr_options *options, mr_reactor **out, char *reason);
 
 // Closes all sockets and gives back everything but the arena, whose pages return to the system.

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "backend.h"
 #include "conn.h"
 #include "conn_queue.h"
 
@@ -18,7 +19,7 @@ static void run_send(struct mr_reactor *r, struct conn *c, const struct mr_comma
 }
 
 static void run_websocket(struct mr_reactor *r, struct conn *c, uint32_t max_message_bytes) {
-  if (c->protocol != PROTOCOL_HTTP || !c->held) return;
+  if (c->protocol != PROTOCOL_HTTP || !c->held || c->phase != PHASE_IDLE) return;
   c->protocol = PROTOCOL_WEBSOCKET;
   c->held = false;
   c->requests = 0;
@@ -53,6 +54,7 @@ static void run(struct mr_reactor *r, struct conn *c, const struct mr_command *c
       break;
     case MR_CMD_PAUSE:
       c->paused = true;
+      r->backend->receive(r, c);
       break;
     case MR_CMD_RESUME:
       run_resume(r, c);
@@ -77,6 +79,8 @@ void outbox_run(struct mr_reactor *r, uint32_t count) {
   for (uint32_t i = 0; i < count; i++) {
     const struct mr_command command = r->arena->commands[i];
     struct conn *c = conn_find(r, command.handle);
-    if (c != NULL && c->life == LIFE_OPEN) run(r, c, &command);
+    if (c == NULL) continue;
+    bool forced = c->life == LIFE_FINISHING && command.op == MR_CMD_TERMINATE;
+    if (c->life == LIFE_OPEN || forced) run(r, c, &command);
   }
 }

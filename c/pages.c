@@ -2,6 +2,8 @@
 // pages.c - hugetlb, then transparent hugepages, then 4 KiB pages; called by arena.c.
 #include "pages.h"
 
+#include <string.h>
+
 #include "sys.h"
 
 #define HUGE_BYTES ((size_t)2 << 20)
@@ -30,9 +32,9 @@ static void *map_aligned(size_t bytes) {
   return base + skip;
 }
 
-void *pages_map(size_t bytes, uint32_t *page_bytes) {
+void *pages_map(size_t bytes, enum pages *kind) {
   bytes = pages_round(bytes);
-  *page_bytes = HUGE_BYTES;
+  *kind = PAGES_HUGETLB;
   void *base = map_hugetlb(bytes);
   if (base != NULL) {
     madvise(base, bytes, MADV_DONTFORK);
@@ -40,7 +42,7 @@ void *pages_map(size_t bytes, uint32_t *page_bytes) {
   }
   base = map_aligned(bytes);
   if (base == NULL) return NULL;
-  if (madvise(base, bytes, MADV_HUGEPAGE) != 0) *page_bytes = 4096;
+  *kind = madvise(base, bytes, MADV_HUGEPAGE) == 0 ? PAGES_TRANSPARENT : PAGES_SMALL;
   madvise(base, bytes, MADV_DONTFORK);
   return base;
 }
@@ -52,8 +54,13 @@ void *pages_map_sparse(size_t bytes) {
   return base;
 }
 
-void pages_clear(void *base, size_t bytes) {
-  madvise(base, pages_round(bytes), MADV_DONTNEED);
+// A page given back to the hugetlb pool may be gone when it is wanted again, and that would be SIGBUS.
+void pages_clear(void *base, size_t bytes, enum pages kind) {
+  if (kind == PAGES_HUGETLB) {
+    memset(base, 0, bytes);
+  } else {
+    madvise(base, pages_round(bytes), MADV_DONTNEED);
+  }
 }
 
 void pages_unmap(void *base, size_t bytes) {

@@ -45,7 +45,8 @@ static int try_backend(struct mr_reactor *r, const struct backend *backend) {
   r->backend = backend;
   int rc = backend->open(r);
   if (rc == 0) return 0;
-  if (r->state != NULL) backend->close(r);
+  // When the kernel keeps its operations, nothing else may use the arena.
+  if (r->state != NULL && backend->close(r) == -EBUSY) return -EBUSY;
   arena_reset(r->arena);
   r->backend = NULL;
   return rc;
@@ -62,7 +63,7 @@ static int choose_backend(struct mr_reactor *r, uint32_t choice) {
     snprintf(r->reason, sizeof(r->reason), "%s",
              choice == MR_IO_URING ? "asked for" : "the kernel has all that it needs");
   }
-  if (rc == 0 || choice == MR_IO_URING) return rc;
+  if (rc == 0 || rc == -EBUSY || choice == MR_IO_URING) return rc;
   char why[MR_TEXT_BYTES];
   memcpy(why, r->reason, sizeof(why));
   rc = try_backend(r, &backend_epoll);
@@ -83,9 +84,12 @@ int32_t mr_open(mr_arena *arena, const struct mr_options *options, mr_reactor **
   struct mr_reactor *r = calloc(1, sizeof(*r));
   if (r == NULL) return -ENOMEM;
   init(r, arena);
-  snprintf(r->reason, sizeof(r->reason), "opening the wake socket failed");
   rc = open_wake_socket(r);
-  if (rc == 0) rc = timer_open(r);
+  if (rc != 0)
+    snprintf(r->reason, sizeof(r->reason), "opening the wake socket failed: %s", strerrorname_np(-rc));
+  if (rc == 0 && (rc = timer_open(r)) != 0) {
+    snprintf(r->reason, sizeof(r->reason), "timerfd_create failed: %s", strerrorname_np(-rc));
+  }
   if (rc == 0) rc = choose_backend(r, options->backend);
   snprintf(reason, MR_TEXT_BYTES, "%s", r->reason);
   if (rc != 0) {
@@ -145,6 +149,7 @@ int32_t mr_poll(mr_reactor *r) {
 }
 
 int32_t mr_flush(mr_reactor *r, uint32_t count, uint32_t now) {
+  r->now = timer_now();  // the last turn may be long ago
   outbox_run(r, count);
   if (now != 0) conn_send_dirty(r, true);
   return 0;
@@ -153,7 +158,7 @@ int32_t mr_flush(mr_reactor *r, uint32_t count, uint32_t now) {
 int32_t mr_wake_socket(mr_reactor *r) {
   int fd = r->wake_there;
   r->wake_there = -1;
-  return fd;
+  return fd < 0 ? -EBADF : fd;
 }
 
 static bool idle(const struct mr_reactor *r) {

@@ -47,10 +47,11 @@ struct conn {
   bool ended : 1;     // the peer sent FIN
   bool end_told : 1;  // MR_END was emitted
   bool fin_sent : 1;
-  bool reset : 1;          // close with RST
-  bool starved : 1;        // a receive found no free buffer
-  bool receiving : 1;      // the backend is asked to deliver
-  bool recv_armed : 1;     // io_uring: a multishot receive is in the kernel
+  bool reset : 1;       // close with RST
+  bool starved : 1;     // a receive found no free buffer
+  bool receiving : 1;   // the backend is asked to deliver
+  bool recv_armed : 1;  // io_uring: a multishot receive is in the kernel
+  bool recv_multishot : 1;
   bool recv_stopping : 1;  // io_uring: its cancellation is too
   bool sending : 1;        // io_uring: a send is in the kernel; epoll: waiting for room
   bool keep_alive : 1;     // of the request read last

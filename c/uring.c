@@ -60,13 +60,15 @@ static void set_tag(struct io_uring_sqe *sqe, enum uring_op op, uint32_t id) {
   sqe->user_data = uring_tag(op, id);
 }
 
-static void cancel(struct mr_reactor *r, enum uring_op op, uint32_t id, struct conn *c) {
+// False when the submission queue is full; what is to be cancelled then goes on for now.
+static bool cancel(struct mr_reactor *r, enum uring_op op, uint32_t id, struct conn *c) {
   uint32_t owner = c == NULL ? 0 : c->handle;
   struct io_uring_sqe *sqe = get_sqe(r, URING_CANCEL, owner);
-  if (sqe == NULL) return;
+  if (sqe == NULL) return false;
   io_uring_prep_cancel64(sqe, uring_tag(op, id), 0);
   set_tag(sqe, URING_CANCEL, owner);
   if (c != NULL) c->ops++;
+  return true;
 }
 
 // Gives free blocks to the kernel until it has as many as the ring holds.
@@ -75,8 +77,8 @@ static void buffers_refill(struct mr_reactor *r) {
   uint32_t count = r->options->receive_buffers;
   int added = 0;
   while (s->buffers_given < count) {
+    if (r->arena->free_count <= arena_reserve(r->arena)) break;
     uint32_t block = block_get(r->arena);
-    if (block == NO_BLOCK) break;
     io_uring_buf_ring_add(s->buffers, block_at(r->arena, block) + HEADROOM, MR_BLOCK_BYTES - HEADROOM,
                           (uint16_t)block, (int)count - 1, added++);
     s->buffers_given++;
@@ -147,8 +149,13 @@ static int uring_accept_start(struct mr_reactor *r, uint32_t id) {
 static void uring_accept_stop(struct mr_reactor *r, uint32_t id) {
   struct listener *l = &r->listeners[id];
   if (!l->armed || l->stopping) return;
-  l->stopping = true;
-  cancel(r, URING_ACCEPT, id, NULL);
+  l->stopping = cancel(r, URING_ACCEPT, id, NULL);
+}
+
+// A multishot receive delivers all that the socket holds before anyone can stop it: not for a connection that
+// does not keep up.
+static bool keeps_up(const struct conn *c) {
+  return !c->paused && !c->held && c->in_blocks <= 1;
 }
 
 static void arm_receive(struct mr_reactor *r, struct conn *c) {
@@ -157,7 +164,12 @@ static void arm_receive(struct mr_reactor *r, struct conn *c) {
     conn_close(r, c, EBUSY);
     return;
   }
-  io_uring_prep_recv_multishot(sqe, c->fd, NULL, 0, 0);
+  c->recv_multishot = keeps_up(c);
+  if (c->recv_multishot) {
+    io_uring_prep_recv_multishot(sqe, c->fd, NULL, 0, 0);
+  } else {
+    io_uring_prep_recv(sqe, c->fd, NULL, 0, 0);
+  }
   set_tag(sqe, URING_RECV, c->handle);
   sqe->flags |= IOSQE_BUFFER_SELECT;
   sqe->buf_group = URING_BUFFER_GROUP;
@@ -168,11 +180,11 @@ static void arm_receive(struct mr_reactor *r, struct conn *c) {
 
 static void uring_receive(struct mr_reactor *r, struct conn *c) {
   bool wanted = conn_wants_input(c);
+  bool as_armed = wanted && (!c->recv_multishot || keeps_up(c));
   if (wanted && !c->recv_armed && !c->in_starved) {
     arm_receive(r, c);
-  } else if (!wanted && c->recv_armed && !c->recv_stopping) {
-    c->recv_stopping = true;
-    cancel(r, URING_RECV, c->handle, c);
+  } else if (!as_armed && c->recv_armed && !c->recv_stopping) {
+    c->recv_stopping = cancel(r, URING_RECV, c->handle, c);
   }
 }
 
@@ -210,7 +222,10 @@ static void uring_stop(struct mr_reactor *r, struct conn *c) {
   }
   // A reset must not look like an orderly end, so that no FIN goes out before the RST.
   struct io_uring_sqe *sqe = get_sqe(r, URING_CANCEL, c->handle);
-  if (sqe == NULL) return;
+  if (sqe == NULL) {
+    shutdown(c->fd, SHUT_RDWR);
+    return;
+  }
   io_uring_prep_cancel_fd(sqe, c->fd, IORING_ASYNC_CANCEL_ALL);
   set_tag(sqe, URING_CANCEL, c->handle);
   c->ops++;
@@ -224,6 +239,8 @@ static void on_accept(struct mr_reactor *r, uint32_t id, int32_t result, bool mo
   } else if (result != -ECANCELED) {
     listener_failed(r, id, -result);
   }
+  // Nothing else may happen for long that would start it again.
+  if (!more) listener_resume_all(r);
 }
 
 static void starve(struct mr_reactor *r, struct conn *c) {
@@ -398,7 +415,7 @@ static void drain(struct mr_reactor *r) {
 static int uring_close(struct mr_reactor *r) {
   struct state *s = r->state;
   bool opened = s->ring.ring_fd >= 0;
-  if (opened) drain(r);
+  if (opened && s->ops > 0) drain(r);
   int rc = s->ops == 0 ? 0 : -EBUSY;
   wake_chain_close(s->wake);
   if (opened) io_uring_queue_exit(&s->ring);

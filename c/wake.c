@@ -62,14 +62,17 @@ void wake_chain_close(struct wake_chain *chain) {
 int wake_chain_arm(struct wake_chain *chain) {
   chain_reap(chain);
   if (chain->armed) return 0;
-  struct io_uring_sqe *poll = io_uring_get_sqe(&chain->ring);
-  struct io_uring_sqe *wake = io_uring_get_sqe(&chain->ring);
-  if (poll == NULL || wake == NULL) return -EBUSY;
-  io_uring_prep_poll_add(poll, chain->event_fd, POLLIN);
-  poll->flags |= IOSQE_IO_LINK;
-  poll->user_data = CHAIN_POLL;
-  io_uring_prep_send(wake, chain->socket, &wake_byte, 1, MSG_NOSIGNAL);
-  wake->user_data = CHAIN_SEND;
+  // What an earlier submission could not hand over is still in the queue.
+  if (io_uring_sq_ready(&chain->ring) == 0) {
+    struct io_uring_sqe *poll = io_uring_get_sqe(&chain->ring);
+    struct io_uring_sqe *wake = io_uring_get_sqe(&chain->ring);
+    if (poll == NULL || wake == NULL) return -EBUSY;
+    io_uring_prep_poll_add(poll, chain->event_fd, POLLIN);
+    poll->flags |= IOSQE_IO_LINK;
+    poll->user_data = CHAIN_POLL;
+    io_uring_prep_send(wake, chain->socket, &wake_byte, 1, MSG_NOSIGNAL);
+    wake->user_data = CHAIN_SEND;
+  }
   int rc = sys_failed(SYS_URING_ENTER) ? -errno : io_uring_submit(&chain->ring);
   if (rc < 0) return rc;
   chain->armed = true;

@@ -63,6 +63,8 @@ export interface ReactorCounters {
   blocksLost: number;
 }
 
+const EBUSY = 16;
+
 const BACKENDS = {
   auto: layout.AUTO,
   io_uring: layout.IO_URING,
@@ -92,7 +94,7 @@ export class Reactor {
     const reason = new Uint8Array(layout.TEXT_BYTES);
     const answer = this.#shim.mr_open(this.#arena.pointer, packed, out, reason);
     if (answer < 0) {
-      this.#arena.release();
+      if (answer !== -EBUSY) this.#arena.release();
       throw errnoError(
         -answer,
         `open a reactor on ${options.backend}`,

@@ -262,6 +262,8 @@ testBackends("more clients than descriptors are survived", async (t) => {
   const result = await runChild(
     `${OPEN}
     const wait = () => new Promise((done) => setTimeout(done, 5));
+    // Deno needs descriptors of its own for signals, and panics without.
+    Deno.addSignalListener("SIGUSR2", quiet);
     const floods = Array.from({ length: 4 }, () =>
       new Deno.Command(Deno.execPath(), {
         args: ["eval", ${JSON.stringify(FLOOD)}, String(server.addr.port)],
@@ -284,7 +286,8 @@ testBackends("more clients than descriptors are survived", async (t) => {
     for (const reader of readers) await reader.cancel();
     while (server.statistics().connections > 0) await wait();
     console.log(${FETCH});
-    await server.shutdown({ timeout: 1 });`,
+    await server.shutdown({ timeout: 1 });
+    Deno.removeSignalListener("SIGUSR2", quiet);`,
     { backend: t.backend, under: ["prlimit", "--nofile=96:96"] },
   );
   assertEquals(result, {
