@@ -146,12 +146,20 @@ int arena_adopt(struct mr_arena *arena, const struct mr_options *options) {
 uint32_t block_get(struct mr_arena *arena) {
   if (arena->free_count == 0) return NO_BLOCK;
   uint32_t index = arena->free_blocks[--arena->free_count];
-  arena->blocks[index] = (struct block){.next = NO_BLOCK, .refs = 1};
+  arena->blocks[index] = (struct block){.next = NO_BLOCK, .dirty = arena->blocks[index].dirty, .refs = 1};
   return index;
+}
+
+void block_clean(struct mr_arena *arena, uint32_t index) {
+  const struct block *block = &arena->blocks[index];
+  uint8_t *bytes = block_at(arena, index);
+  memset(bytes, 0, block->start);
+  if (block->dirty > block->end) memset(bytes + block->end, 0, block->dirty - block->end);
 }
 
 void block_put(struct mr_arena *arena, uint32_t index) {
   struct block *block = &arena->blocks[index];
+  if (block->end > block->dirty) block->dirty = block->end;
   if (--block->refs == 0) arena->free_blocks[arena->free_count++] = index;
 }
 

@@ -18,11 +18,12 @@ struct block {
   uint32_t start;  // first byte in use
   uint32_t end;    // behind the last byte in use
   uint32_t turn;   // turn whose records name bytes of this block
+  uint32_t dirty;  // no byte from here on was ever written
   uint32_t refs;   // 1 for a queue or the kernel, 1 for the turn
 };
 
 struct mr_arena {
-  uint8_t *base;  // shared: control, rows, records, commands, outbox, heads, blocks
+  uint8_t *base;  // shared: control, records, commands, rows, outbox, heads, blocks
   uint64_t bytes;
   enum pages pages;
   struct mr_control *control;
@@ -52,6 +53,9 @@ int arena_adopt(struct mr_arena *arena, const struct mr_options *options);
 
 // Takes a free block for one owner, or NO_BLOCK. start = end = 0.
 uint32_t block_get(struct mr_arena *arena);
+
+// Clears what is left in a block of an earlier use: all but the bytes from start to end.
+void block_clean(struct mr_arena *arena, uint32_t index);
 
 // Drops one reference; the last one frees the block.
 void block_put(struct mr_arena *arena, uint32_t index);

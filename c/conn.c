@@ -167,14 +167,14 @@ void conn_expired(struct mr_reactor *r, struct conn *c) {
     conn_deadline(r, c, PAUSED_RECHECK_MS);
     return;
   }
-  r->control->timeouts++;
   if (stalled) {
+    r->control->timeouts++;
     conn_reset(r, c, ETIMEDOUT);
   } else if (c->life == LIFE_FINISHING) {
     conn_close(r, c, 0);
   } else if (c->protocol == PROTOCOL_HTTP) {
     http_expired(r, c);
   } else {
-    conn_close(r, c, ETIMEDOUT);
+    ws_expired(r, c);
   }
 }

@@ -68,8 +68,14 @@ void conn_expired(struct mr_reactor *r, struct conn *c);
 uint32_t http_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t start, uint32_t length);
 uint32_t ws_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t start, uint32_t length);
 
-// What an expired deadline means to HTTP.
+// What an expired deadline means to the protocol.
 void http_expired(struct mr_reactor *r, struct conn *c);
+void ws_expired(struct mr_reactor *r, struct conn *c);
+
+// How long a WebSocket may be quiet before it is asked, and again before it is closed: half of its idle time.
+static inline uint32_t ws_patience(uint32_t idle_ms) {
+  return idle_ms / 2 + idle_ms % 2;
+}
 
 // count responses have ended in what was staged.
 void http_responded(struct mr_reactor *r, struct conn *c, uint32_t count);

@@ -43,6 +43,8 @@ static uint32_t head_step(struct mr_reactor *r, struct conn *c, uint32_t block, 
     return 0;
   }
   struct mr_record *record = inbox_push_head(r, c, bytes + head.start, (uint32_t)used - head.start);
+  // A body would come before the other protocol, and its handler needs it to answer: nothing to hold for.
+  if ((head.flags & MR_HAS_BODY) != 0) head.flags &= (uint8_t)~MR_UPGRADE;
   record->flags = head.flags;
   record->aux = head.target_length << 8 | head.method_length;
   record->total_low = (uint32_t)head.content_length;
@@ -99,6 +101,7 @@ uint32_t http_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_
 }
 
 void http_expired(struct mr_reactor *r, struct conn *c) {
+  r->control->timeouts++;
   c->phase_deadline = 0;
   switch (c->phase) {
     case PHASE_IDLE:

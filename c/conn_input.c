@@ -46,6 +46,7 @@ static bool front_move_down(struct mr_reactor *r, struct conn *c) {
   uint32_t length = front->end - front->start;
   const uint8_t *bytes = block_at(r->arena, c->in_head) + front->start;
   if (front->turn != r->turn) {
+    if (front->end > front->dirty) front->dirty = front->end;
     memmove(block_at(r->arena, c->in_head), bytes, length);
     front->start = 0;
     front->end = length;
@@ -56,6 +57,7 @@ static bool front_move_down(struct mr_reactor *r, struct conn *c) {
   memcpy(block_at(r->arena, fresh), bytes, length);
   struct block *block = &r->arena->blocks[fresh];
   block->end = length;
+  block_clean(r->arena, fresh);
   block->next = front->next;
   if (c->in_tail == c->in_head) c->in_tail = fresh;
   block_put(r->arena, c->in_head);
@@ -104,15 +106,21 @@ static bool share_open(struct mr_reactor *r, struct conn *c) {
   return c->share > 0 && inbox_has_room(r);
 }
 
+// A step costs one part of the share, and one more for every SHARE_BYTES.
+static void spend(struct conn *c, uint32_t used) {
+  uint32_t cost = 1 + used / SHARE_BYTES;
+  c->share = cost < c->share ? c->share - cost : 0;
+}
+
 // Returns false when the connection has to wait for the next turn.
 static bool parse_input(struct mr_reactor *r, struct conn *c) {
   while (parsable(c)) {
     if (!share_open(r, c)) return false;
     struct block *front = &r->arena->blocks[c->in_head];
     uint32_t length = front->end - front->start;
-    c->share--;
     uint32_t used = c->protocol == PROTOCOL_HTTP ? http_step(r, c, c->in_head, front->start, length)
                                                  : ws_step(r, c, c->in_head, front->start, length);
+    spend(c, used);
     if (used > 0) {
       c->seen = 0;
       front->start += used;
@@ -142,6 +150,7 @@ static bool unstash(struct mr_reactor *r, struct conn *c) {
   memcpy(block_at(r->arena, block), c->carry, c->carry_length);
   r->arena->blocks[block].end = c->carry_length;
   c->carry_length = 0;
+  block_clean(r->arena, block);
   input_append(r, c, block);
   return true;
 }
@@ -193,7 +202,8 @@ static bool overloaded(const struct mr_reactor *r, const struct conn *c) {
 
 // Bytes have come: what waits for bytes may wait anew. The wheel finds the later deadline by itself.
 static void touch(const struct mr_reactor *r, struct conn *c) {
-  uint32_t ms = c->protocol == PROTOCOL_WEBSOCKET ? c->idle_ms
+  c->quiet_told = false;
+  uint32_t ms = c->protocol == PROTOCOL_WEBSOCKET ? ws_patience(c->idle_ms)
                 : c->phase >= PHASE_BODY          ? r->options->body_timeout
                                                   : 0;
   if (ms != 0) c->phase_deadline = r->now + ms;
@@ -210,6 +220,8 @@ void conn_received(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_
   b->end = HEADROOM + length;
   memcpy(block_at(r->arena, block) + b->start, c->carry, c->carry_length);
   c->carry_length = 0;
+  // The application will see the whole block through `.buffer` of a message.
+  if (c->protocol == PROTOCOL_WEBSOCKET) block_clean(r->arena, block);
   input_append(r, c, block);
   if (overloaded(r, c)) {
     conn_exhausted(r, c);

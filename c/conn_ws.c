@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // conn_ws.c - WebSocket frames of a connection to records; called by conn_input.c.
+#include <errno.h>
+
 #include "conn.h"
 #include "inbox.h"
 
@@ -21,4 +23,16 @@ uint32_t ws_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t 
   // After a close frame the peer has nothing more to say (RFC 6455 section 5.5.1).
   if (event.kind == MR_CLOSE) c->deaf = true;
   return (uint32_t)used;
+}
+
+void ws_expired(struct mr_reactor *r, struct conn *c) {
+  if (c->idle_ms == 0 || c->quiet_told) {
+    r->control->timeouts++;
+    conn_close(r, c, ETIMEDOUT);
+    return;
+  }
+  // Half of the time is left for the peer to answer a ping.
+  c->quiet_told = true;
+  inbox_push(r, c, MR_QUIET);
+  conn_deadline(r, c, ws_patience(c->idle_ms));
 }

@@ -436,8 +436,6 @@ uint16_t http_violation_status(enum mr_violation violation) {
       return 408;
     case MR_UNKNOWN_TRANSFER_CODING:
       return 501;
-    case MR_OVERLOADED:
-      return 503;
     case MR_UNSUPPORTED_VERSION:
       return 505;
     default:

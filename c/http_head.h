@@ -39,7 +39,7 @@ struct http_head_limits {
 int32_t http_head_parse(uint8_t *bytes, uint32_t length, uint32_t seen, const struct http_head_limits *limits,
                         struct http_head *head);
 
-// HTTP status that answers a violation: 400, 408, 413, 414, 417, 431, 501, 503 or 505.
+// HTTP status that answers a violation: 400, 408, 413, 414, 417, 431, 501 or 505.
 uint16_t http_violation_status(enum mr_violation violation);
 
 #endif

@@ -31,6 +31,7 @@ enum mr_record_kind {
   MR_DRAIN = 8,       // the send queue fell to the low watermark and MR_WANT_DRAIN was set
   MR_END = 9,         // the peer will send no more (FIN)
   MR_VIOLATION = 10,  // parsing stopped; code = HTTP status or WebSocket close code, aux = mr_violation
+  MR_QUIET = 12,      // half of a WebSocket's idle time has passed without a byte
   MR_CLOSED = 11,     // last record of a handle; code = 0 or errno
 };
 
@@ -104,7 +105,6 @@ enum mr_violation {
   MR_BAD_TRAILER = 23,
   MR_HEAD_TIMEOUT = 24,
   MR_BODY_TIMEOUT = 25,
-  MR_OVERLOADED = 26,
   MR_WS_RESERVED_BITS = 27,
   MR_WS_BAD_OPCODE = 28,
   MR_WS_NOT_MASKED = 29,

@@ -10,8 +10,10 @@
 // Received blocks that wait for a connection which is not read from; beyond it the socket is left to fill.
 #define INPUT_BLOCKS_MAX 4
 
-// Records that one connection may deliver before the others have had their turn.
+// Records that one connection may deliver before the others have had their turn, and the bytes that count as
+// one more: at most some 900 KiB of a body.
 #define SHARE_RECORDS 512
+#define SHARE_BYTES 2048
 
 // Request heads of one turn. They are copied side by side, which JavaScript turns into text at one blow.
 #define HEADS_BYTES (1u << 20)
@@ -24,6 +26,9 @@
 #define RESERVED_PART 8
 
 #define LISTENERS_MAX 64
+
+// Sockets that a listener has accepted and holds until there is a slot for them; more are closed.
+#define WAITING_MAX 64
 
 // Blocks of queued output handed to the kernel in one send.
 #define SEND_BLOCKS_MAX 8

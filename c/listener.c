@@ -93,14 +93,35 @@ static bool full(const struct mr_reactor *r) {
   return r->control->connections >= r->options->max_connections;
 }
 
-void listener_accepted(struct mr_reactor *r, uint32_t id, int fd) {
-  if (r->closing || inbox_is_full(r)) {
-    close(fd);
-    r->control->refused++;
-    return;
+static void refuse(struct mr_reactor *r, int fd) {
+  close(fd);
+  r->control->refused++;
+}
+
+// io_uring goes on accepting until it hears otherwise. Those sockets wait like others in the kernel's queue.
+static void hold(struct mr_reactor *r, struct listener *l, int fd) {
+  if (l->waiting == WAITING_MAX || r->closing) {
+    refuse(r, fd);
+  } else {
+    l->fds[l->waiting++] = fd;
   }
-  conn_open(r, fd, id);
+}
+
+void listener_accepted(struct mr_reactor *r, uint32_t id, int fd) {
+  if (r->closing || full(r) || inbox_is_full(r)) {
+    hold(r, &r->listeners[id], fd);
+  } else {
+    conn_open(r, fd, id);
+  }
   if (full(r)) r->backend->accept_stop(r, id);
+}
+
+static void admit_waiting(struct mr_reactor *r, uint32_t id) {
+  struct listener *l = &r->listeners[id];
+  uint32_t count = 0;
+  while (count < l->waiting && !full(r) && inbox_has_room(r)) conn_open(r, l->fds[count++], id);
+  l->waiting -= count;
+  memmove(l->fds, l->fds + count, l->waiting * sizeof(l->fds[0]));
 }
 
 // Errors of the connection that was about to be accepted, not of the listener (accept(2)).
@@ -120,6 +141,7 @@ void listener_failed(struct mr_reactor *r, uint32_t id, int code) {
 
 static void start(struct mr_reactor *r, uint32_t id) {
   struct listener *l = &r->listeners[id];
+  if (l->waiting > 0) admit_waiting(r, id);
   if (!l->open || l->closing || r->closing || l->armed || l->resume_at > r->now || full(r)) return;
   l->resume_at = 0;
   if (r->backend->accept_start(r, id) != 0) l->resume_at = r->now + ACCEPT_PAUSE_MS;
@@ -133,7 +155,8 @@ void listener_resume_all(struct mr_reactor *r) {
 static void finish(struct mr_reactor *r, uint32_t id) {
   struct listener *l = &r->listeners[id];
   r->backend->accept_stop(r, id);
-  if (l->armed) return;
+  admit_waiting(r, id);
+  if (l->armed || l->waiting > 0) return;
   fcntl(l->fd, F_SETFL, O_NONBLOCK);
   int flags = SOCK_CLOEXEC | (r->backend == &backend_epoll ? SOCK_NONBLOCK : 0);
   for (int failures = 0; failures < ACCEPTS_MAX && !full(r);) {
@@ -165,7 +188,9 @@ void listener_tend(struct mr_reactor *r) {
 
 void listener_close_all(struct mr_reactor *r) {
   for (uint32_t id = 0; id < r->listeners_used; id++) {
-    if (r->listeners[id].open) close(r->listeners[id].fd);
+    struct listener *l = &r->listeners[id];
+    for (uint32_t i = 0; i < l->waiting; i++) close(l->fds[i]);
+    if (l->open) close(l->fd);
     r->listeners[id] = (struct listener){0};
   }
   r->control->listeners = 0;

@@ -25,7 +25,7 @@ static void run_websocket(struct mr_reactor *r, struct conn *c, uint32_t max_mes
   c->requests = 0;
   memset(&c->ws, 0, sizeof(c->ws));
   c->ws.max_message_bytes = max_message_bytes;
-  conn_deadline(r, c, c->idle_ms);
+  conn_deadline(r, c, ws_patience(c->idle_ms));
   ready_push(r, c);
 }
 
@@ -38,7 +38,7 @@ static void run_resume(struct mr_reactor *r, struct conn *c) {
 
 static void run_idle(struct mr_reactor *r, struct conn *c, uint32_t ms) {
   c->idle_ms = ms;
-  if (c->protocol == PROTOCOL_WEBSOCKET) conn_deadline(r, c, ms);
+  if (c->protocol == PROTOCOL_WEBSOCKET) conn_deadline(r, c, ws_patience(ms));
 }
 
 static void run(struct mr_reactor *r, struct conn *c, const struct mr_command *command) {

@@ -41,11 +41,12 @@ struct conn {
   uint16_t close_code;  // errno of MR_CLOSED
   uint16_t ops;         // operations that the kernel holds for this connection (io_uring)
 
-  bool paused : 1;    // by MR_CMD_PAUSE
-  bool held : 1;      // after MR_UPGRADE, until JavaScript decides
-  bool deaf : 1;      // what arrives is dropped: a violation or a close frame ended the input
-  bool ended : 1;     // the peer sent FIN
-  bool end_told : 1;  // MR_END was emitted
+  bool paused : 1;      // by MR_CMD_PAUSE
+  bool held : 1;        // after MR_UPGRADE, until JavaScript decides
+  bool deaf : 1;        // what arrives is dropped: a violation or a close frame ended the input
+  bool ended : 1;       // the peer sent FIN
+  bool quiet_told : 1;  // MR_QUIET was emitted since the last byte
+  bool end_told : 1;    // MR_END was emitted
   bool fin_sent : 1;
   bool reset : 1;       // close with RST
   bool starved : 1;     // a receive found no free buffer
@@ -104,6 +105,8 @@ struct listener {
   bool stopping;  // io_uring: its cancellation is too
   bool closing;
   uint64_t resume_at;  // ms; accept again then, 0 = not paused
+  uint32_t waiting;    // sockets accepted beyond the limit before the kernel could be stopped
+  int fds[WAITING_MAX];
 };
 
 // Slots in the order in which they were queued. A flag in the connection says that it is in one.

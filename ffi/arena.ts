@@ -80,7 +80,7 @@ export class Arena {
   /** The buffer of one block: all that a view given to the application can reach. */
   block(index: number): ArrayBuffer {
     const buffer = this.#blocks[index];
-    // A length of 0 means that the application transferred it away; see Inbox.check.
+    // A length of 0 means that the application transferred it away; see Inbox.returned.
     return buffer !== undefined && buffer.byteLength !== 0
       ? buffer
       : this.#makeBlock(index);

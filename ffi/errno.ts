@@ -38,8 +38,9 @@ const NAMES = new Map(
   Object.entries(constants.errno).map(([name, number]) => [number, name]),
 );
 
-/** The name of an errno, for example "ECONNRESET". */
+/** The name of an errno, for example "ECONNRESET"; "" for 0. */
 export function errnoName(errno: number): string {
+  if (errno === 0) return "";
   return NAMES.get(errno) ?? `errno ${errno}`;
 }
 

@@ -8,6 +8,9 @@ const UTF8 = new TextDecoder();
 // Strips no byte order mark: in a WebSocket message it is a character like any other.
 const UTF8_KEEPING_BOM = new TextDecoder("utf-8", { ignoreBOM: true });
 
+// Blocks that the application may take for good before it is given copies.
+const LOST_MAX = 16;
+
 const RECORD_WORDS = layout.RECORD_BYTES >> 2;
 const RECORD_SHORTS = layout.RECORD_BYTES >> 1;
 
@@ -17,13 +20,17 @@ const RECORD_SHORTS = layout.RECORD_BYTES >> 1;
  */
 export class Inbox {
   readonly #arena: Arena;
-  readonly #bytes: Uint8Array;
+  readonly #bytes: Uint8Array<ArrayBuffer>;
   readonly #shorts: Uint16Array;
   readonly #words: Uint32Array;
   readonly #base: number;
   readonly #headsBase: number;
+  readonly #retire: (block: number) => void;
+  #lost = 0;
 
-  constructor(arena: Arena) {
+  /** `retire` has C give up a block. */
+  constructor(arena: Arena, retire: (block: number) => void) {
+    this.#retire = retire;
     this.#arena = arena;
     this.#bytes = arena.bytes;
     this.#shorts = arena.shorts;
@@ -83,14 +90,34 @@ export class Inbox {
       this.#word(index, layout.RECORD_TOTAL_HIGH) * 2 ** 32;
   }
 
-  /** The bytes, over a buffer that reaches no other connection's; may be given to the application. */
+  /**
+   * The bytes, over a buffer that reaches no other connection's; may be given to the application. Call `returned()`
+   * afterwards.
+   */
   view(index: number): Uint8Array<ArrayBuffer> {
-    const buffer = this.#arena.block(this.block(index));
-    return new Uint8Array(buffer, this.start(index), this.length(index));
+    if (this.#lost >= LOST_MAX) return this.borrow(index).slice();
+    const block = this.block(index);
+    this.returned(block);
+    return new Uint8Array(
+      this.#arena.block(block),
+      this.start(index),
+      this.length(index),
+    );
+  }
+
+  /**
+   * The application has had a view of a block. When it has transferred the buffer away, the block now belongs to
+   * whoever holds that and is never used again. After a few of those it gets copies instead of views.
+   */
+  returned(block: number): void {
+    if (!this.#arena.isLost(block)) return;
+    this.#arena.forget(block);
+    this.#retire(block);
+    this.#lost++;
   }
 
   /** The bytes, over the whole arena: for Millrace's own use. */
-  borrow(index: number): Uint8Array {
+  borrow(index: number): Uint8Array<ArrayBuffer> {
     const start = this.#offset(index);
     return this.#bytes.subarray(start, start + this.length(index));
   }

@@ -2,7 +2,7 @@
 // layout.ts - generated from c/layout.h by ffi/layout_gen.ts, do not edit: constants, and offsets in bytes.
 
 /** First 32 bits of the SHA-256 of c/layout.h and c/millrace.h. */
-export const ABI_HASH = 0xcd31ebf3;
+export const ABI_HASH = 0x27d6857e;
 
 export const SLOT_BITS = 20;
 export const SLOT_MASK = 1048575;
@@ -19,6 +19,7 @@ export const CLOSE = 7;
 export const DRAIN = 8;
 export const END = 9;
 export const VIOLATION = 10;
+export const QUIET = 12;
 export const CLOSED = 11;
 export const KEEP_ALIVE = 1;
 export const CHUNKED = 2;
@@ -69,7 +70,6 @@ export const BAD_CHUNK_END = 22;
 export const BAD_TRAILER = 23;
 export const HEAD_TIMEOUT = 24;
 export const BODY_TIMEOUT = 25;
-export const OVERLOADED = 26;
 export const WS_RESERVED_BITS = 27;
 export const WS_BAD_OPCODE = 28;
 export const WS_NOT_MASKED = 29;

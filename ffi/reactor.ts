@@ -102,7 +102,9 @@ export class Reactor {
       );
     }
     this.#pointer = Deno.UnsafePointer.create(out[0]!)!;
-    this.inbox = new Inbox(this.#arena);
+    this.inbox = new Inbox(this.#arena, (block) => {
+      this.#shim.mr_block_lost(this.#pointer, block);
+    });
     this.outbox = new Outbox(this.#arena, this.#flushNow);
     const name = new Uint8Array(layout.TEXT_BYTES);
     this.#shim.mr_backend(this.#pointer, name, reason);
@@ -180,13 +182,6 @@ export class Reactor {
   /** Makes the wake socket readable now. */
   wake(): void {
     this.#shim.mr_wake(this.#pointer);
-  }
-
-  /** To be called after the application had a view of a record's bytes: it may have transferred them away. */
-  checkBlock(block: number): void {
-    if (!this.#arena.isLost(block)) return;
-    this.#arena.forget(block);
-    this.#shim.mr_block_lost(this.#pointer, block);
   }
 
   /** A copy of the counters. */

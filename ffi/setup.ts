@@ -1,3 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+// setup.ts - installs the system packages that are missing and builds the C shim; run by the tasks of deno.json.
+
 /**
  * Set-up: installs the system packages that are missing and builds the C shim.
  *
@@ -72,10 +75,6 @@ const TEST: Need[] = [
     what: "clang-format",
     present: () => isCommand("clang-format"),
   },
-];
-
-const BENCH: Need[] = [
-  { pkg: "wrk", what: "wrk", present: () => isCommand("wrk") },
 ];
 
 function exists(path: string): boolean {
@@ -165,7 +164,7 @@ function needsOf(purpose: string): Need[] {
   if (purpose === "test" || !isFresh()) needs.push(...COMPILER);
   needs.push(...RUN);
   if (purpose === "test") needs.push(...TEST);
-  if (purpose === "bench") needs.push(...BENCH);
+  if (purpose === "bench") needs.push(...COMPILER);
   return needs;
 }
 

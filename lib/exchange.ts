@@ -30,6 +30,7 @@ export class Exchange implements RequestContext, BodyFlow {
   readonly #owner: ExchangeOwner;
   #controller: AbortController | null = null;
   #completed: PromiseWithResolvers<void> | null = null;
+  #aborted: Error | null = null;
   #outcome: Error | null | undefined;
 
   constructor(owner: ExchangeOwner, flags: number, length: number) {
@@ -42,6 +43,11 @@ export class Exchange implements RequestContext, BodyFlow {
       : length;
   }
 
+  /** The connection can be turned over to another protocol. */
+  get upgradable(): boolean {
+    return (this.flags & layout.UPGRADE) !== 0;
+  }
+
   /** Host and port for a request that names none. */
   get authority(): string {
     return this.#owner.authority;
@@ -50,11 +56,11 @@ export class Exchange implements RequestContext, BodyFlow {
   /** Aborts when the peer disconnects before the response is complete. */
   abortSignal(): AbortSignal {
     this.#controller ??= new AbortController();
-    if (this.#outcome) this.#controller.abort(this.#outcome);
+    if (this.#aborted !== null) this.#controller.abort(this.#aborted);
     return this.#controller.signal;
   }
 
-  /** Resolves when the response is handed to the kernel, rejects when that fails. */
+  /** Resolves when all of the response is accepted for sending, rejects when it will not be. */
   completed(): Promise<void> {
     this.#completed ??= Promise.withResolvers();
     if (this.#outcome !== undefined) this.#settle(this.#outcome);
@@ -66,11 +72,17 @@ export class Exchange implements RequestContext, BodyFlow {
     return this.#owner.remoteAddress();
   }
 
+  /** Aborts the request's signal. */
+  abort(error: Error): void {
+    this.#aborted ??= error;
+    this.#controller?.abort(error);
+  }
+
   /** The exchange is over: with null after a whole response, else with what went wrong. */
   finish(error: Error | null): void {
     if (this.#outcome !== undefined) return;
     this.#outcome = error;
-    if (error !== null) this.#controller?.abort(error);
+    if (error !== null) this.abort(error);
     if (this.#completed !== null) this.#settle(error);
   }
 
@@ -111,7 +123,7 @@ export class HandlerInfo<Addr extends Deno.Addr = Deno.Addr> {
     return this.#address ??= this.#exchange.remoteAddress() as Addr;
   }
 
-  /** Resolves when the response is sent; rejects when the peer left before. */
+  /** Resolves when all of the response is accepted for sending; rejects when the peer left before. */
   get completed(): Promise<void> {
     return this.#exchange.completed();
   }

@@ -116,7 +116,7 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
   lost(): void {
     this.#finished = true;
     this.#closed = true;
-    const error = new Deno.errors.ConnectionReset("The peer has disconnected");
+    const error = disconnected();
     const current = this.#current;
     this.#current = null;
     this.#failBody("The peer has disconnected");
@@ -249,6 +249,8 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
   }
 
   #fail(exchange: Exchange, error: unknown, recovering: boolean): void {
+    // Nobody waits for the answer: what went wrong is most likely just that.
+    if (exchange !== this.#current || this.#finished) return;
     if (recovering) return this.#giveUp(exchange, error);
     try {
       this.#take(exchange, this.#host.onError(error), true);
@@ -319,16 +321,13 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
     const { loop, draining } = this.#host;
     const wanted = (exchange.flags & layout.KEEP_ALIVE) !== 0 && !draining;
     MODE.headOnly = exchange.headOnly;
-    MODE.close = !wanted || exchange.bodyLeft > DRAIN_BYTES ||
-      this.#unsolicited(exchange) || asksToClose(PARTS.fields);
+    // The request may still be coming in while a stream goes out; only at its end shows how much is left of it.
+    const unread = !(PARTS.body instanceof ReadableStream) &&
+      leavesUnread(exchange);
+    MODE.close = !wanted || unread || asksToClose(PARTS.fields);
     MODE.http10 = (exchange.flags & layout.HTTP_1_0) !== 0;
     MODE.now = loop.now;
     return MODE;
-  }
-
-  // A client that waits for 100 Continue and gets a final answer may or may not send the body then.
-  #unsolicited(exchange: Exchange): boolean {
-    return exchange.bodyLeft > 0 && (exchange.flags & layout.EXPECT) !== 0;
   }
 
   // Chunked where the length is unknown, or for HTTP/1.0 up to the end of the connection.
@@ -386,7 +385,7 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
     exchange.body?.discard();
     exchange.finish(null);
     this.#current = null;
-    if (close) return this.#finish();
+    if (close || leavesUnread(exchange)) return this.#finish();
     if ((exchange.flags & layout.UPGRADE) !== 0) {
       this.#command(layout.CMD_RESUME);
     }
@@ -396,15 +395,14 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
 
   #next(): void {
     const waiting = this.#waiting!;
-    while (this.#current === null && !this.#finished) {
-      const next = waiting.shift();
-      if (next === undefined) {
-        this.#waiting = null;
-        this.#resume();
-        return;
-      }
-      this.#start(next.request, next.exchange);
+    while (this.#current === null && !this.#finished && waiting.length > 0) {
+      const { request, exchange } = waiting.shift()!;
+      this.#start(request, exchange);
     }
+    // The last of them may still need the rest of its body: reading goes on before it is answered.
+    if (waiting.length > 0 || this.#finished) return;
+    this.#waiting = null;
+    this.#resume();
   }
 
   // Nothing is in flight: what had to wait for that?
@@ -431,11 +429,21 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
     drained?.();
   }
 
-  // The peer sends no more. It may still be waiting for answers (RFC 9112 section 9.6).
+  // The peer sends no more. Most that do so have left, so that the handler's signal aborts and a stream is not
+  // read further; but one may still wait for its answer (RFC 9112 section 9.6), which it gets.
   #onEnd(): void {
     this.#ended = true;
     this.#failBody("The peer closed the connection inside the request body");
-    if (this.#current === null) this.#finish();
+    const current = this.#current;
+    if (current === null) return this.#finish();
+    const error = disconnected();
+    current.abort(error);
+    if (this.#writer === null) return;
+    this.#writer.cancel();
+    this.#writer = null;
+    this.#current = null;
+    current.finish(error);
+    this.#finish();
   }
 
   #onViolation(index: number): void {
@@ -484,6 +492,7 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
 
   #abort(exchange: Exchange, error: unknown): void {
     if (exchange !== this.#current) return;
+    console.error("Exception while sending a response body", error);
     this.#current = null;
     exchange.finish(error instanceof Error ? error : new Error(String(error)));
     this.#finished = true;
@@ -511,8 +520,20 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
   }
 }
 
+function disconnected(): Error {
+  return new Deno.errors.ConnectionReset("The peer has disconnected");
+}
+
 function notAResponse(): TypeError {
   return new TypeError(
     "Return value from serve handler must be a response or a promise resolving to a response",
   );
+}
+
+// More of the request's body is to come than is worth reading. A client that waits for 100 Continue and gets a
+// final answer may or may not send it at all.
+function leavesUnread(exchange: Exchange): boolean {
+  const { bodyLeft, flags } = exchange;
+  return bodyLeft > DRAIN_BYTES ||
+    bodyLeft > 0 && (flags & layout.EXPECT) !== 0;
 }

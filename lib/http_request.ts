@@ -11,6 +11,8 @@ export interface RequestContext {
   readonly scheme: string;
   /** Host and port in the URL of a request that names none. */
   readonly authority: string;
+  /** Whether the connection can be turned over to another protocol. */
+  readonly upgradable: boolean;
   /** The signal of the request; asked at most once for each request. */
   abortSignal(): AbortSignal;
 }
@@ -164,6 +166,11 @@ export class LazyRequest {
    */
   field(name: string): string | null {
     return findField(this.#head(), this.#targetEnd(), name);
+  }
+
+  /** Whether the connection can be turned over to another protocol. */
+  get upgradable(): boolean {
+    return this.#context.upgradable;
   }
 
   // A slice shares the characters and bounds every search: the text goes on

@@ -259,8 +259,8 @@ function fieldLines(fields: Field[]): string {
   return lines;
 }
 
-// A header value is a byte string: each character is the byte of its number.
-function latin1(text: string): Uint8Array<ArrayBuffer> {
+/** A head as bytes. Field values are byte strings: each character is the byte of its number. */
+export function latin1(text: string): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(text.length);
   for (let at = 0; at < text.length; at++) bytes[at] = text.charCodeAt(at);
   return bytes;

@@ -86,6 +86,9 @@ export interface ServerAddress {
   reusePort: boolean;
 }
 
+// A longer timer would fire at once.
+const TIMER_MAX_MS = 0x7fffffff;
+
 const SHUTDOWN_MS = 30_000;
 
 /** Opens a server. */
@@ -207,7 +210,7 @@ class Server<Addr extends Deno.Addr> implements HttpServer<Addr>, HttpHost {
     );
     loop.reactor.unlisten(this.#listener);
     for (const connection of open) connection.drain();
-    const deadline = timeout === 0
+    const deadline = timeout === 0 || timeout > TIMER_MAX_MS
       ? undefined
       : setTimeout(() => void this.#close(), timeout);
     await loop.empty();

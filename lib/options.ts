@@ -63,7 +63,7 @@ export interface EngineOptions {
   maxBodyBytes?: number;
   /**
    * Milliseconds from a connection's first byte to the end of the request head, or from its beginning to that
-   * byte; later ones are answered with 408.
+   * byte; a head that comes later is answered with 408, and a connection that says nothing is closed.
    *
    * @default {10000}
    */

@@ -6,16 +6,16 @@
 export function requireNet(hostname: string, port: number): void {
   const bracketed = hostname.includes(":") ? `[${hostname}]` : hostname;
   const host = `${bracketed}:${port}`;
-  require({ name: "net", host }, `net access to "${host}"`, "net");
+  ensure({ name: "net", host }, `net access to "${host}"`, "net");
 }
 
 /** Throws NotCapable unless the socket file may be made. */
 export function requirePath(path: string): void {
-  require({ name: "read", path }, `read access to "${path}"`, "read");
-  require({ name: "write", path }, `write access to "${path}"`, "write");
+  ensure({ name: "read", path }, `read access to "${path}"`, "read");
+  ensure({ name: "write", path }, `write access to "${path}"`, "write");
 }
 
-function require(
+function ensure(
   descriptor: Deno.PermissionDescriptor,
   what: string,
   flag: string,

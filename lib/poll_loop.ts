@@ -57,7 +57,6 @@ export class PollLoop {
   #lastYield = 0;
   #idleSince = 0;
   #looks = 0;
-  #referenced = true;
   #onEmpty: (() => void) | null = null;
   #closing: PromiseWithResolvers<void> | null = null;
 
@@ -99,13 +98,11 @@ export class PollLoop {
 
   /** Keeps the process alive. */
   ref(): void {
-    this.#referenced = true;
     this.#wake.ref();
   }
 
   /** Lets the process end although the loop could still get work. */
   unref(): void {
-    this.#referenced = false;
     this.#wake.unref();
   }
 
@@ -229,8 +226,9 @@ export class PollLoop {
 
   #schedule(): void {
     this.#state = IMMEDIATE;
-    const immediate = setImmediate(this.#turn);
-    if (!this.#referenced) immediate.unref();
+    // Never unreferenced: the runtime would not run it while it sleeps. A turn without work ends in sleep, where
+    // the wake socket says whether the process may end.
+    setImmediate(this.#turn);
   }
 
   #woken(): void {

@@ -18,7 +18,7 @@ import type { EngineOptions } from "./options.ts";
 export interface ServeHandlerInfo<Addr extends Deno.Addr = Deno.Addr> {
   /** The peer's address. */
   readonly remoteAddr: Addr;
-  /** Resolves when the response is sent; rejects when the peer left before. */
+  /** Resolves when all of the response is accepted for sending; rejects when the peer left before. */
   readonly completed: Promise<void>;
 }
 
@@ -229,6 +229,9 @@ function readArguments(
   if (typeof handler !== "function") {
     throw new TypeError("Cannot serve: a handler function must be given");
   }
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError("Cannot serve: the options must be an object");
+  }
   return [options, handler];
 }
 
@@ -243,6 +246,16 @@ function checkOptions(options: AnyOptions): void {
     }
     if (!KNOWN.has(name)) {
       throw new TypeError(`Cannot serve: unknown option "${name}"`);
+    }
+  }
+  for (const name of ["onError", "onListen"] as const) {
+    if (options[name] !== undefined && typeof options[name] !== "function") {
+      throw new TypeError(`Cannot serve: "${name}" must be a function`);
+    }
+  }
+  for (const name of ["hostname", "path"] as const) {
+    if (options[name] !== undefined && typeof options[name] !== "string") {
+      throw new TypeError(`Cannot serve: "${name}" must be a string`);
     }
   }
   if (options.automaticCompression === true) {

@@ -29,7 +29,6 @@ const TEXTS: Record<number, string> = {
   [layout.BAD_TRAILER]: "malformed trailer",
   [layout.HEAD_TIMEOUT]: "request head took too long",
   [layout.BODY_TIMEOUT]: "request body took too long",
-  [layout.OVERLOADED]: "server overloaded",
   [layout.WS_RESERVED_BITS]: "reserved bits set",
   [layout.WS_BAD_OPCODE]: "unknown opcode",
   [layout.WS_NOT_MASKED]: "frame not masked",

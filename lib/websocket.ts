@@ -97,6 +97,9 @@ const DEFAULTS: Required<WebSocketOptions> = {
   maxQueueBytes: 16 * 1024 * 1024,
 };
 
+const MAX = 0xffffffff;
+const MAY_BE_0 = new Set(["maxMessageBytes", "idleTimeout"]);
+
 /**
  * Makes a WebSocket route.
  *
@@ -122,6 +125,32 @@ export function websocket<Data = undefined>(
   handlers: WebSocketHandlers<Data>,
   options: WebSocketOptions = {},
 ): WebSocketRoute<Data> {
-  const route = new Route(handlers, { ...DEFAULTS, ...options });
+  const route = new Route(handlers, resolve(options));
   return { upgrade: (request, init) => route.upgrade(request, init) };
+}
+
+function resolve(options: WebSocketOptions): Required<WebSocketOptions> {
+  const all = { ...DEFAULTS };
+  for (const [name, value] of Object.entries(options)) {
+    if (!Object.hasOwn(DEFAULTS, name)) {
+      throw new TypeError(
+        `Cannot make a WebSocket route: unknown option "${name}"`,
+      );
+    }
+    if (value !== undefined) {
+      all[name as keyof WebSocketOptions] = checked(name, value);
+    }
+  }
+  return all;
+}
+
+function checked(name: string, value: unknown): number {
+  const min = MAY_BE_0.has(name) ? 0 : 1;
+  if (
+    typeof value === "number" && Number.isInteger(value) && value >= min &&
+    value <= MAX
+  ) return value;
+  throw new RangeError(
+    `Cannot make a WebSocket route: "${name}" must be an integer from ${min} to ${MAX}, is ${value}`,
+  );
 }

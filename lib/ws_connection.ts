@@ -11,6 +11,7 @@ import {
   OPCODE_BINARY,
   OPCODE_PING,
   OPCODE_PONG,
+  OPCODE_TEXT,
   writeCloseFrame,
   writeFrame,
   writeTextFrame,
@@ -37,6 +38,7 @@ const ABNORMAL = 1006; // the connection ended without a close frame
 const GOING_AWAY = 1001;
 const WHOLE = layout.FIRST | layout.LAST;
 
+const NO_BYTES = new Uint8Array(0);
 const UTF8 = new TextDecoder();
 
 /** State of a connection after its handshake. */
@@ -53,6 +55,8 @@ export class WebSocketConnection<Data> implements Connection {
   #closeCode = ABNORMAL;
   #closeReason = "";
   #pong: Uint8Array | null = null;
+  // send() said so, and drain has not followed yet.
+  #queued = false;
 
   constructor(handle: number, loop: PollLoop, host: SocketHost<Data>) {
     this.handle = handle;
@@ -75,6 +79,8 @@ export class WebSocketConnection<Data> implements Connection {
         return this.#onPing(index);
       case layout.CLOSE:
         return this.#onClose(index);
+      case layout.QUIET:
+        return void this.ping(NO_BYTES);
       case layout.DRAIN:
         return this.#onDrain();
       case layout.VIOLATION:
@@ -82,7 +88,7 @@ export class WebSocketConnection<Data> implements Connection {
       case layout.END:
         return this.#finish();
       case layout.CLOSED:
-        return this.#onClosed(this.#inbox.code(index));
+        return this.#tellClosed(errnoName(this.#inbox.code(index)));
     }
   }
 
@@ -91,15 +97,19 @@ export class WebSocketConnection<Data> implements Connection {
   }
 
   lost(): void {
-    this.#onClosed(0);
+    this.#tellClosed("");
   }
 
   /** Stages a text message. */
   sendText(text: string): SendStatus {
-    const before = this.#admit(text.length);
-    if (before < 0) return "dropped";
+    const buffered = this.#outbox.buffered(this.handle);
+    // Near the limit the number of bytes matters, and not just that of characters.
+    if (buffered + 3 * text.length > this.#host.maxQueueBytes) {
+      return this.#sendFrame(OPCODE_TEXT, new TextEncoder().encode(text));
+    }
+    if (this.readyState !== OPEN) return "dropped";
     writeTextFrame(this.#outbox, this.handle, text);
-    return this.#staged(before + text.length);
+    return this.#staged(buffered + text.length);
   }
 
   /** Stages a binary message. */
@@ -135,23 +145,19 @@ export class WebSocketConnection<Data> implements Connection {
   }
 
   #sendFrame(opcode: number, bytes: Uint8Array): SendStatus {
-    const before = this.#admit(bytes.length);
-    if (before < 0) return "dropped";
+    const total = this.#outbox.buffered(this.handle) + bytes.length;
+    if (this.readyState !== OPEN || total > this.#host.maxQueueBytes) {
+      return "dropped";
+    }
     writeFrame(this.#outbox, this.handle, opcode, bytes);
-    return this.#staged(before + bytes.length);
-  }
-
-  // Bytes that wait already, or -1 when no more may be added.
-  #admit(length: number): number {
-    if (this.readyState !== OPEN) return -1;
-    const buffered = this.#outbox.buffered(this.handle);
-    return buffered + length > this.#host.maxQueueBytes ? -1 : buffered;
+    return this.#staged(total);
   }
 
   #staged(buffered: number): SendStatus {
     this.#loop.kick();
     if (buffered < this.#host.highWatermark) return "sent";
     this.#outbox.wantDrain(this.handle);
+    this.#queued = true;
     return "queued";
   }
 
@@ -165,7 +171,7 @@ export class WebSocketConnection<Data> implements Connection {
     } else {
       const block = inbox.block(index);
       this.#host.message(this.socket, inbox.view(index));
-      this.#loop.reactor.checkBlock(block);
+      inbox.returned(block);
     }
   }
 
@@ -199,6 +205,8 @@ export class WebSocketConnection<Data> implements Connection {
       writeFrame(this.#outbox, this.handle, OPCODE_PONG, this.#pong);
     }
     this.#pong = null;
+    if (!this.#queued) return;
+    this.#queued = false;
     this.#host.drain(this.socket);
   }
 
@@ -232,17 +240,16 @@ export class WebSocketConnection<Data> implements Connection {
     this.#finish();
   }
 
+  // Nothing more can be said or heard. What is left, sending the rest and waiting for the peer's FIN, is C's.
   #finish(): void {
-    this.readyState = CLOSING;
     this.#command(layout.CMD_FINISH, 0);
+    this.#tellClosed("");
   }
 
-  #onClosed(errno: number): void {
+  #tellClosed(reason: string): void {
+    if (this.readyState === CLOSED) return;
     this.readyState = CLOSED;
-    if (this.#closeReason === "" && errno !== 0) {
-      this.#closeReason = errnoName(errno);
-    }
-    this.#host.close(this.socket, this.#closeCode, this.#closeReason);
+    this.#host.close(this.socket, this.#closeCode, this.#closeReason || reason);
   }
 
   #command(op: number, argument: number): void {

@@ -3,6 +3,7 @@
 // responses are recognised by http_connection.ts.
 
 import { createHash } from "node:crypto";
+import { latin1 } from "./http_response.ts";
 import { LazyRequest } from "./http_request.ts";
 import type { PollLoop } from "./poll_loop.ts";
 
@@ -16,6 +17,17 @@ const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 // 16 bytes in base64 (RFC 6455 section 4.1).
 const KEY = /^[A-Za-z0-9+/]{21}[AQgw]==$/;
+
+// What the handshake itself says; the application cannot say it otherwise.
+const HANDSHAKE_FIELDS = new Set([
+  "connection",
+  "content-length",
+  "sec-websocket-accept",
+  "sec-websocket-extensions",
+  "sec-websocket-protocol",
+  "transfer-encoding",
+  "upgrade",
+]);
 
 const upgrades = new WeakMap<Response, Upgrade>();
 
@@ -57,6 +69,9 @@ export function refuseHandshake(request: Request): Response | null {
   if (!hasToken(request.field("connection"), "upgrade")) {
     return refuse(400, "Connection must name upgrade");
   }
+  if (!request.upgradable) {
+    return refuse(400, "HTTP/1.1 without a body expected");
+  }
   return KEY.test(request.field("sec-websocket-key") ?? "")
     ? null
     : refuse(400, "Malformed Sec-WebSocket-Key");
@@ -67,15 +82,17 @@ export function acceptHead(
   request: Request,
   protocol: string | undefined,
   headers: Headers | null,
-): string {
+): Uint8Array {
   const key = (request as LazyRequest).field("sec-websocket-key")!;
   const accept = createHash("sha1").update(key + GUID).digest("base64");
   let head =
     "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n" +
     `sec-websocket-accept: ${accept}\r\n`;
   if (protocol !== undefined) head += `sec-websocket-protocol: ${protocol}\r\n`;
-  for (const [name, value] of headers ?? []) head += `${name}: ${value}\r\n`;
-  return head + "\r\n";
+  for (const [name, value] of headers ?? []) {
+    if (!HANDSHAKE_FIELDS.has(name)) head += `${name}: ${value}\r\n`;
+  }
+  return latin1(head + "\r\n");
 }
 
 /** Checks that the client offered a subprotocol (RFC 6455 section 4.2.2). */

@@ -33,9 +33,6 @@ export class Route<Data> implements SocketHost<Data> {
     handlers: WebSocketHandlers<Data>,
     options: Required<WebSocketOptions>,
   ) {
-    for (const [name, value] of Object.entries(options)) {
-      checkOption(name, value);
-    }
     this.highWatermark = options.highWatermark;
     this.maxQueueBytes = options.maxQueueBytes;
     this.closeTimeout = options.closeTimeout;
@@ -90,11 +87,11 @@ export class Route<Data> implements SocketHost<Data> {
   #begin(
     connection: WebSocketConnection<Data>,
     loop: PollLoop,
-    head: string,
+    head: Uint8Array,
   ): void {
     const { handle, socket } = connection;
     const { outbox } = loop.reactor;
-    outbox.writeText(handle, head, 0);
+    outbox.write(handle, head, 0);
     outbox.command(handle, layout.CMD_IDLE, this.#idleTimeout);
     outbox.command(handle, layout.CMD_WEBSOCKET, this.#maxMessageBytes);
     loop.replace(connection);
@@ -125,11 +122,4 @@ export class Route<Data> implements SocketHost<Data> {
     console.error("Exception in a WebSocket handler", error);
     socket.close(INTERNAL_ERROR, "Internal error");
   }
-}
-
-function checkOption(name: string, value: number): void {
-  if (Number.isInteger(value) && value >= 0 && value <= 0xffffffff) return;
-  throw new RangeError(
-    `Cannot make a WebSocket route: "${name}" must be an integer from 0 to 4294967295, is ${value}`,
-  );
 }

@@ -32,6 +32,7 @@ const NO_FLOW = {
 class Context implements RequestContext {
   readonly scheme = "http";
   authority = "localhost:8000";
+  readonly upgradable = false;
   readonly controller = new AbortController();
   signals = 0;
 
