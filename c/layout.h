@@ -31,8 +31,8 @@ enum mr_record_kind {
   MR_DRAIN = 8,       // the send queue fell to the low watermark and MR_WANT_DRAIN was set
   MR_END = 9,         // the peer will send no more (FIN)
   MR_VIOLATION = 10,  // parsing stopped; code = HTTP status or WebSocket close code, aux = mr_violation
-  MR_QUIET = 12,      // half of a WebSocket's idle time has passed without a byte
-  MR_CLOSED = 11,     // last record of a handle; code = 0 or errno
+  MR_QUIET = 11,      // half of a WebSocket's idle time has passed without a byte
+  MR_CLOSED = 12,     // last record of a handle; code = 0 or errno
 };
 
 enum mr_head_flag {

@@ -2,7 +2,7 @@
 // layout.ts - generated from c/layout.h by ffi/layout_gen.ts, do not edit: constants, and offsets in bytes.
 
 /** First 32 bits of the SHA-256 of c/layout.h and c/millrace.h. */
-export const ABI_HASH = 0x27d6857e;
+export const ABI_HASH = 0x51259e1c;
 
 export const SLOT_BITS = 20;
 export const SLOT_MASK = 1048575;
@@ -19,8 +19,8 @@ export const CLOSE = 7;
 export const DRAIN = 8;
 export const END = 9;
 export const VIOLATION = 10;
-export const QUIET = 12;
-export const CLOSED = 11;
+export const QUIET = 11;
+export const CLOSED = 12;
 export const KEEP_ALIVE = 1;
 export const CHUNKED = 2;
 export const UPGRADE = 4;

@@ -238,6 +238,7 @@ static bool run_command_idle(uint32_t backend) {
   uint64_t since = t_now_ms();
   T_NEED(t_until_closed(&server, 1));
   T_NEED(in_time(since) && t_last(&server)->closed == ETIMEDOUT);
+  T_NEED(t_last(&server)->seen[MR_QUIET] == 1);
 end:
   return t_close(&server) && ok;
 }
