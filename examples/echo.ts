@@ -10,7 +10,6 @@ import {
   type HttpServer,
   readTopology,
   serve,
-  type ServerWebSocket,
   type ServeTcpOptions,
   websocket,
 } from "../mod.ts";
@@ -43,9 +42,6 @@ type Flags = Record<typeof FLAGS[number], string | undefined>;
 const MESSAGE_BYTES = 16 * 1024 * 1024;
 const QUEUE_BYTES = 64 * 1024 * 1024;
 
-// A page that is open and sends nothing shall stay connected, for as long as its browser answers.
-const PING_MS = 60_000;
-
 // A terminal sends Ctrl+C to all processes of a group, and a parent such as `deno task` passes it on once more.
 const FORWARDED_MS = 500;
 
@@ -55,8 +51,8 @@ class UsageError extends Error {}
 /** What the flags ask for. */
 interface Settings {
   options: ServeTcpOptions & { hostname: string };
-  /** Flags that were given and have no effect. */
-  idle: string[];
+  /** Flags that have no effect yet. */
+  inert: string[];
 }
 
 function readSettings(args: readonly string[]): Settings | "help" {
@@ -81,9 +77,7 @@ function readSettings(args: readonly string[]): Settings | "help" {
       ring: integer(flags, "ring", 8) ?? 1024,
       backend: backend(flags.backend ?? "auto"),
     },
-    idle: (["workers", "numa"] as const)
-      .filter((name) => flags[name] !== undefined)
-      .map((name) => `--${name} ${flags[name]}`),
+    inert: [`workers ${flags.workers ?? 0}`, `numa ${flags.numa ?? -1}`],
   };
 }
 
@@ -129,18 +123,10 @@ function parseAddress(text: string): { hostname: string; port: number } {
   return { hostname: parts[1] || parts[2] || "0.0.0.0", port };
 }
 
-const sockets = new Set<ServerWebSocket>();
-
 const echo = websocket({
-  open(socket): void {
-    sockets.add(socket);
-  },
   message(socket, message): void {
     const status = socket.send(message);
     if (status === "dropped") socket.close(1013, "Too many unread echoes");
-  },
-  close(socket): void {
-    sockets.delete(socket);
   },
 }, { maxMessageBytes: MESSAGE_BYTES, maxQueueBytes: QUEUE_BYTES });
 
@@ -196,7 +182,7 @@ async function echoBody(request: Request): Promise<Response> {
   });
 }
 
-function start({ options, idle }: Settings): void {
+function start({ options, inert }: Settings): void {
   const server = serve({ ...options, onListen: () => {} }, handle);
   stopOnSignal(server);
   const { backend, backendReason } = server;
@@ -211,15 +197,8 @@ function start({ options, idle }: Settings): void {
   Backend    ${backend} (${backendReason})
   Loop       batch ${options.batch}, ring ${options.ring}
   Machine    ${describe(machine)} (from ${source})`);
-  if (idle.length > 0) {
-    console.log(`  Note       no effect yet: ${idle.join(", ")}`);
-  }
+  console.log(`  Note       no effect yet: ${inert.join(", ")}`);
   console.log("Ctrl+C stops it");
-  Deno.unrefTimer(setInterval(pingAll, PING_MS));
-}
-
-function pingAll(): void {
-  for (const socket of sockets) socket.ping();
 }
 
 // { packages: 1, nodes: 1, … } as "packages 1, nodes 1, …"
