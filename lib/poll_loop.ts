@@ -24,6 +24,10 @@ export type Accept = (handle: number, listener: number) => Connection;
 const YIELD_EVERY_MS = 1;
 const YIELD_WITH_PROMISES_MS = 0.1;
 
+// The runtime listens to the wake socket anew only in the second pass of its loop after a wake-up. A byte that is
+// sent before is read at once, and the runtime does not park.
+const TURNS_TO_LISTEN = 2;
+
 // While turns are small, several fit between two yields: a yield costs as much as a request. Callbacks of the
 // application, promise reactions among them, wait for no more records than these.
 const RECORDS_BEFORE_YIELD = 64;
@@ -55,6 +59,7 @@ export class PollLoop {
   #state = TURNING;
   #promises = 0;
   #lastYield = 0;
+  #turnsAwake = 0;
   #idleSince = 0;
   #looks = 0;
   #onEmpty: (() => void) | null = null;
@@ -215,7 +220,9 @@ export class PollLoop {
     const interval = this.#promises > 0
       ? YIELD_WITH_PROMISES_MS
       : YIELD_EVERY_MS;
-    if (now - this.#lastYield < interval) {
+    if (
+      this.#turnsAwake++ < TURNS_TO_LISTEN || now - this.#lastYield < interval
+    ) {
       this.#schedule();
       return;
     }
@@ -233,6 +240,8 @@ export class PollLoop {
 
   #woken(): void {
     // In the other states a turn is coming anyway; the byte is one that was overtaken.
-    if (this.#state === ASLEEP || this.#state === YIELDED) this.#run();
+    if (this.#state !== ASLEEP && this.#state !== YIELDED) return;
+    this.#turnsAwake = 0;
+    this.#run();
   }
 }

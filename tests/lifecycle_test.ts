@@ -81,6 +81,32 @@ testBackends("beyond maxConnections clients wait their turn", async (t) => {
   assertEquals(server.statistics().accepted, 10);
 });
 
+testBackends(
+  "sockets accepted over the limit wait, none is refused",
+  async (t) => {
+    const targets: string[] = [];
+    const server = t.serve((request) => {
+      targets.push(new URL(request.url).pathname);
+      return new Response("x");
+    }, { maxConnections: 3 });
+    // All of them wait in the kernel before the server looks for the first time.
+    const sockets = Array.from({ length: 60 }, (_, i) => {
+      const socket = t.using(new ResettableSocket(server.addr.port));
+      socket.send(latin1(get(`/${i}`)));
+      return socket;
+    });
+    for (const [i, socket] of sockets.entries()) {
+      await until(() => targets.length > i, `request ${i}`);
+      assert(server.statistics().connections <= 3);
+      socket.reset();
+    }
+    assertEquals(targets, sockets.map((_, i) => `/${i}`));
+    await until(() => server.statistics().connections === 0, "the resets");
+    const { accepted, refused } = server.statistics();
+    assertEquals([accepted, refused], [60, 0]);
+  },
+);
+
 testBackends("a full server shuts down", async (t) => {
   const server = t.serve(() => new Response("x"), { maxConnections: 2 });
   const clients = await Promise.all(

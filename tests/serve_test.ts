@@ -305,17 +305,45 @@ const BAD_OPTIONS: {
     error: RangeError,
     says: "maxQueueBytes",
   },
+  { options: { onError: 1 }, error: TypeError, says: '"onError"' },
+  { options: { onError: null }, error: TypeError, says: '"onError"' },
+  { options: { onListen: "x" }, error: TypeError, says: '"onListen"' },
+  { options: { hostname: 1 }, error: TypeError, says: '"hostname"' },
+  { options: { hostname: null }, error: TypeError, says: '"hostname"' },
+  { options: { path: 1 }, error: TypeError, says: '"path"' },
+  { options: { transport: 1 }, error: TypeError, says: '"transport"' },
+  { options: { backend: 1 }, error: TypeError, says: '"backend"' },
+  { options: { port: "8000" }, error: TypeError, says: '"port"' },
+  { options: { port: null }, error: TypeError, says: '"port"' },
+  { options: { tcpBacklog: "1" }, error: TypeError, says: '"tcpBacklog"' },
+  { options: { reusePort: "yes" }, error: TypeError, says: '"reusePort"' },
+  { options: { signal: {} }, error: TypeError, says: '"signal"' },
+  {
+    options: { automaticCompression: "yes" },
+    error: TypeError,
+    says: "automaticCompression",
+  },
 ];
 
 for (const { options, error, says } of BAD_OPTIONS) {
   testBackends(`serve() refuses ${JSON.stringify(options)}`, async (t) => {
     const thrown = assertThrows(
-      () => serve({ ...base(t), ...options } as ServeTcpOptions, HELLO),
+      () => t.closing(serve({ ...base(t), ...options } as never, HELLO)),
       error,
       says,
     );
     assert(thrown.message.startsWith("Cannot serve: "), thrown.message);
     await Promise.resolve();
+  });
+}
+
+for (const options of [null, undefined, 1, "x", true]) {
+  Deno.test(`serve() refuses ${options} in place of options`, () => {
+    assertThrows(
+      () => serve(options as never, HELLO),
+      TypeError,
+      "the options must be an object",
+    );
   });
 }
 

@@ -5,7 +5,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { websocket } from "../mod.ts";
 import { get, post, RawClient } from "./raw_client.ts";
-import { latin1, testBackends, until } from "./testing.ts";
+import { latin1, testBackends, turn, until } from "./testing.ts";
 import { CLOSE, closePayload, WsClient } from "./ws_client.ts";
 
 const REFUSED = Deno.errors.ConnectionRefused;
@@ -119,6 +119,28 @@ testBackends("shutdown() cuts at the timeout", async (t) => {
   await server.finished;
   answer.resolve(new Response("too late"));
 });
+
+for (const timeout of [Infinity, 2 ** 31, 0]) {
+  testBackends(`shutdown() waits with a timeout of ${timeout}`, async (t) => {
+    const started = Promise.withResolvers<void>();
+    const answer = Promise.withResolvers<Response>();
+    const server = t.serve(() => {
+      started.resolve();
+      return answer.promise;
+    });
+    const client = t.using(await RawClient.connect(server));
+    await client.write(get("/"));
+    await started.promise;
+    const report = server.shutdown({ timeout });
+    // A timer that fires at once would have fired.
+    for (let i = 0; i < 20; i++) await turn();
+    answer.resolve(new Response("in time"));
+    assertEquals((await client.response()).text, "in time");
+    assertEquals(await client.rest(), "");
+    client.close();
+    assertEquals(await report, { connections: 1, requests: 1, forced: 0 });
+  });
+}
 
 testBackends("a handler hears of being cut", async (t) => {
   const outcomes: string[] = [];
