@@ -3,11 +3,12 @@
 
 import { layout } from "../ffi/mod.ts";
 import type { BodyFlow, RequestBody } from "./http_body.ts";
-import type { RequestContext } from "./http_request.ts";
+import type { OriginCache, RequestContext } from "./http_request.ts";
 
 /** What an exchange asks of its connection. */
 export interface ExchangeOwner {
   readonly authority: string;
+  readonly origins: OriginCache;
   pauseBody(): void;
   resumeBody(): void;
   continueBody(exchange: Exchange): void;
@@ -46,6 +47,11 @@ export class Exchange implements RequestContext, BodyFlow {
   /** The connection can be turned over to another protocol. */
   get upgradable(): boolean {
     return (this.flags & layout.UPGRADE) !== 0;
+  }
+
+  /** What the requests of the connection have in common. */
+  get origins(): OriginCache {
+    return this.#owner.origins;
   }
 
   /** Host and port for a request that names none. */

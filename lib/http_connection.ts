@@ -8,7 +8,7 @@ import type { Connection } from "./connection.ts";
 import { Exchange, type ExchangeOwner, HandlerInfo } from "./exchange.ts";
 import type { HeadText } from "./head_text.ts";
 import { RequestBody } from "./http_body.ts";
-import { LazyRequest } from "./http_request.ts";
+import { LazyRequest, type OriginCache } from "./http_request.ts";
 import {
   asksToClose,
   givenLength,
@@ -76,6 +76,8 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
   readonly #host: HttpHost;
   readonly #inbox: Inbox;
   readonly outbox: Outbox;
+  // No line begins like that.
+  readonly origins: OriginCache = { line: "\n", origin: "" };
   #current: Exchange | null = null;
   #receiving: Exchange | null = null;
   #waiting: Waiting[] | null = null;

@@ -11,10 +11,20 @@ export interface RequestContext {
   readonly scheme: string;
   /** Host and port in the URL of a request that names none. */
   readonly authority: string;
+  /** What the requests of the connection have in common. */
+  readonly origins: OriginCache;
   /** Whether the connection can be turned over to another protocol. */
   readonly upgradable: boolean;
   /** The signal of the request; asked at most once for each request. */
   abortSignal(): AbortSignal;
+}
+
+/** The Host of the last request of a connection that had it as its first field, as nearly all have. */
+export interface OriginCache {
+  /** Its whole line, or what no line can be. */
+  line: string;
+  /** Scheme and authority of the URL that it leads to. */
+  origin: string;
 }
 
 /** A header field: lower-case name, value without surrounding blanks. */
@@ -44,6 +54,8 @@ const HORIZONTAL_TAB = 9;
 const LINE_FEED = 10;
 const SPACE = 32;
 const COLON = 58;
+
+const VERSION_LENGTH = " HTTP/1.1\r\n".length;
 
 const PLACEHOLDER_URL = "http://localhost/";
 
@@ -195,8 +207,15 @@ export class LazyRequest {
   }
 
   #origin(): string {
-    const { scheme, authority } = this.#context;
-    return scheme + "://" + (this.field("host") || authority);
+    const { scheme, authority, origins } = this.#context;
+    const at = this.#start + this.#targetEnd() + VERSION_LENGTH;
+    if (this.#text.startsWith(origins.line, at)) return origins.origin;
+    const origin = scheme + "://" + (this.field("host") || authority);
+    if (this.#text.startsWith("host:", at)) {
+      origins.line = this.#text.slice(at, this.#text.indexOf("\n", at) + 1);
+      origins.origin = origin;
+    }
+    return origin;
   }
 
   #hidesBody(): boolean {

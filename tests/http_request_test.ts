@@ -10,7 +10,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { RequestBody } from "../lib/http_body.ts";
-import { type RequestContext } from "../lib/http_request.ts";
+import type { RequestContext } from "../lib/http_request.ts";
 import { type ResponseParts, takeParts } from "../lib/response_parts.ts";
 import {
   bodyOf,

@@ -17,6 +17,7 @@ export class Context implements RequestContext {
   readonly scheme = "http";
   authority = "localhost:8000";
   readonly upgradable = false;
+  readonly origins = { line: "\n", origin: "" };
   readonly controller = new AbortController();
   signals = 0;
 
