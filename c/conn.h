@@ -22,6 +22,12 @@ void conn_parse(struct mr_reactor *r, struct conn *c);
 // Parses what is left of connections that had to wait in an earlier turn.
 void conn_parse_ready(struct mr_reactor *r);
 
+// A receive found no free block: the connection waits for one.
+void conn_starve(struct mr_reactor *r, struct conn *c);
+
+// Lets as many of the starved receive again as there are buffers; those that are closing wait no longer.
+void conn_feed(struct mr_reactor *r, uint32_t buffers);
+
 // Whether bytes from the peer are wanted now.
 bool conn_wants_input(const struct conn *c);
 

@@ -12,7 +12,44 @@
 #include "sys.h"
 
 bool conn_wants_input(const struct conn *c) {
-  return (c->life == LIFE_OPEN || c->life == LIFE_FINISHING) && !c->ended && c->in_blocks < INPUT_BLOCKS_MAX;
+  return (c->life == LIFE_OPEN || c->life == LIFE_FINISHING) && !c->ended && !c->in_starved &&
+         c->in_blocks < INPUT_BLOCKS_MAX;
+}
+
+// The peer that takes least of what it is owed gives its memory back. Once a turn: that takes effect in the
+// next.
+static void evict_slowest(struct mr_reactor *r) {
+  if (r->evicted_turn == r->turn) return;
+  r->evicted_turn = r->turn;
+  uint32_t slowest = 0;
+  for (uint32_t slot = 1; slot < r->slots_used; slot++) {
+    if (r->rows[slot].queued > r->rows[slowest].queued) slowest = slot;
+  }
+  if (r->rows[slowest].queued > 0) conn_exhausted(r, &r->conns[slowest]);
+}
+
+void conn_starve(struct mr_reactor *r, struct conn *c) {
+  r->control->starved++;
+  if (c->in_starved) return;
+  c->in_starved = true;
+  slot_push(r, QUEUE_STARVED, slot_of(c->handle));
+  r->backend->receive(r, c);
+  if (r->arena->free_count + r->arena->borrowed_count <= arena_reserve(r->arena)) evict_slowest(r);
+}
+
+void conn_feed(struct mr_reactor *r, uint32_t buffers) {
+  for (uint32_t count = r->queues[QUEUE_STARVED].count; count > 0; count--) {
+    struct conn *c = &r->conns[slot_pop(r, QUEUE_STARVED)];
+    bool live = c->life == LIFE_OPEN || c->life == LIFE_FINISHING;
+    if (live && buffers == 0) {
+      slot_push(r, QUEUE_STARVED, slot_of(c->handle));
+      continue;
+    }
+    c->in_starved = false;
+    if (!live) continue;
+    buffers--;
+    r->backend->receive(r, c);
+  }
 }
 
 static void input_append(struct mr_reactor *r, struct conn *c, uint32_t block) {
@@ -57,7 +94,6 @@ static bool front_move_down(struct mr_reactor *r, struct conn *c) {
   memcpy(block_at(r->arena, fresh), bytes, length);
   struct block *block = &r->arena->blocks[fresh];
   block->end = length;
-  block_clean(r->arena, fresh);
   block->next = front->next;
   if (c->in_tail == c->in_head) c->in_tail = fresh;
   block_put(r->arena, c->in_head);
@@ -150,7 +186,6 @@ static bool unstash(struct mr_reactor *r, struct conn *c) {
   memcpy(block_at(r->arena, block), c->carry, c->carry_length);
   r->arena->blocks[block].end = c->carry_length;
   c->carry_length = 0;
-  block_clean(r->arena, block);
   input_append(r, c, block);
   return true;
 }
@@ -211,17 +246,15 @@ static void touch(const struct mr_reactor *r, struct conn *c) {
 
 void conn_received(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t length) {
   r->control->received_bytes += length;
+  struct block *b = &r->arena->blocks[block];
+  b->end = HEADROOM + length;  // written, even when nobody looks at it
   if (c->life != LIFE_OPEN || c->deaf) {
     block_put(r->arena, block);
     return;
   }
-  struct block *b = &r->arena->blocks[block];
   b->start = HEADROOM - c->carry_length;
-  b->end = HEADROOM + length;
   memcpy(block_at(r->arena, block) + b->start, c->carry, c->carry_length);
   c->carry_length = 0;
-  // The application will see the whole block through `.buffer` of a message.
-  if (c->protocol == PROTOCOL_WEBSOCKET) block_clean(r->arena, block);
   input_append(r, c, block);
   if (overloaded(r, c)) {
     conn_exhausted(r, c);

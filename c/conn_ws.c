@@ -15,6 +15,8 @@ uint32_t ws_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t 
     return 0;
   }
   if (used == 0) return 0;
+  // The application can see all of the block through `.buffer` of a message.
+  if (r->arena->blocks[block].turn != r->turn) block_clean(r->arena, block);
   struct mr_record *record = inbox_push_bytes(r, c, event.kind, block, start + event.start, event.length);
   record->flags = event.flags;
   record->code = event.code;

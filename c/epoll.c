@@ -133,7 +133,7 @@ static void on_listener(struct mr_reactor *r, uint32_t id) {
 
 static void on_readable(struct mr_reactor *r, struct conn *c) {
   if (r->arena->free_count <= arena_reserve(r->arena)) {
-    r->control->starved++;
+    conn_starve(r, c);
     return;
   }
   uint32_t block = block_get(r->arena);
@@ -177,6 +177,8 @@ static void on_conn(struct mr_reactor *r, struct conn *c, uint32_t events) {
 
 static int epoll_backend_poll(struct mr_reactor *r) {
   struct state *s = r->state;
+  uint32_t reserve = arena_reserve(r->arena);
+  conn_feed(r, r->arena->free_count > reserve ? r->arena->free_count - reserve : 0);
   int count = sys_epoll_wait(s->fd, s->events, (int)r->options->batch, 0);
   if (count < 0) return errno == EINTR ? 0 : -errno;
   for (int i = 0; i < count; i++) {

@@ -38,7 +38,7 @@ enum mr_record_kind {
 enum mr_head_flag {
   MR_KEEP_ALIVE = 1,  // the connection may carry another request
   MR_CHUNKED = 2,     // body is chunked; total is 0
-  MR_UPGRADE = 4,     // has Upgrade: parsing is held until MR_CMD_RESUME or MR_CMD_WEBSOCKET
+  MR_UPGRADE = 4,     // has Upgrade: parsing is held until MR_CMD_DECLINE or MR_CMD_WEBSOCKET
   MR_EXPECT = 8,      // has Expect: 100-continue
   MR_HTTP_1_0 = 16,
   MR_NON_ASCII = 32,  // some byte of the head is >= 0x80 (allowed in field values only)
@@ -56,11 +56,12 @@ enum mr_command_op {
   MR_CMD_FINISH = 2,     // send what is queued, then FIN, linger for the peer's FIN, close
   MR_CMD_TERMINATE = 3,  // drop what is queued, close at once
   MR_CMD_PAUSE = 4,      // stop reading and parsing
-  MR_CMD_RESUME = 5,     // undo PAUSE, or the hold after MR_UPGRADE
+  MR_CMD_RESUME = 5,     // undo PAUSE
   MR_CMD_WEBSOCKET =
       6,            // what follows the request head is WebSocket frames; offset = largest message in bytes
   MR_CMD_IDLE = 7,  // offset = milliseconds without a byte received after which to close; 0 = never
   MR_CMD_DEADLINE = 8,  // offset = milliseconds after which to close, whatever arrives
+  MR_CMD_DECLINE = 9,   // what follows a head with MR_UPGRADE is HTTP all the same
 };
 
 enum mr_row_flag {

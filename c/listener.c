@@ -141,8 +141,10 @@ void listener_failed(struct mr_reactor *r, uint32_t id, int code) {
 
 static void start(struct mr_reactor *r, uint32_t id) {
   struct listener *l = &r->listeners[id];
+  if (r->closing) return;
+  if (l->resume_at <= r->now) l->resume_at = 0;
   if (l->waiting > 0) admit_waiting(r, id);
-  if (!l->open || l->closing || r->closing || l->armed || l->resume_at > r->now || full(r)) return;
+  if (!l->open || l->closing || l->armed || l->resume_at > r->now || full(r)) return;
   l->resume_at = 0;
   if (r->backend->accept_start(r, id) != 0) l->resume_at = r->now + ACCEPT_PAUSE_MS;
 }
@@ -156,6 +158,8 @@ static void finish(struct mr_reactor *r, uint32_t id) {
   struct listener *l = &r->listeners[id];
   r->backend->accept_stop(r, id);
   admit_waiting(r, id);
+  // Nobody will be served who finds no slot now.
+  while (full(r) && l->waiting > 0) refuse(r, l->fds[--l->waiting]);
   if (l->armed || l->waiting > 0) return;
   fcntl(l->fd, F_SETFL, O_NONBLOCK);
   int flags = SOCK_CLOEXEC | (r->backend == &backend_epoll ? SOCK_NONBLOCK : 0);

@@ -30,7 +30,8 @@ uint64_t mr_arena_bytes(mr_arena *arena);
 int32_t mr_open(mr_arena *arena, const struct mr_options *options, mr_reactor **out, char *reason);
 
 // Closes all sockets and gives back everything but the arena, whose pages return to the system.
-// -EBUSY: the kernel still holds operations; the reactor is gone but the arena must not be used again.
+// -EBUSY: the kernel still holds operations, or the application a block. The reactor is gone all the same,
+// but the arena must not be used again.
 int32_t mr_close(mr_reactor *reactor);
 
 // Writes "io_uring" or "epoll" to name and why it was chosen to reason (MR_TEXT_BYTES each).

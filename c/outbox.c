@@ -29,10 +29,10 @@ static void run_websocket(struct mr_reactor *r, struct conn *c, uint32_t max_mes
   ready_push(r, c);
 }
 
-static void run_resume(struct mr_reactor *r, struct conn *c) {
-  if (c->held && c->phase == PHASE_IDLE && !c->keep_alive) c->deaf = true;
+static void run_decline(struct mr_reactor *r, struct conn *c) {
+  if (!c->held) return;
+  if (c->phase == PHASE_IDLE && !c->keep_alive) c->deaf = true;
   c->held = false;
-  c->paused = false;
   ready_push(r, c);
 }
 
@@ -57,7 +57,11 @@ static void run(struct mr_reactor *r, struct conn *c, const struct mr_command *c
       r->backend->receive(r, c);
       break;
     case MR_CMD_RESUME:
-      run_resume(r, c);
+      c->paused = false;
+      ready_push(r, c);
+      break;
+    case MR_CMD_DECLINE:
+      run_decline(r, c);
       break;
     case MR_CMD_WEBSOCKET:
       run_websocket(r, c, command->offset);

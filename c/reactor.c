@@ -120,6 +120,8 @@ int32_t mr_close(mr_reactor *r) {
   }
   listener_close_all(r);
   close_fds(r);
+  // A retired block belongs to whoever the application has given it to, for good.
+  if (rc == 0 && r->control->blocks_lost > 0) rc = -EBUSY;
   if (rc == 0) arena_reset(r->arena);
   free(r);
   return rc;
@@ -133,7 +135,7 @@ int32_t mr_backend(mr_reactor *r, char *name, char *reason) {
 
 int32_t mr_poll(mr_reactor *r) {
   block_return(r->arena);
-  r->turn++;
+  if (++r->turn == 0) r->turn = 1;
   r->records = 0;
   r->heads_used = 0;
   r->batch_left = r->options->batch;
@@ -162,8 +164,11 @@ int32_t mr_wake_socket(mr_reactor *r) {
 }
 
 static bool idle(const struct mr_reactor *r) {
+  // The starved are fed in the next turn if there will be blocks then, and else when some are given back.
+  const struct mr_arena *arena = r->arena;
+  bool food = arena->free_count + arena->borrowed_count > arena_reserve(arena);
   return r->queues[QUEUE_READY].count == 0 && r->queues[QUEUE_DIRTY].count == 0 &&
-         r->queues[QUEUE_DEAD].count == 0 && r->queues[QUEUE_STARVED].count == 0;
+         r->queues[QUEUE_DEAD].count == 0 && (r->queues[QUEUE_STARVED].count == 0 || !food);
 }
 
 int32_t mr_arm(mr_reactor *r) {

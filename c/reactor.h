@@ -49,7 +49,6 @@ struct conn {
   bool end_told : 1;    // MR_END was emitted
   bool fin_sent : 1;
   bool reset : 1;       // close with RST
-  bool starved : 1;     // a receive found no free buffer
   bool receiving : 1;   // the backend is asked to deliver
   bool recv_armed : 1;  // io_uring: a multishot receive is in the kernel
   bool recv_multishot : 1;
@@ -130,7 +129,8 @@ struct mr_reactor {
   struct listener listeners[LISTENERS_MAX];
   uint32_t listeners_used;  // none at or above this index was ever open
 
-  uint32_t turn;
+  uint32_t turn;          // never 0: a block that was never borrowed has that
+  uint32_t evicted_turn;  // when a slow peer was last cut off
   uint32_t records;       // in the inbox
   uint32_t heads_used;    // bytes of the heads area
   uint32_t records_data;  // capacity for bytes; the rest is kept for the lives of connections

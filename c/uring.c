@@ -41,7 +41,7 @@ struct state {
   int event_fd;
 };
 
-static struct io_uring_sqe *get_sqe(struct mr_reactor *r, enum uring_op op, uint32_t id) {
+static struct io_uring_sqe *get_sqe(struct mr_reactor *r) {
   struct state *s = r->state;
   struct io_uring_sqe *sqe = io_uring_get_sqe(&s->ring);
   if (sqe == NULL) {
@@ -50,12 +50,11 @@ static struct io_uring_sqe *get_sqe(struct mr_reactor *r, enum uring_op op, uint
   }
   if (sqe == NULL) return NULL;
   memset(sqe, 0, sizeof(*sqe));
-  sqe->user_data = uring_tag(op, id);
   s->ops++;
   return sqe;
 }
 
-// liburing's prep functions clear user_data or leave it; setting it last is right for both.
+// To be called last: liburing's prep functions may clear user_data.
 static void set_tag(struct io_uring_sqe *sqe, enum uring_op op, uint32_t id) {
   sqe->user_data = uring_tag(op, id);
 }
@@ -63,7 +62,7 @@ static void set_tag(struct io_uring_sqe *sqe, enum uring_op op, uint32_t id) {
 // False when the submission queue is full; what is to be cancelled then goes on for now.
 static bool cancel(struct mr_reactor *r, enum uring_op op, uint32_t id, struct conn *c) {
   uint32_t owner = c == NULL ? 0 : c->handle;
-  struct io_uring_sqe *sqe = get_sqe(r, URING_CANCEL, owner);
+  struct io_uring_sqe *sqe = get_sqe(r);
   if (sqe == NULL) return false;
   io_uring_prep_cancel64(sqe, uring_tag(op, id), 0);
   set_tag(sqe, URING_CANCEL, owner);
@@ -87,7 +86,7 @@ static void buffers_refill(struct mr_reactor *r) {
 }
 
 static void arm_timer(struct mr_reactor *r) {
-  struct io_uring_sqe *sqe = get_sqe(r, URING_TIMER, 0);
+  struct io_uring_sqe *sqe = get_sqe(r);
   if (sqe == NULL) return;
   io_uring_prep_poll_multishot(sqe, r->timer_fd, POLLIN);
   set_tag(sqe, URING_TIMER, 0);
@@ -136,7 +135,7 @@ static int uring_open(struct mr_reactor *r) {
 
 static int uring_accept_start(struct mr_reactor *r, uint32_t id) {
   struct listener *l = &r->listeners[id];
-  struct io_uring_sqe *sqe = get_sqe(r, URING_ACCEPT, id);
+  struct io_uring_sqe *sqe = get_sqe(r);
   if (sqe == NULL) return -EBUSY;
   // Not SOCK_NONBLOCK: the kernel would answer EAGAIN instead of waiting for room in a socket.
   io_uring_prep_multishot_accept(sqe, l->fd, NULL, NULL, SOCK_CLOEXEC);
@@ -159,7 +158,7 @@ static bool keeps_up(const struct conn *c) {
 }
 
 static void arm_receive(struct mr_reactor *r, struct conn *c) {
-  struct io_uring_sqe *sqe = get_sqe(r, URING_RECV, c->handle);
+  struct io_uring_sqe *sqe = get_sqe(r);
   if (sqe == NULL) {
     conn_close(r, c, EBUSY);
     return;
@@ -181,7 +180,7 @@ static void arm_receive(struct mr_reactor *r, struct conn *c) {
 static void uring_receive(struct mr_reactor *r, struct conn *c) {
   bool wanted = conn_wants_input(c);
   bool as_armed = wanted && (!c->recv_multishot || keeps_up(c));
-  if (wanted && !c->recv_armed && !c->in_starved) {
+  if (wanted && !c->recv_armed) {
     arm_receive(r, c);
   } else if (!as_armed && c->recv_armed && !c->recv_stopping) {
     c->recv_stopping = cancel(r, URING_RECV, c->handle, c);
@@ -191,7 +190,7 @@ static void uring_receive(struct mr_reactor *r, struct conn *c) {
 static void uring_send(struct mr_reactor *r, struct conn *c) {
   if (c->sending) return;
   struct state *s = r->state;
-  struct io_uring_sqe *sqe = get_sqe(r, URING_SEND, c->handle);
+  struct io_uring_sqe *sqe = get_sqe(r);
   if (sqe == NULL) {
     conn_close(r, c, EBUSY);
     return;
@@ -221,7 +220,7 @@ static void uring_stop(struct mr_reactor *r, struct conn *c) {
     return;
   }
   // A reset must not look like an orderly end, so that no FIN goes out before the RST.
-  struct io_uring_sqe *sqe = get_sqe(r, URING_CANCEL, c->handle);
+  struct io_uring_sqe *sqe = get_sqe(r);
   if (sqe == NULL) {
     shutdown(c->fd, SHUT_RDWR);
     return;
@@ -243,20 +242,13 @@ static void on_accept(struct mr_reactor *r, uint32_t id, int32_t result, bool mo
   if (!more) listener_resume_all(r);
 }
 
-static void starve(struct mr_reactor *r, struct conn *c) {
-  r->control->starved++;
-  if (c->in_starved) return;
-  c->in_starved = true;
-  slot_push(r, QUEUE_STARVED, slot_of(c->handle));
-}
-
 // A receive ended without data.
 static void recv_over(struct mr_reactor *r, struct conn *c, int32_t result) {
   if (c->life == LIFE_CLOSING) return;
   if (result == 0) {
     conn_ended(r, c);
   } else if (result == -ENOBUFS) {
-    starve(r, c);
+    conn_starve(r, c);
   } else if (result == -ECANCELED || result == -EINTR || result == -EAGAIN) {
     uring_receive(r, c);
   } else {
@@ -308,6 +300,8 @@ static void on_conn(struct mr_reactor *r, enum uring_op op, uint32_t handle, con
     on_send(r, c, cqe->res);
   } else {
     c->ops--;
+    // The cancellation of a reset found nothing to cancel, or came too late: a shutdown ends what is left.
+    if (cqe->res < 0 && c->life == LIFE_CLOSING) shutdown(c->fd, SHUT_RDWR);
   }
   if (c->life == LIFE_CLOSING && c->ops == 0) conn_released(r, c);
 }
@@ -351,24 +345,13 @@ static bool kernel_waits(const struct state *s) {
   return (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
 }
 
-// Connections whose receive found no buffer try again, as many as there are buffers.
-static void starved_retry(struct mr_reactor *r) {
-  struct state *s = r->state;
-  uint32_t count = r->queues[QUEUE_STARVED].count;
-  if (count > s->buffers_given) count = s->buffers_given;
-  for (; count > 0; count--) {
-    struct conn *c = &r->conns[slot_pop(r, QUEUE_STARVED)];
-    c->in_starved = false;
-    if (c->life == LIFE_OPEN || c->life == LIFE_FINISHING) uring_receive(r, c);
-  }
-}
-
 static int uring_poll(struct mr_reactor *r) {
   struct state *s = r->state;
   buffers_refill(r);
-  starved_retry(r);
+  conn_feed(r, s->buffers_given);
   uint32_t reaped = 0;
-  // Sends straight from the outbox are always reaped here: JavaScript writes over their bytes next.
+  // Sends straight from the outbox complete as they are submitted and are always reaped here: JavaScript
+  // writes over their bytes next.
   for (int i = 0; s->direct > 0 || (i < ENTERS_MAX && reaped < r->options->ring_entries); i++) {
     bool pending = io_uring_sq_ready(&s->ring) > 0 || kernel_waits(s);
     if (!pending && io_uring_cq_ready(&s->ring) == 0) break;
@@ -392,7 +375,7 @@ static int uring_arm(struct mr_reactor *r) {
 }
 
 static void cancel_all(struct mr_reactor *r) {
-  struct io_uring_sqe *sqe = get_sqe(r, URING_OTHER, 0);
+  struct io_uring_sqe *sqe = get_sqe(r);
   if (sqe == NULL) return;
   io_uring_prep_cancel(sqe, NULL, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
   set_tag(sqe, URING_OTHER, 0);

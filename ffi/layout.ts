@@ -2,7 +2,7 @@
 // layout.ts - generated from c/layout.h by ffi/layout_gen.ts, do not edit: constants, and offsets in bytes.
 
 /** First 32 bits of the SHA-256 of c/layout.h and c/millrace.h. */
-export const ABI_HASH = 0x51259e1c;
+export const ABI_HASH = 0x6ab0dda4;
 
 export const SLOT_BITS = 20;
 export const SLOT_MASK = 1048575;
@@ -39,6 +39,7 @@ export const CMD_RESUME = 5;
 export const CMD_WEBSOCKET = 6;
 export const CMD_IDLE = 7;
 export const CMD_DEADLINE = 8;
+export const CMD_DECLINE = 9;
 export const WANT_DRAIN = 1;
 export const AUTO = 0;
 export const IO_URING = 1;

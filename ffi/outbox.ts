@@ -70,7 +70,10 @@ export class Outbox {
     } else {
       this.#push(handle, layout.CMD_SEND, responses, start, length);
     }
-    this.#rows[this.#row(handle, layout.ROW_STAGED)]! += length;
+    const row = this.#row(handle, 0);
+    if (this.#rows[row] === handle) {
+      this.#rows[row + (layout.ROW_STAGED >> 2)]! += length;
+    }
   }
 
   /** Stages bytes of any number, in as many pieces as it takes. */
@@ -111,7 +114,10 @@ export class Outbox {
 
   /** Asks for a DRAIN record once the queue has fallen to the low watermark. */
   wantDrain(handle: number): void {
-    this.#rows[this.#row(handle, layout.ROW_FLAGS)]! |= layout.WANT_DRAIN;
+    const row = this.#row(handle, 0);
+    if (this.#rows[row] === handle) {
+      this.#rows[row + (layout.ROW_FLAGS >> 2)]! |= layout.WANT_DRAIN;
+    }
   }
 
   #copy(handle: number, bytes: Uint8Array, responses: number): void {

@@ -82,6 +82,7 @@ export class Reactor {
   readonly #shim = library();
   readonly #arena: Arena;
   readonly #pointer: Deno.PointerObject;
+  #closed = false;
   readonly #flushNow = (): void => {
     this.#flush(1);
   };
@@ -112,8 +113,9 @@ export class Reactor {
     this.reason = readText(reason);
   }
 
-  /** Closes everything at once. Nothing of the reactor may be used afterwards. */
+  /** Closes everything at once. What is staged later goes nowhere. */
   close(): void {
+    this.#closed = true;
     // When the kernel does not let go of the memory it is lost, which is better than to share it.
     if (this.#shim.mr_close(this.#pointer) === 0) this.#arena.release();
   }
@@ -156,6 +158,7 @@ export class Reactor {
 
   /** The address of a peer: "host port", or a path; empty when the connection is gone. */
   peerAddress(handle: number): string {
+    if (this.#closed) return "";
     const out = new Uint8Array(layout.TEXT_BYTES);
     const answer = this.#shim.mr_peer_address(this.#pointer, handle, out);
     return answer < 0 ? "" : readText(out);
@@ -176,12 +179,13 @@ export class Reactor {
 
   /** Has the wake socket become readable when there is work; false when there is some already. */
   arm(): boolean {
-    return unwrap(this.#shim.mr_arm(this.#pointer), "wait for events") === 0;
+    // An error is one of memory running short: looking again is what there is to do.
+    return this.#shim.mr_arm(this.#pointer) === 0;
   }
 
   /** Makes the wake socket readable now. */
   wake(): void {
-    this.#shim.mr_wake(this.#pointer);
+    if (!this.#closed) this.#shim.mr_wake(this.#pointer);
   }
 
   /** A copy of the counters. */
@@ -205,7 +209,9 @@ export class Reactor {
   }
 
   #flush(now: number): void {
-    this.#shim.mr_flush(this.#pointer, this.outbox.count, now);
+    if (!this.#closed) {
+      this.#shim.mr_flush(this.#pointer, this.outbox.count, now);
+    }
     this.outbox.count = 0;
   }
 }

@@ -40,6 +40,11 @@ export class BodyWriter {
     this.#chunked = chunked;
   }
 
+  /** Whether the body comes from a producer, who may never end it. */
+  get isStream(): boolean {
+    return this.#body instanceof ReadableStream;
+  }
+
   /**
    * Stages the whole body, no faster than the peer takes it. False when it was cancelled. Throws what the stream
    * threw, or a RangeError when it was not as long as announced: the response cannot be completed then.
@@ -48,7 +53,8 @@ export class BodyWriter {
     const whole = this.#body instanceof Uint8Array
       ? await this.#writePieces(this.#body)
       : await this.#pump(this.#body);
-    if (!whole) return false;
+    // A cancellation may have come between the last piece and this.
+    if (!whole || this.#cancelled) return false;
     const { outbox, handle } = this.#sink;
     if (this.#chunked) outbox.writeText(handle, LAST_CHUNK, 1);
     else outbox.write(handle, CRLF.subarray(0, 0), 1);

@@ -88,6 +88,7 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
   #ended = false;
   #finished = false;
   #closed = false;
+  #advancing = false;
   #drained: (() => void) | null = null;
   #writer: BodyWriter | null = null;
 
@@ -130,7 +131,7 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
   }
 
   drain(): void {
-    if (this.#current === null) this.#finish();
+    if (this.#isIdle()) this.#finish();
   }
 
   get authority(): string {
@@ -191,14 +192,16 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
       exchange,
     );
     exchange.headOnly = (aux & 0xff) === 4 && text.startsWith("HEAD", start);
-    if (this.#current === null) {
+    if (this.#current === null && this.#waiting === null && this.#hasRoom()) {
       this.#start(request, exchange);
-    } else {
-      this.#enqueue({ request, exchange });
+      return;
     }
+    this.#enqueue({ request, exchange });
+    if (this.#current === null) this.outbox.wantDrain(this.handle);
   }
 
-  // Requests are answered one after the other (RFC 9112 section 9.3.2). While one waits no more are read.
+  // Requests are answered one after the other (RFC 9112 section 9.3.2). While one waits, no more than those of this
+  // turn are read.
   #enqueue(waiting: Waiting): void {
     if (this.#waiting === null) {
       this.#waiting = [];
@@ -241,13 +244,11 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
     // Asked for now: once the peer has left, nobody could tell its address.
     if (handler.length > 1) this.remoteAddress();
     loop.promised();
-    Promise.resolve(result).then((response) => {
-      this.#respond(exchange, response, recovering);
-      loop.settled();
-    }, (error) => {
-      this.#fail(exchange, error, recovering);
-      loop.settled();
-    });
+    Promise.resolve(result).then(
+      (response) => this.#respond(exchange, response, recovering),
+      (error) => this.#fail(exchange, error, recovering),
+    ).catch((error) => this.#abort(exchange, error))
+      .then(() => loop.settled());
   }
 
   #fail(exchange: Exchange, error: unknown, recovering: boolean): void {
@@ -289,9 +290,14 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
   #upgrade(exchange: Exchange, response: Response): boolean {
     const upgrade = upgradeOf(response);
     if (upgrade === null) return false;
-    upgrade.accept(this.handle, this.#host.loop, this.remoteAddress());
+    const connection = upgrade.accept(
+      this.handle,
+      this.#host.loop,
+      this.remoteAddress(),
+    );
     exchange.finish(null);
     this.#current = null;
+    if (this.#host.draining) connection.drain();
     return true;
   }
 
@@ -316,6 +322,7 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
       );
       return;
     }
+    PARTS.body = null;
     this.#complete(exchange, mode.close);
   }
 
@@ -389,22 +396,39 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
     this.#current = null;
     if (close || leavesUnread(exchange)) return this.#finish();
     if ((exchange.flags & layout.UPGRADE) !== 0) {
-      this.#command(layout.CMD_RESUME);
+      this.#command(layout.CMD_DECLINE);
     }
-    if (this.#waiting !== null) this.#next();
-    if (this.#current === null) this.#settle();
+    this.#advance();
   }
 
-  #next(): void {
-    const waiting = this.#waiting!;
-    while (this.#current === null && !this.#finished && waiting.length > 0) {
-      const { request, exchange } = waiting.shift()!;
+  // Starts the requests that wait, as long as they are answered at once and the peer takes the answers.
+  #advance(): void {
+    if (this.#advancing) return;
+    this.#advancing = true;
+    while (
+      this.#waiting !== null && this.#current === null && !this.#finished &&
+      this.#hasRoom()
+    ) {
+      const { request, exchange } = this.#waiting.shift()!;
+      // The last of them may still need the rest of its body: reading goes on before it is answered.
+      if (this.#waiting.length === 0) {
+        this.#waiting = null;
+        this.#resume();
+      }
       this.#start(request, exchange);
     }
-    // The last of them may still need the rest of its body: reading goes on before it is answered.
-    if (waiting.length > 0 || this.#finished) return;
-    this.#waiting = null;
-    this.#resume();
+    this.#advancing = false;
+    if (this.#current !== null || this.#finished) return;
+    if (this.#waiting === null) this.#settle();
+    else this.outbox.wantDrain(this.handle);
+  }
+
+  #hasRoom(): boolean {
+    return this.outbox.buffered(this.handle) < this.#host.highWatermark;
+  }
+
+  #isIdle(): boolean {
+    return this.#current === null && this.#waiting === null;
   }
 
   // Nothing is in flight: what had to wait for that?
@@ -429,6 +453,7 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
     const drained = this.#drained;
     this.#drained = null;
     drained?.();
+    if (this.#waiting !== null) this.#advance();
   }
 
   // The peer sends no more. Most that do so have left, so that the handler's signal aborts and a stream is not
@@ -436,11 +461,13 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
   #onEnd(): void {
     this.#ended = true;
     this.#failBody("The peer closed the connection inside the request body");
+    if (this.#isIdle()) return this.#finish();
     const current = this.#current;
-    if (current === null) return this.#finish();
     const error = disconnected();
-    current.abort(error);
-    if (this.#writer === null) return;
+    current?.abort(error);
+    if (current === null || this.#writer === null || !this.#writer.isStream) {
+      return;
+    }
     this.#writer.cancel();
     this.#writer = null;
     this.#current = null;
@@ -461,7 +488,7 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
     this.#violation = violation;
     this.#violationStatus = this.#inbox.code(index);
     // Answers to earlier requests come first (RFC 9112 section 9.3.2).
-    if (this.#current === null || ofBody) this.#refuse();
+    if (this.#isIdle() || ofBody) this.#refuse();
   }
 
   #refuse(): void {

@@ -110,6 +110,7 @@ class Server<Addr extends Deno.Addr> implements HttpServer<Addr>, HttpHost {
   draining = false;
   readonly #transport: "tcp" | "unix";
   readonly #listener: number;
+  readonly #socketFile: number | null;
   readonly #finish: () => void;
   #shutdown: Promise<ShutdownReport> | null = null;
   #statistics: ServerStatistics | null = null;
@@ -136,6 +137,9 @@ class Server<Addr extends Deno.Addr> implements HttpServer<Addr>, HttpHost {
       this.loop.reactor.listenAddress(this.#listener),
     ) as Addr;
     this.authority = authorityOf(this.addr);
+    this.#socketFile = address.transport === "unix"
+      ? inodeOf(address.host)
+      : null;
     const abort = (): void => void this.#close();
     signal?.addEventListener("abort", abort, { once: true });
     this.finished.then(() => signal?.removeEventListener("abort", abort));
@@ -222,23 +226,23 @@ class Server<Addr extends Deno.Addr> implements HttpServer<Addr>, HttpHost {
     return { connections: open.length, requests, forced };
   }
 
-  // The kernel leaves the file behind, and nobody could listen on it again.
+  // The kernel leaves the file behind, and nobody could listen on it again. A file that somebody else has put
+  // there meanwhile stays.
   #removeSocketFile(): void {
+    if (this.#socketFile === null) return;
     const { path } = this.addr as unknown as Deno.UnixAddr;
-    if (this.#transport !== "unix" || path.startsWith("@")) return;
-    try {
-      Deno.removeSync(path);
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
+    if (inodeOf(path) === this.#socketFile) Deno.removeSync(path);
   }
 
   async #close(): Promise<void> {
     if (this.#statistics === null) {
       this.#statistics = this.loop.reactor.counters();
       await this.loop.close();
-      this.#removeSocketFile();
-      this.#finish();
+      try {
+        this.#removeSocketFile();
+      } finally {
+        this.#finish();
+      }
     }
     await this.finished;
   }
@@ -249,4 +253,14 @@ function authorityOf(addr: Deno.Addr): string {
   return addr.transport === "tcp"
     ? `localhost:${(addr as Deno.NetAddr).port}`
     : "localhost";
+}
+
+// Null for an abstract socket, which has no file.
+function inodeOf(path: string): number | null {
+  if (path.startsWith("@")) return null;
+  try {
+    return Deno.statSync(path).ino;
+  } catch {
+    return null;
+  }
 }

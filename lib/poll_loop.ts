@@ -51,6 +51,8 @@ export class PollLoop {
   turn = 0;
   /** Number of records in this turn's inbox. */
   records = 0;
+  /** Bytes that may wait for one peer. */
+  readonly maxQueueBytes: number;
   readonly #accept: Accept;
   readonly #spinMs: number;
   readonly #wake: WakeSocket;
@@ -60,6 +62,7 @@ export class PollLoop {
   #promises = 0;
   #lastYield = 0;
   #turnsAwake = 0;
+  #referenced = true;
   #idleSince = 0;
   #looks = 0;
   #onEmpty: (() => void) | null = null;
@@ -67,6 +70,7 @@ export class PollLoop {
 
   constructor(options: PollLoopOptions, accept: Accept) {
     this.reactor = new Reactor(options);
+    this.maxQueueBytes = options.maxQueueBytes;
     this.#accept = accept;
     this.#spinMs = options.spin / 1000;
     this.#wake = new WakeSocket(this.reactor.wakeSocket(), () => this.#woken());
@@ -103,11 +107,13 @@ export class PollLoop {
 
   /** Keeps the process alive. */
   ref(): void {
+    this.#referenced = true;
     this.#wake.ref();
   }
 
   /** Lets the process end although the loop could still get work. */
   unref(): void {
+    this.#referenced = false;
     this.#wake.unref();
   }
 
@@ -142,6 +148,20 @@ export class PollLoop {
     if (this.#state === STOPPED) return;
     this.#state = TURNING;
     this.now = Date.now();
+    let worked = false;
+    try {
+      worked = this.#turns();
+    } catch (error) {
+      console.error("The poll loop has failed, its server is closed", error);
+      void this.close();
+    }
+    if (this.#closing !== null) return this.#stop();
+    if (this.#onEmpty !== null && this.#isEmpty()) this.#onEmpty();
+    this.#rest(worked);
+  }
+
+  // Returns whether the last turn found something to do.
+  #turns(): boolean {
     let handled = 0;
     let count: number;
     do {
@@ -151,9 +171,7 @@ export class PollLoop {
       count > 0 && handled < RECORDS_BEFORE_YIELD && this.#promises === 0 &&
       this.#closing === null
     );
-    if (this.#closing !== null) return this.#stop();
-    if (this.#onEmpty !== null && this.#isEmpty()) this.#onEmpty();
-    this.#rest(count > 0);
+    return count > 0;
   }
 
   #pollOnce(): number {
@@ -176,9 +194,19 @@ export class PollLoop {
       }
       const connection = connections[slot];
       if (!connection || connection.handle !== handle) continue;
-      connection.receive(index);
+      this.#deliver(connection, index);
       if (this.#closing !== null) return;
       if (inbox.kind(index) === layout.CLOSED) connections[slot] = null;
+    }
+  }
+
+  // Whatever goes wrong here is this connection's affair: the loop and the others go on.
+  #deliver(connection: Connection, index: number): void {
+    try {
+      connection.receive(index);
+    } catch (error) {
+      console.error("Exception in a connection", error);
+      this.reactor.outbox.command(connection.handle, layout.CMD_TERMINATE);
     }
   }
 

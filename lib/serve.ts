@@ -134,6 +134,16 @@ const KNOWN = new Set([
   ...ADDRESS_OPTIONS,
   ...ENGINE_OPTIONS,
 ]);
+const TYPES = {
+  automaticCompression: "boolean",
+  hostname: "string",
+  onError: "function",
+  onListen: "function",
+  path: "string",
+  port: "number",
+  reusePort: "boolean",
+  tcpBacklog: "number",
+};
 const TLS_OPTIONS = [
   "cert",
   "key",
@@ -248,15 +258,18 @@ function checkOptions(options: AnyOptions): void {
       throw new TypeError(`Cannot serve: unknown option "${name}"`);
     }
   }
-  for (const name of ["onError", "onListen"] as const) {
-    if (options[name] !== undefined && typeof options[name] !== "function") {
-      throw new TypeError(`Cannot serve: "${name}" must be a function`);
+  for (const [name, type] of Object.entries(TYPES)) {
+    const value = (options as Record<string, unknown>)[name];
+    if (value !== undefined && typeof value !== type) {
+      throw new TypeError(
+        `Cannot serve: "${name}" must be a ${type}, is ${Deno.inspect(value)}`,
+      );
     }
   }
-  for (const name of ["hostname", "path"] as const) {
-    if (options[name] !== undefined && typeof options[name] !== "string") {
-      throw new TypeError(`Cannot serve: "${name}" must be a string`);
-    }
+  if (
+    options.signal !== undefined && !(options.signal instanceof AbortSignal)
+  ) {
+    throw new TypeError('Cannot serve: "signal" must be an AbortSignal');
   }
   if (options.automaticCompression === true) {
     throw new TypeError(

@@ -48,6 +48,7 @@ export class WebSocketConnection<Data> implements Connection {
   socket!: ServerWebSocket<Data>;
   readyState = OPEN;
   readonly #host: SocketHost<Data>;
+  readonly #maxQueueBytes: number;
   readonly #loop: PollLoop;
   readonly #inbox: Inbox;
   readonly #outbox: Outbox;
@@ -61,6 +62,7 @@ export class WebSocketConnection<Data> implements Connection {
   constructor(handle: number, loop: PollLoop, host: SocketHost<Data>) {
     this.handle = handle;
     this.#host = host;
+    this.#maxQueueBytes = Math.min(host.maxQueueBytes, loop.maxQueueBytes);
     this.#loop = loop;
     this.#inbox = loop.reactor.inbox;
     this.#outbox = loop.reactor.outbox;
@@ -104,7 +106,7 @@ export class WebSocketConnection<Data> implements Connection {
   sendText(text: string): SendStatus {
     const buffered = this.#outbox.buffered(this.handle);
     // Near the limit the number of bytes matters, and not just that of characters.
-    if (buffered + 3 * text.length > this.#host.maxQueueBytes) {
+    if (buffered + 3 * text.length > this.#maxQueueBytes) {
       return this.#sendFrame(OPCODE_TEXT, new TextEncoder().encode(text));
     }
     if (this.readyState !== OPEN) return "dropped";
@@ -146,7 +148,7 @@ export class WebSocketConnection<Data> implements Connection {
 
   #sendFrame(opcode: number, bytes: Uint8Array): SendStatus {
     const total = this.#outbox.buffered(this.handle) + bytes.length;
-    if (this.readyState !== OPEN || total > this.#host.maxQueueBytes) {
+    if (this.readyState !== OPEN || total > this.#maxQueueBytes) {
       return "dropped";
     }
     writeFrame(this.#outbox, this.handle, opcode, bytes);
@@ -215,27 +217,18 @@ export class WebSocketConnection<Data> implements Connection {
     const code = this.#inbox.code(index);
     this.#closeCode = code;
     this.#closeReason = UTF8.decode(this.#inbox.borrow(index));
-    if (this.readyState === OPEN) {
-      writeCloseFrame(
-        this.#outbox,
-        this.handle,
-        code === NO_STATUS ? null : code,
-        "",
-      );
-    }
-    this.#finish();
+    this.#answer(code === NO_STATUS ? null : code, "");
   }
 
   #onViolation(index: number): void {
     this.#closeCode = this.#inbox.code(index);
     this.#closeReason = violationText(this.#inbox.aux(index));
+    this.#answer(this.#closeCode, this.#closeReason);
+  }
+
+  #answer(code: number | null, reason: string): void {
     if (this.readyState === OPEN) {
-      writeCloseFrame(
-        this.#outbox,
-        this.handle,
-        this.#closeCode,
-        this.#closeReason,
-      );
+      writeCloseFrame(this.#outbox, this.handle, code, reason);
     }
     this.#finish();
   }

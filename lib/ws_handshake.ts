@@ -3,6 +3,7 @@
 // responses are recognised by http_connection.ts.
 
 import { createHash } from "node:crypto";
+import type { Connection } from "./connection.ts";
 import { latin1 } from "./http_response.ts";
 import { LazyRequest } from "./http_request.ts";
 import type { PollLoop } from "./poll_loop.ts";
@@ -10,7 +11,7 @@ import type { PollLoop } from "./poll_loop.ts";
 /** What happens to the connection when a handler returns an upgrade response. */
 export interface Upgrade {
   /** Answers 101 and takes the connection over. */
-  accept(handle: number, loop: PollLoop, address: Deno.Addr): void;
+  accept(handle: number, loop: PollLoop, address: Deno.Addr): Connection;
 }
 
 const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";

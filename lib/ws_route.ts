@@ -52,7 +52,7 @@ export class Route<Data> implements SocketHost<Data> {
       : new Headers(options.headers);
     const head = acceptHead(request, protocol, headers);
     return upgradeResponse({
-      accept: (handle, loop, address): void => {
+      accept: (handle, loop, address): WebSocketConnection<Data> => {
         const connection = new WebSocketConnection<Data>(handle, loop, this);
         const data = options.data as Data;
         connection.socket = new ServerWebSocket(
@@ -62,6 +62,7 @@ export class Route<Data> implements SocketHost<Data> {
           protocol ?? "",
         );
         this.#begin(connection, loop, head);
+        return connection;
       },
     });
   }

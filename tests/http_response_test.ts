@@ -82,12 +82,14 @@ Deno.test("writeTextResponse() finds one that is not ASCII anywhere", () => {
 
 Deno.test("writeTextResponse() copes with every room that is left", () => {
   const outboxBytes = 1024;
-  for (let used = 0; used <= outboxBytes; used++) {
-    const wire = new FakeWire({ outboxBytes });
-    if (used > 0) wire.outbox.write(2, pattern(used), 0);
-    writeTextResponse(wire.outbox, 1, parts(), "ü".repeat(60), mode());
-    assertText(wire, "ü".repeat(60));
-    assertEquals(wire.bytes(2), pattern(used));
+  for (const text of ["", "a", "€", "ü".repeat(60), "€".repeat(100)]) {
+    for (let used = 0; used <= outboxBytes; used++) {
+      const wire = new FakeWire({ outboxBytes });
+      if (used > 0) wire.outbox.write(2, pattern(used), 0);
+      writeTextResponse(wire.outbox, 1, parts(), text, mode());
+      assertText(wire, text);
+      assertEquals(wire.bytes(2), pattern(used));
+    }
   }
 });
 

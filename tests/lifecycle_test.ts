@@ -122,6 +122,34 @@ testBackends("a full server shuts down", async (t) => {
   assertEquals((await report).forced, 0);
 });
 
+testBackends("a full server that shuts down sleeps meanwhile", async (t) => {
+  const go = Promise.withResolvers<void>();
+  const server = t.serve(async () => {
+    await go.promise;
+    return new Response("x");
+  }, { maxConnections: 1 });
+  // Of three sockets that the kernel has at once one is served, two wait.
+  const sockets = Array.from({ length: 3 }, () => {
+    const socket = t.using(new ResettableSocket(server.addr.port));
+    socket.send(latin1(get("/")));
+    return socket;
+  });
+  await until(() => server.statistics().receivedBytes > 0, "the request");
+  const report = server.shutdown();
+  let last = -1;
+  let same = 0;
+  for (let turns = 0; turns < 500 && same < 20; turns++) {
+    const { polls } = server.statistics();
+    same = polls === last ? same + 1 : 0;
+    last = polls;
+    await turn();
+  }
+  go.resolve();
+  for (const socket of sockets) socket.reset();
+  await report;
+  assertEquals(same, 20, "It polls again and again");
+});
+
 /** Bytes after which a client may break off, at each state of a connection. */
 const STATES: { what: string; bytes: Uint8Array<ArrayBuffer> }[] = [
   { what: "nothing sent", bytes: latin1("") },

@@ -441,6 +441,35 @@ testBackends("an absolute target makes the URL", async (t) => {
   assertEquals(star.text, "http://test:80/*");
 });
 
+testBackends("each request of a connection has its own Host", async (t) => {
+  const server = t.serve((request) => new Response(request.url));
+  const client = t.using(await RawClient.connect(server));
+  const keep = "Connection: keep-alive\r\n";
+  const authority = `localhost:${server.addr.port}`;
+  const cases: [fields: string, version: string, authority: string][] = [
+    ["Host: a\r\n", "1.1", "a"],
+    ["Host: a\r\n", "1.1", "a"],
+    ["Host: ab\r\n", "1.1", "ab"],
+    ["HOST:a\r\n", "1.1", "a"],
+    ["X: y\r\nHost: b:81\r\n", "1.1", "b:81"],
+    ["Host: \r\n", "1.1", authority],
+    [keep, "1.0", authority],
+    [`Host: c\r\n${keep}`, "1.0", "c"],
+    [`${keep}Host: d\r\n`, "1.0", "d"],
+    ["Host: a\r\n", "1.1", "a"],
+  ];
+  for (const pipelined of [false, true]) {
+    const requests = cases.map(([fields, version]) =>
+      `GET /x HTTP/${version}\r\n${fields}\r\n`
+    );
+    if (pipelined) await client.write(requests.join(""));
+    for (const [i, [, , expected]] of cases.entries()) {
+      if (!pipelined) await client.write(requests[i]!);
+      assertEquals((await client.response()).text, `http://${expected}/x`);
+    }
+  }
+});
+
 testBackends("a Request can be read long after its response", async (t) => {
   const kept: Request[] = [];
   const server = t.serve((request) => {

@@ -149,7 +149,10 @@ Deno.test("nothing is left to do", () => {
 Deno.test("every source is named in the documents", () => {
   const documents = ["README.md", ".github/ARCHITECTURE.md"]
     .map((path) => Deno.readTextFileSync(new URL(path, ROOT))).join("\n");
-  const missing = PRODUCT.filter(({ name }) => !documents.includes(name));
+  // The header of a source that is named goes without saying.
+  const missing = PRODUCT.filter(({ name }) =>
+    !documents.includes(name) && !documents.includes(name.replace(/\.h$/, ".c"))
+  );
   assertEquals(missing.map(({ path }) => path), []);
 });
 

@@ -280,7 +280,7 @@ static bool run_hold_refused(uint32_t backend) {
   T_NEED(t_until_seen(&server, MR_HEAD, 1));
   t_turn_for(&server, 20);
   T_NEED(t_last(&server)->seen[MR_HEAD] == 1);
-  t_command(&server, server.last, MR_CMD_RESUME, 0);
+  t_command(&server, server.last, MR_CMD_DECLINE, 0);
   T_NEED(t_until_seen(&server, MR_HEAD, 2));
 end:
   return t_close(&server) && ok;
