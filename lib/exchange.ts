@@ -78,6 +78,11 @@ export class Exchange implements RequestContext, BodyFlow {
     return this.#owner.remoteAddress();
   }
 
+  /** Why the request's signal aborted, or null. */
+  get abortReason(): Error | null {
+    return this.#aborted;
+  }
+
   /** Aborts the request's signal. */
   abort(error: Error): void {
     this.#aborted ??= error;

@@ -254,6 +254,9 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
   #fail(exchange: Exchange, error: unknown, recovering: boolean): void {
     // Nobody waits for the answer: what went wrong is most likely just that.
     if (exchange !== this.#current || this.#finished) return;
+    if (error === exchange.abortReason) {
+      return this.#leave(exchange, exchange.abortReason!);
+    }
     if (recovering) return this.#giveUp(exchange, error);
     try {
       this.#take(exchange, this.#host.onError(error), true);
@@ -469,9 +472,14 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
       return;
     }
     this.#writer.cancel();
+    this.#leave(current, error);
+  }
+
+  // The exchange ends without its answer, since its peer has left.
+  #leave(exchange: Exchange, error: Error): void {
     this.#writer = null;
     this.#current = null;
-    current.finish(error);
+    exchange.finish(error);
     this.#finish();
   }
 
