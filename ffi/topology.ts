@@ -9,9 +9,11 @@ import { readText } from "./text.ts";
 export interface Topology {
   /** Where the figures come from: hwloc when it is installed, else the files of /sys. */
   source: "hwloc" | "/sys";
+  /** Processor packages. */
   packages: number;
   /** NUMA nodes. */
   nodes: number;
+  /** Physical cores. */
   cores: number;
   /** Hardware threads. */
   threads: number;

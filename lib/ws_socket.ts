@@ -38,11 +38,11 @@ export let watch: (
  */
 export class ServerWebSocket<Data = unknown> {
   /** Value of `readyState` while messages can be sent. */
-  static readonly OPEN = OPEN;
+  static readonly OPEN: number = OPEN;
   /** Value of `readyState` once one side has begun to close. */
-  static readonly CLOSING = CLOSING;
+  static readonly CLOSING: number = CLOSING;
   /** Value of `readyState` once the connection is gone. */
-  static readonly CLOSED = CLOSED;
+  static readonly CLOSED: number = CLOSED;
 
   /** What was given to `upgrade()`; the application's to read and write. */
   data: Data;
