@@ -40,6 +40,11 @@ export class BodyWriter {
     this.#chunked = chunked;
   }
 
+  /** Whether the client can tell a cut body from a whole one. */
+  get isFramed(): boolean {
+    return this.#chunked || this.#length !== null;
+  }
+
   /** Whether the body comes from a producer, who may never end it. */
   get isStream(): boolean {
     return this.#body instanceof ReadableStream;
@@ -87,13 +92,15 @@ export class BodyWriter {
         const { done, value } = await this.#reader.read();
         if (this.#cancelled) return false;
         if (done) break;
-        left -= checked(value).length;
-        if (left < 0) {
+        const piece = checked(value);
+        const room = left;
+        left -= Math.min(room, piece.length);
+        if (!await this.#writePieces(piece.subarray(0, room))) return false;
+        if (piece.length > room) {
           throw new RangeError(
             "Cannot send the body: it is longer than its content-length",
           );
         }
-        if (!await this.#writePieces(value!)) return false;
       }
     } catch (error) {
       this.#reader.cancel(error).catch(() => {});

@@ -28,6 +28,10 @@ export class Exchange implements RequestContext, BodyFlow {
   headOnly = false;
   /** The response has begun. */
   answered = false;
+  /** The client was told to go on with the body. */
+  continued = false;
+  /** Bytes of the body that came after the response. */
+  dropped = 0;
   readonly #owner: ExchangeOwner;
   #controller: AbortController | null = null;
   #completed: PromiseWithResolvers<void> | null = null;

@@ -151,14 +151,19 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
     this.#resume();
   }
 
-  // RFC 9110 section 10.1.1: only to a request that asks, and only while its body has not begun to come.
   continueBody(exchange: Exchange): void {
-    const asked =
+    if (!exchange.answered) this.#sendContinue(exchange);
+  }
+
+  // RFC 9110 section 10.1.1: once, only to a request that asks, and only while its body has not come.
+  #sendContinue(exchange: Exchange): void {
+    const asks =
       (exchange.flags & (layout.EXPECT | layout.HTTP_1_0)) === layout.EXPECT;
     if (
-      !asked || exchange.answered || exchange !== this.#receiving ||
+      !asks || exchange.continued || exchange !== this.#receiving ||
       exchange !== this.#current
     ) return;
+    exchange.continued = true;
     this.outbox.writeText(this.handle, CONTINUE, 0);
     this.#host.loop.kick();
   }
@@ -331,7 +336,8 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
 
   #mode(exchange: Exchange): ResponseMode {
     const { loop, draining } = this.#host;
-    const wanted = (exchange.flags & layout.KEEP_ALIVE) !== 0 && !draining;
+    const last = draining || this.#ended && this.#waiting === null;
+    const wanted = (exchange.flags & layout.KEEP_ALIVE) !== 0 && !last;
     MODE.headOnly = exchange.headOnly;
     // The request may still be coming in while a stream goes out; only at its end shows how much is left of it.
     const unread = !(PARTS.body instanceof ReadableStream) &&
@@ -359,6 +365,8 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
       : length === null
       ? ""
       : `content-length: ${length}\r\n`;
+    // A body that the response passes on has to be asked for before the head goes out.
+    if (exchange.body?.used) this.#sendContinue(exchange);
     writeHead(this.outbox, this.handle, PARTS, framing, mode, headOnly ? 1 : 0);
     this.staged();
     if (headOnly) {
@@ -369,13 +377,13 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
     }
   }
 
+  // Not counted as a promise of the loop: a stream may stay open for hours, and its producer is waited for often
+  // enough by the yields that there are anyway.
   #send(exchange: Exchange, writer: BodyWriter, close: boolean): void {
-    const { loop } = this.#host;
     this.#writer = writer;
-    loop.promised();
     writer.run().then((whole) => {
       if (whole) this.#complete(exchange, close);
-    }, (error) => this.#abort(exchange, error)).then(() => loop.settled());
+    }).catch((error) => this.#abort(exchange, error));
   }
 
   writable(): Promise<void> | undefined {
@@ -446,10 +454,19 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
     if (exchange === null) return;
     exchange.bodyLeft -= this.#inbox.length(index);
     exchange.body!.push(this.#inbox.borrow(index));
+    if (exchange !== this.#current) {
+      this.#drop(exchange, this.#inbox.length(index));
+    }
     if ((this.#inbox.flags(index) & layout.LAST) === 0) return;
     exchange.bodyLeft = 0;
     this.#receiving = null;
     exchange.body!.end();
+  }
+
+  // What comes after the answer is read to keep the connection, as long as it is little.
+  #drop(exchange: Exchange, length: number): void {
+    exchange.dropped += length;
+    if (exchange.answered && exchange.dropped > DRAIN_BYTES) this.#finish();
   }
 
   #onDrain(): void {
@@ -530,8 +547,11 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
   #abort(exchange: Exchange, error: unknown): void {
     if (exchange !== this.#current) return;
     console.error("Exception while sending a response body", error);
+    const framed = this.#writer?.isFramed ?? false;
     this.#current = null;
     exchange.finish(error instanceof Error ? error : new Error(String(error)));
+    // A cut body shows by its framing; without any, only a reset tells it from a whole one.
+    if (framed) return this.#finish();
     this.#finished = true;
     this.#command(layout.CMD_TERMINATE);
   }
@@ -571,6 +591,7 @@ function notAResponse(): TypeError {
 // final answer may or may not send it at all.
 function leavesUnread(exchange: Exchange): boolean {
   const { bodyLeft, flags } = exchange;
-  return bodyLeft > DRAIN_BYTES ||
+  const known = bodyLeft !== Infinity;
+  return known && bodyLeft > DRAIN_BYTES ||
     bodyLeft > 0 && (flags & layout.EXPECT) !== 0;
 }

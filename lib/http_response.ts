@@ -35,7 +35,6 @@ const FRAMING = new Set([
   "connection",
   "content-length",
   "date",
-  "keep-alive",
   "transfer-encoding",
 ]);
 
@@ -245,7 +244,10 @@ function makePrefix(parts: ResponseParts, mode: ResponseMode): string {
     head += `date: ${httpDate(mode.now)}\r\n`;
   }
   if (mode.close) return head + "connection: close\r\n";
-  return mode.http10 ? head + "connection: keep-alive\r\n" : head;
+  // What the handler says of the connection is about fields of its own, such as Upgrade (RFC 9110 section 7.6.1).
+  const options = fieldOf(parts.fields, "connection") ??
+    (mode.http10 ? "keep-alive" : null);
+  return options === null ? head : `${head}connection: ${options}\r\n`;
 }
 
 function fieldLines(fields: Field[]): string {

@@ -225,8 +225,9 @@ Deno.test("writeHead() leaves out fields that frame, and keeps a date", () => {
   writeHead(wire.outbox, 1, given, "x-framing: 1\r\n", mode(), 3);
   assertEquals(
     wire.text(),
-    "HTTP/1.1 200 OK\r\nx-one: 1\r\ndate: today\r\nset-cookie: a\r\n" +
-      "set-cookie: b\r\nx-latin: J\xfcrgen\r\nx-framing: 1\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nx-one: 1\r\nkeep-alive: timeout=5\r\ndate: today\r\n" +
+      "set-cookie: a\r\nset-cookie: b\r\nx-latin: J\xfcrgen\r\n" +
+      "connection: upgrade\r\nx-framing: 1\r\n\r\n",
   );
   assertEquals(wire.responses(), 3);
 });

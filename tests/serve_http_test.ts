@@ -511,3 +511,19 @@ testBackends("header values are Latin-1", async (t) => {
   );
   assertEquals(latin1("J\xfcrgen").length, 6);
 });
+
+testBackends(
+  "64 KiB of a chunked body that nobody reads are dropped",
+  async (t) => {
+    const server = t.serve(() => new Response("answered"));
+    const chunked = (length: number): string =>
+      `POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n` +
+      `${length.toString(16)}\r\n${"x".repeat(length)}\r\n0\r\n\r\n`;
+    const client = t.using(await RawClient.connect(server));
+    assertEquals((await client.request(chunked(60_000))).text, "answered");
+    assertEquals((await client.request(get("/"))).text, "answered");
+    await client.write(chunked(200_000) + get("/"));
+    const { text } = await client.ending();
+    assertEquals(text.split("answered").length, 2, "One answer, and the end");
+  },
+);

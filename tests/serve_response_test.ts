@@ -412,7 +412,8 @@ for (const length of ["5", "7"]) {
     await client.write(get("/") + get("/"));
     const { text } = await client.ending();
     assert(text.split("HTTP/1.1").length <= 2, "Another response followed");
-    assert(!text.endsWith("onetwo"), text);
+    // What fits is sent; that 7 were announced and 6 came tells the client that it is cut.
+    assert(text.endsWith(length === "5" ? "\r\nonetw" : "\r\nonetwo"), text);
   });
 }
 

@@ -243,8 +243,7 @@ for (const { what, request } of HOPELESS) {
     assertEquals(response.status, 400);
     assertStringIncludes(response.text, "HTTP/1.1 without a body");
     assertEquals(errors, []);
-    if (what === "HTTP/1.0" || what === "a chunked body") {
-      // Of a chunked body nobody knows how much is left to be dropped.
+    if (what === "HTTP/1.0") {
       assertEquals(response.field("connection"), "close");
       assertEquals((await client.ending()).text, "");
     } else {
