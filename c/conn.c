@@ -55,7 +55,6 @@ bool conn_open(struct mr_reactor *r, int fd, uint32_t listener) {
   c->handle = handle;
   c->fd = fd;
   c->life = LIFE_OPEN;
-  c->listener = (uint8_t)listener;
   c->in_head = c->in_tail = c->out_head = c->out_tail = NO_BLOCK;
   c->idle_ms = r->options->idle_timeout;
   r->rows[slot] = (struct mr_row){.handle = handle};

@@ -70,7 +70,7 @@ int32_t mr_listen(mr_reactor *r, const struct mr_listen_options *options) {
   bool tcp = (options->flags & MR_UNIX) == 0;
   int fd = tcp ? open_tcp(options) : open_unix(options);
   if (fd < 0) return fd;
-  r->listeners[id] = (struct listener){.fd = fd, .open = true, .tcp = tcp};
+  r->listeners[id] = (struct listener){.fd = fd, .open = true};
   int rc = r->backend->accept_start(r, id);
   if (rc != 0) {
     close(fd);

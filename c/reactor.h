@@ -37,7 +37,6 @@ struct conn {
   uint8_t life;
   uint8_t protocol;
   uint8_t phase;
-  uint8_t listener;
   uint16_t close_code;  // errno of MR_CLOSED
   uint16_t ops;         // operations that the kernel holds for this connection (io_uring)
 
@@ -99,7 +98,6 @@ struct conn {
 struct listener {
   int fd;
   bool open;
-  bool tcp;
   bool armed;     // io_uring: a multishot accept is in the kernel; epoll: in the set
   bool stopping;  // io_uring: its cancellation is too
   bool closing;

@@ -165,7 +165,7 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
     ) return;
     exchange.continued = true;
     this.outbox.writeText(this.handle, CONTINUE, 0);
-    this.#host.loop.kick();
+    this.staged();
   }
 
   remoteAddress(): Deno.Addr {
@@ -387,10 +387,7 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
   }
 
   writable(): Promise<void> | undefined {
-    if (
-      this.#closed ||
-      this.outbox.buffered(this.handle) < this.#host.highWatermark
-    ) return undefined;
+    if (this.#closed || this.#hasRoom()) return undefined;
     this.outbox.wantDrain(this.handle);
     return new Promise((resolve) => this.#drained = resolve);
   }
@@ -573,7 +570,7 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
   #command(op: number): void {
     if (this.#closed) return;
     this.outbox.command(this.handle, op);
-    this.#host.loop.kick();
+    this.staged();
   }
 }
 

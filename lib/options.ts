@@ -147,6 +147,12 @@ const DEFAULTS: Required<Omit<EngineOptions, "backend">> = {
 
 type Name = keyof typeof DEFAULTS;
 
+/** The names of all options of the engine. */
+export const ENGINE_OPTION_NAMES: readonly string[] = [
+  "backend",
+  ...Object.keys(DEFAULTS),
+];
+
 const WORD = 0xffffffff;
 
 const RANGES: Record<Name, [min: number, max: number]> = {

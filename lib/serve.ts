@@ -8,7 +8,7 @@ import {
   openServer,
   type ServerAddress,
 } from "./http_server.ts";
-import type { EngineOptions } from "./options.ts";
+import { ENGINE_OPTION_NAMES, type EngineOptions } from "./options.ts";
 
 /**
  * What a handler is told beside the request.
@@ -110,29 +110,10 @@ const COMMON_OPTIONS = [
   "automaticCompression",
 ];
 const ADDRESS_OPTIONS = ["port", "hostname", "reusePort", "tcpBacklog", "path"];
-const ENGINE_OPTIONS = [
-  "backend",
-  "batch",
-  "ring",
-  "spin",
-  "maxConnections",
-  "maxHeadBytes",
-  "maxTargetBytes",
-  "maxHeaderFields",
-  "maxBodyBytes",
-  "headTimeout",
-  "bodyTimeout",
-  "idleTimeout",
-  "stallTimeout",
-  "highWatermark",
-  "lowWatermark",
-  "maxQueueBytes",
-  "bufferBytes",
-];
 const KNOWN = new Set([
   ...COMMON_OPTIONS,
   ...ADDRESS_OPTIONS,
-  ...ENGINE_OPTIONS,
+  ...ENGINE_OPTION_NAMES,
 ]);
 const TYPES = {
   automaticCompression: "boolean",

@@ -3,41 +3,25 @@
 // byte.
 
 import { assert, assertEquals } from "@std/assert";
-import { websocket, type WebSocketHandlers } from "../mod.ts";
 import {
   assertSameBytes,
   concat,
-  type Context,
   latin1,
   pattern,
-  type TcpServer,
   testBackends,
   turn,
 } from "./testing.ts";
 import {
   BINARY,
   CONTINUATION,
+  ECHO,
   frame,
   PING,
   PONG,
+  serveRoute,
   TEXT,
   WsClient,
 } from "./ws_client.ts";
-
-const ECHO: WebSocketHandlers<undefined> = {
-  message(socket, message): void {
-    socket.send(message);
-  },
-};
-
-function serveRoute(
-  t: Context,
-  handlers: WebSocketHandlers<undefined>,
-  options: Parameters<typeof websocket>[1] = {},
-): TcpServer {
-  const route = websocket(handlers, options);
-  return t.serve((request) => route.upgrade(request));
-}
 
 function sizes(): number[] {
   const all = new Set([0, 1, 2, 3, 124, 125, 126, 127, 128, 65534, 65535]);

@@ -3,22 +3,8 @@
 // code, of the closing handshake, and of backpressure.
 
 import { assert, assertEquals } from "@std/assert";
-import {
-  type SendStatus,
-  type ServerWebSocket,
-  websocket,
-  type WebSocketHandlers,
-  type WebSocketOptions,
-} from "../mod.ts";
-import {
-  concat,
-  type Context,
-  pattern,
-  type TcpServer,
-  testBackends,
-  turn,
-  until,
-} from "./testing.ts";
+import type { SendStatus, ServerWebSocket } from "../mod.ts";
+import { concat, pattern, testBackends, turn, until } from "./testing.ts";
 import {
   BINARY,
   CLOSE,
@@ -27,20 +13,12 @@ import {
   frame,
   PING,
   PONG,
+  serveRoute,
   TEXT,
   WsClient,
 } from "./ws_client.ts";
 
 type Close = [code: number, reason: string];
-
-function serveRoute(
-  t: Context,
-  handlers: WebSocketHandlers<undefined>,
-  options: WebSocketOptions = {},
-): TcpServer {
-  const route = websocket(handlers, options);
-  return t.serve((request) => route.upgrade(request));
-}
 
 const bytes = (...values: number[]): Uint8Array => Uint8Array.from(values);
 const LIMIT = 1000;

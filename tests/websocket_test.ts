@@ -8,20 +8,14 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import {
-  type ServerWebSocket,
-  websocket,
-  type WebSocketHandlers,
-} from "../mod.ts";
+import { type ServerWebSocket, websocket } from "../mod.ts";
 import { ResettableSocket } from "./libc.ts";
 import { get, RawClient } from "./raw_client.ts";
 import {
   assertSameBytes,
   concat,
-  type Context,
   latin1,
   pattern,
-  type TcpServer,
   testBackends,
   turn,
   until,
@@ -31,26 +25,13 @@ import {
   BINARY,
   CLOSE,
   closePayload,
+  ECHO,
   frame,
   handshake,
+  serveRoute,
   TEXT,
   WsClient,
 } from "./ws_client.ts";
-
-const ECHO: WebSocketHandlers<undefined> = {
-  message(socket, message): void {
-    socket.send(message);
-  },
-};
-
-function serveRoute(
-  t: Context,
-  handlers: WebSocketHandlers<undefined>,
-  options: Parameters<typeof websocket>[1] = {},
-): TcpServer {
-  const route = websocket(handlers, options);
-  return t.serve((request) => route.upgrade(request));
-}
 
 // --- handshake
 

@@ -3,9 +3,14 @@
 // the test's to choose.
 
 import { assert, assertEquals } from "@std/assert";
-import type { HttpServer } from "../mod.ts";
+import {
+  type HttpServer,
+  websocket,
+  type WebSocketHandlers,
+  type WebSocketOptions,
+} from "../mod.ts";
 import { RawClient, type RawResponse } from "./raw_client.ts";
-import { concat, latin1 } from "./testing.ts";
+import { concat, type Context, latin1, type TcpServer } from "./testing.ts";
 
 export const CONTINUATION = 0;
 export const TEXT = 1;
@@ -204,4 +209,21 @@ function lengthField(length: bigint, size?: number): number[] {
     field.push(Number(length >> BigInt(shift) & 255n));
   }
   return field;
+}
+
+/** Sends every message back. */
+export const ECHO: WebSocketHandlers<undefined> = {
+  message(socket, message): void {
+    socket.send(message);
+  },
+};
+
+/** A server all of whose requests are upgraded to a route of these handlers. */
+export function serveRoute(
+  t: Context,
+  handlers: WebSocketHandlers<undefined>,
+  options: WebSocketOptions = {},
+): TcpServer {
+  const route = websocket(handlers, options);
+  return t.serve((request) => route.upgrade(request));
 }
