@@ -21,14 +21,25 @@
  * @module
  */
 
-export { type BackendName, readTopology, type Topology } from "./ffi/mod.ts";
+export {
+  type BackendName,
+  type ReactorCounters,
+  readTopology,
+  type Topology,
+} from "./ffi/mod.ts";
 export type {
   HttpServer,
-  ServerStatistics,
   ShutdownOptions,
   ShutdownReport,
 } from "./lib/http_server.ts";
+export type { CompressOptions, ContentCoding } from "./lib/compression.ts";
 export type { EngineOptions } from "./lib/options.ts";
+export type { RequestTimeouts } from "./lib/request_timeouts.ts";
+export {
+  rawSocket,
+  type RawSocketRoute,
+  type RawUpgradeOptions,
+} from "./lib/raw_socket.ts";
 export {
   serve,
   type ServeHandler,
@@ -38,6 +49,13 @@ export {
   type ServeUnixOptions,
   type WithHandler,
 } from "./lib/serve.ts";
+export type { ServerStatistics } from "./lib/statistics.ts";
+export {
+  Socket,
+  type SocketHandlers,
+  type SocketOptions,
+} from "./lib/socket.ts";
+export type { TrailersInit } from "./lib/trailers.ts";
 export {
   type UpgradeOptions,
   websocket,

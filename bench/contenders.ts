@@ -2,10 +2,13 @@
 // contenders.ts - who is measured, and how a fresh process of each is started on its core and stopped again.
 import { buildFloor } from "./build.ts";
 import { benchPath } from "./paths.ts";
-import { findBun } from "./peers.ts";
+import { findBun, PEERS } from "./peers.ts";
+import type { Workload } from "./workloads.ts";
 
 const READY_MS_MAX = 20_000;
 const STOP_MS_MAX = 3_000;
+const SPIN_US = 50;
+const FLOOR_ROUTES = ["/plaintext", "/ws"];
 
 /** A server program that prints its port when it listens. */
 export interface Contender {
@@ -13,8 +16,8 @@ export interface Contender {
   readonly command: readonly string[];
   /** Name of the C floor that runs the same backend. */
   readonly floor?: string;
-  /** Has routes that await something (`/sleep` and `/fetch`). */
-  readonly awaits: boolean;
+  /** Whether it is measured under a workload. */
+  readonly takes: (workload: Workload) => boolean;
   readonly version: string;
 }
 
@@ -44,15 +47,7 @@ export async function listContenders(
 ): Promise<{ contenders: Contender[]; absent: Absent[] }> {
   const contenders: Contender[] = [];
   const absent: Absent[] = [];
-  const makers: [string, (name: string) => Contender | Promise<Contender>][] = [
-    ["millrace-io_uring", (name) => millrace(name, "io_uring")],
-    ["millrace-epoll", (name) => millrace(name, "epoll")],
-    ["floor-io_uring", (name) => floor(name, "io_uring")],
-    ["floor-epoll", (name) => floor(name, "epoll")],
-    ["deno", denoServe],
-    ["bun", bunServe],
-  ];
-  for (const [name, make] of makers.filter(([name]) => wanted(name))) {
+  for (const [name, make] of MAKERS.filter(([name]) => wanted(name))) {
     try {
       contenders.push(await make(name));
     } catch (error) {
@@ -63,24 +58,45 @@ export async function listContenders(
   return { contenders, absent };
 }
 
-/** Names of all contenders, the absent ones too. */
-export const CONTENDER_NAMES: readonly string[] = [
-  "millrace-io_uring",
-  "millrace-epoll",
-  "floor-io_uring",
-  "floor-epoll",
-  "deno",
-  "bun",
+type Maker = (name: string) => Contender | Promise<Contender>;
+
+const MAKERS: readonly [name: string, make: Maker][] = [
+  ["millrace-io_uring", (name) => millrace(name, "io_uring")],
+  ["millrace-epoll", (name) => millrace(name, "epoll")],
+  ["millrace-spin", spinning],
+  ["floor-io_uring", (name) => floor(name, "io_uring")],
+  ["floor-epoll", (name) => floor(name, "epoll")],
+  ["deno", denoServe],
+  ["bun", bunServe],
 ];
 
-function millrace(name: string, backend: string): Contender {
+/** Names of all contenders, the absent ones too. */
+export const CONTENDER_NAMES: readonly string[] = MAKERS.map(([name]) => name);
+
+function millrace(name: string, backend: string, spin = 0): Contender {
   const script = benchPath("servers/millrace.ts");
   return {
     name,
-    command: [Deno.execPath(), "run", "-A", "--no-prompt", script, backend],
+    command: [
+      Deno.execPath(),
+      "run",
+      "-A",
+      "--no-prompt",
+      script,
+      backend,
+      String(spin),
+    ],
     floor: `floor-${backend}`,
-    awaits: true,
+    takes: () => true,
     version: Deno.version.deno,
+  };
+}
+
+// Spinning is for latency: a busy server never gets to it.
+function spinning(name: string): Contender {
+  return {
+    ...millrace(name, "io_uring", SPIN_US),
+    takes: ({ connections }) => connections === 1,
   };
 }
 
@@ -88,7 +104,8 @@ async function floor(name: string, backend: string): Promise<Contender> {
   return {
     name,
     command: [await buildFloor(), "--backend", backend],
-    awaits: false,
+    takes: ({ path, app, probe }) =>
+      FLOOR_ROUTES.includes(path) && app === undefined && probe === undefined,
     version: "",
   };
 }
@@ -98,7 +115,7 @@ function denoServe(name: string): Contender {
   return {
     name,
     command: [Deno.execPath(), "run", "-A", "--no-prompt", script],
-    awaits: true,
+    takes: () => true,
     version: Deno.version.deno,
   };
 }
@@ -111,7 +128,7 @@ async function bunServe(name: string): Promise<Contender> {
   return {
     name,
     command: [bun.path, "run", benchPath("servers/bun_serve.ts")],
-    awaits: true,
+    takes: () => true,
     version: new TextDecoder().decode(stdout).trim(),
   };
 }
@@ -119,11 +136,14 @@ async function bunServe(name: string): Promise<Contender> {
 /** Starts a fresh process of a contender on one core and waits until it accepts a connection. */
 export async function start(
   contender: Contender,
+  { app }: Workload,
   core: number,
 ): Promise<Running> {
+  const command = [...contender.command, ...(app === undefined ? [] : [app])];
   // taskset replaces itself with the server, so that the process id is the server's.
   const child = new Deno.Command("taskset", {
-    args: ["-c", String(core), ...contender.command],
+    args: ["-c", String(core), ...command],
+    env: { NODE_PATH: PEERS },
     stdin: "null",
     stdout: "piped",
     stderr: "inherit",

@@ -34,6 +34,12 @@ static const struct mr_options OPTIONS = {
     .idle_timeout = 65000,
     .stall_timeout = 20000,
     .linger_timeout = 2000,
+    .linger_bytes = 16 << 20,
+    .drain_timeout = 2000,
+    .min_body_rate = 512,
+    .min_send_rate = 512,
+    .rate_grace = 5000,
+    .max_pipelined = 64,
     .max_body_bytes = 64 << 20,
 };
 

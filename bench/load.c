@@ -2,8 +2,9 @@
 // load.c - the load client: reads the options, runs the loop of load_loop.c, prints one line of JSON.
 //
 //   load http|ws HOST PORT PATH [--connections 64] [--in-flight 1] [--seconds 3] [--warmup 1] [--pid SERVER]
-//     http: [--method GET] [--body BYTES] [--expect TEXT]    ws: [--payload 64] [--text | --binary]
-//     both: [--probe PATH --probe-expect TEXT --probes 200 [--upstream]] [--sleep]
+//     http: [--method GET] [--body BYTES] [--expect TEXT | --expect-payload BYTES] [--expect-field 'NAME:
+//     VALUE']... ws: [--payload 64] [--text | --binary] both: [--probe PATH --probe-expect TEXT --probes 200
+//     [--upstream]] [--sleep]
 #include "load.h"
 
 #include <errno.h>
@@ -24,6 +25,8 @@ enum option_id {
   OPTION_METHOD,
   OPTION_BODY,
   OPTION_EXPECT,
+  OPTION_EXPECT_PAYLOAD,
+  OPTION_EXPECT_FIELD,
   OPTION_TEXT,
   OPTION_BINARY,
   OPTION_SLEEP,
@@ -43,6 +46,8 @@ static const struct option LONG_OPTIONS[] = {
     {"method", required_argument, NULL, OPTION_METHOD},
     {"body", required_argument, NULL, OPTION_BODY},
     {"expect", required_argument, NULL, OPTION_EXPECT},
+    {"expect-payload", required_argument, NULL, OPTION_EXPECT_PAYLOAD},
+    {"expect-field", required_argument, NULL, OPTION_EXPECT_FIELD},
     {"text", no_argument, NULL, OPTION_TEXT},
     {"binary", no_argument, NULL, OPTION_BINARY},
     {"sleep", no_argument, NULL, OPTION_SLEEP},
@@ -105,6 +110,13 @@ static void read_option(struct options *options, int id, const char *value) {
       break;
     case OPTION_EXPECT:
       options->expect = value;
+      break;
+    case OPTION_EXPECT_PAYLOAD:
+      options->expect_payload = whole_number(value, 1, 64u << 20);
+      break;
+    case OPTION_EXPECT_FIELD:
+      if (options->expect_fields_count == EXPECTED_FIELDS_MAX) die("too many expected fields");
+      options->expect_fields[options->expect_fields_count++] = value;
       break;
     case OPTION_TEXT:
       options->text = true;

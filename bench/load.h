@@ -15,7 +15,7 @@
 #include "histogram.h"
 
 #define SECOND 1000000000ull
-#define ANSWER_TEXT_BYTES 65536
+#define EXPECTED_FIELDS_MAX 8
 
 struct options {
   bool websocket;
@@ -24,15 +24,18 @@ struct options {
   const char *host;
   const char *path;
   const char *method;
-  const char *expect;        // body of every HTTP answer; NULL: what the first had, or what was posted
+  const char *expect;  // body of every HTTP answer; NULL: what was posted, or else what the first had
+  const char *expect_fields[EXPECTED_FIELDS_MAX];  // header fields that every HTTP answer has
   const char *probe;         // path to ask one request at a time beside the load; NULL: none
   const char *probe_expect;  // its body
   bool upstream;             // serve the target of /fetch; the address goes into the query of the probe
   uint32_t port;
   uint32_t connections;
   uint32_t in_flight;
-  uint32_t payload;  // bytes of a WebSocket message
-  uint32_t body;     // bytes of a posted body
+  uint32_t payload;         // bytes of a WebSocket message
+  uint32_t body;            // bytes of a posted body
+  uint32_t expect_payload;  // bytes of payload 0 that are the body of every HTTP answer, 0: see expect
+  uint32_t expect_fields_count;
   uint32_t probes;
   double seconds;  // with probes: the longest time that they may take
   double warmup;
@@ -122,6 +125,11 @@ struct load {
 uint64_t clock_now(void);
 _Noreturn void die(const char *what);
 _Noreturn void die_errno(const char *what);
+
+// load_payload.c: UNITS_MAX payloads that differ from one another, as many as fit RING_BYTES
+size_t payload_units(size_t message_bytes, uint32_t in_flight);
+uint32_t payload_random(uint32_t *state);
+void payload_fill(uint8_t *out, size_t length, size_t unit, bool text);
 
 // load_socket.c
 int socket_connect(const struct options *options);

@@ -11,8 +11,6 @@
 #include "load.h"
 
 #define HEAD_BYTES 4096
-#define RING_BYTES (4 * 1024 * 1024)
-#define UNITS_MAX 1024
 
 static void parse_field(const char *head, size_t place, size_t length, struct http_answer *answer) {
   const char *line = head + place;
@@ -45,15 +43,6 @@ size_t http_answer_parse(const char *bytes, size_t length, struct http_answer *a
   return answer->head_bytes;
 }
 
-// A posted body tells its number in its first four digits; the rest is a pattern that the number shifts.
-static void fill_body(uint8_t *out, size_t length, size_t unit) {
-  for (size_t i = 0; i < length; i++) out[i] = (uint8_t)("abcdefghijklmnopqrstuvwxyz"[(unit + i) % 26]);
-  for (size_t i = 0; i < 4 && i < length; i++) {
-    out[i] = (uint8_t)("0123456789"[unit % 10]);
-    unit /= 10;
-  }
-}
-
 static size_t request_head(const struct options *options, char *out) {
   int length = snprintf(out, HEAD_BYTES, "%s %s HTTP/1.1\r\nHost: %s:%u\r\n", options->method, options->path,
                         options->host, options->port);
@@ -65,25 +54,25 @@ static size_t request_head(const struct options *options, char *out) {
   return (size_t)length;
 }
 
+// What is posted has to come back.
+static bool is_echo(const struct options *options) {
+  return options->body > 0 && options->expect == NULL && options->expect_payload == 0;
+}
+
 static void build_requests(struct load *load) {
   const struct options *options = load->options;
   struct traffic *traffic = &load->traffic;
   char head[HEAD_BYTES * 2];
   size_t head_bytes = request_head(options, head);
   traffic->request_bytes = head_bytes + options->body;
-  traffic->units = 1;
-  if (options->body >= 4 && options->expect == NULL) {
-    while (traffic->units < UNITS_MAX && traffic->units * 2 * traffic->request_bytes < RING_BYTES)
-      traffic->units *= 2;
-    while (traffic->units < 2 * options->in_flight) traffic->units *= 2;
-  }
+  traffic->units = is_echo(options) ? payload_units(traffic->request_bytes, options->in_flight) : 1;
   size_t total = traffic->units + options->in_flight;
   traffic->requests = malloc(total * traffic->request_bytes);
   if (traffic->requests == NULL) die("cannot allocate");
   for (size_t i = 0; i < total; i++) {
     uint8_t *at = traffic->requests + i * traffic->request_bytes;
     memcpy(at, head, head_bytes);
-    fill_body(at + head_bytes, options->body, i % traffic->units);
+    payload_fill(at + head_bytes, options->body, i % traffic->units, false);
   }
 }
 
@@ -104,21 +93,54 @@ static uint8_t *first_answer(const struct load *load, struct http_answer *answer
   return whole;
 }
 
-static void check_first(const struct load *load, const struct http_answer *answer, const uint8_t *body) {
+// Compares a name without regard to case, and all of the value.
+static bool is_field(const char *line, size_t length, const char *field) {
+  size_t name = strcspn(field, ":");
+  return length == strlen(field) && strncasecmp(line, field, name) == 0 &&
+         memcmp(line + name, field + name, length - name) == 0;
+}
+
+static bool has_field(const char *head, size_t head_bytes, const char *field) {
+  const char *line = head;
+  const char *end = head + head_bytes;
+  while (line < end) {
+    const char *line_end = memmem(line, (size_t)(end - line), "\r\n", 2);
+    if (is_field(line, (size_t)(line_end - line), field)) return true;
+    line = line_end + 2;
+  }
+  return false;
+}
+
+// The body that the first answer has to have; allocated. NULL: any.
+static uint8_t *wanted_body(const struct load *load, size_t *length) {
   const struct options *options = load->options;
-  size_t wanted_bytes = answer->body_bytes;
-  const void *wanted = body;
+  *length = options->expect != NULL       ? strlen(options->expect)
+            : options->expect_payload > 0 ? options->expect_payload
+                                          : options->body;
+  if (options->expect == NULL && *length == 0) return NULL;
+  uint8_t *body = malloc(*length + 1);
+  if (body == NULL) die("cannot allocate");
   if (options->expect != NULL) {
-    wanted_bytes = strlen(options->expect);
-    wanted = options->expect;
-  } else if (options->body > 0) {
-    wanted_bytes = options->body;
-    wanted = load->traffic.requests + load->traffic.request_bytes - options->body;
+    memcpy(body, options->expect, *length);
+  } else {
+    payload_fill(body, *length, 0, false);
   }
+  return body;
+}
+
+static void check_first(const struct load *load, const struct http_answer *answer, const uint8_t *bytes) {
+  const struct options *options = load->options;
+  size_t length;
+  uint8_t *wanted = wanted_body(load, &length);
   if (answer->status != 200) die("the status of the first answer is not 200");
-  if (answer->body_bytes != wanted_bytes || memcmp(body, wanted, wanted_bytes) != 0) {
-    die("the body of the first answer is not what was expected");
+  for (uint32_t i = 0; i < options->expect_fields_count; i++) {
+    if (!has_field((const char *)bytes, answer->head_bytes, options->expect_fields[i]))
+      die("the first answer lacks an expected field");
   }
+  if (wanted != NULL &&
+      (answer->body_bytes != length || memcmp(bytes + answer->head_bytes, wanted, length) != 0))
+    die("the body of the first answer is not what was expected");
+  free(wanted);
 }
 
 void http_prepare(struct load *load) {
@@ -126,7 +148,7 @@ void http_prepare(struct load *load) {
   struct http_answer answer;
   build_requests(load);
   uint8_t *first = first_answer(load, &answer);
-  check_first(load, &answer, first + answer.head_bytes);
+  check_first(load, &answer, first);
   traffic->answer_bytes = answer.head_bytes + answer.body_bytes;
   traffic->start_end = (size_t)((uint8_t *)memchr(first, '\n', answer.head_bytes) - first) + 1;
   traffic->head_end = answer.head_bytes;
@@ -137,7 +159,7 @@ void http_prepare(struct load *load) {
   for (size_t i = 0; i < traffic->units; i++) {
     uint8_t *at = traffic->answers + i * traffic->answer_bytes;
     memcpy(at, first, traffic->answer_bytes);
-    if (traffic->units > 1) fill_body(at + answer.head_bytes, answer.body_bytes, i);
+    if (is_echo(load->options)) payload_fill(at + answer.head_bytes, answer.body_bytes, i, false);
   }
   free(first);
 }

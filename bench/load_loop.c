@@ -12,7 +12,7 @@
 
 #define BUFFER_BYTES (256 * 1024)
 #define EVENTS 256
-#define DRAIN_SECONDS 2
+#define DRAIN_SECONDS 10
 #define SPIN_PAUSES 8  // about a third of a microsecond between two looks
 
 static void connection_fail(struct load *load, struct connection *connection, enum error_kind kind) {

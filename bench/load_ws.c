@@ -8,8 +8,6 @@
 #include "load.h"
 
 #define HEAD_BYTES 4096
-#define RING_BYTES (4 * 1024 * 1024)
-#define UNITS_MAX 1024
 #define FRAME_HEAD_MAX 14
 
 // The key and the accept value of the example in RFC 6455 section 1.3.
@@ -30,34 +28,6 @@ static size_t frame_head(uint8_t *out, bool text, bool masked, uint64_t payload)
   return 2 + length_bytes;
 }
 
-static uint32_t next_random(uint32_t *state) {
-  *state ^= *state << 13;
-  *state ^= *state >> 17;
-  *state ^= *state << 5;
-  return *state;
-}
-
-// The payload tells its number in its last digits and fills up with letters (text) or with any bytes
-// (binary).
-static void fill_payload(uint8_t *out, size_t length, size_t unit, bool text) {
-  uint32_t random = (uint32_t)unit * 2654435761u + 1;
-  for (size_t i = 0; i < length; i++) {
-    uint32_t value = next_random(&random);
-    out[i] = (uint8_t)(text ? 'a' + value % 26 : value >> 7);
-  }
-  for (size_t i = 0; i < 4 && i < length; i++) {
-    out[length - 1 - i] = (uint8_t)('0' + unit % 10);
-    unit /= 10;
-  }
-}
-
-static size_t ring_units(const struct options *options) {
-  size_t units = 2;
-  while (units < UNITS_MAX && units * 2 * (options->payload + FRAME_HEAD_MAX) <= RING_BYTES) units *= 2;
-  while (units < 2 * options->in_flight) units *= 2;
-  return units;
-}
-
 static void mask_frame(uint8_t *frame, size_t head_bytes, const uint8_t *payload, size_t length,
                        uint32_t mask) {
   uint8_t *mask_at = frame + head_bytes;
@@ -71,7 +41,7 @@ void ws_prepare(struct load *load) {
   uint8_t head[FRAME_HEAD_MAX];
   uint32_t random = 88172645;
   size_t head_bytes = frame_head(head, options->text, false, options->payload);
-  traffic->units = ring_units(options);
+  traffic->units = payload_units(options->payload + FRAME_HEAD_MAX, options->in_flight);
   traffic->answer_bytes = head_bytes + options->payload;
   traffic->request_bytes = traffic->answer_bytes + 4;
   traffic->start_end = 1;
@@ -83,9 +53,9 @@ void ws_prepare(struct load *load) {
     uint8_t *answer = traffic->answers + i * traffic->answer_bytes;
     uint8_t *request = traffic->requests + i * traffic->request_bytes;
     memcpy(answer, head, head_bytes);
-    fill_payload(answer + head_bytes, options->payload, i, options->text);
+    payload_fill(answer + head_bytes, options->payload, i, options->text);
     frame_head(request, options->text, true, options->payload);
-    mask_frame(request, head_bytes, answer + head_bytes, options->payload, next_random(&random));
+    mask_frame(request, head_bytes, answer + head_bytes, options->payload, payload_random(&random));
   }
   memcpy(traffic->requests + traffic->units * traffic->request_bytes, traffic->requests,
          options->in_flight * traffic->request_bytes);

@@ -61,7 +61,7 @@ export async function measure(
   round: number,
   options: MeasureOptions,
 ): Promise<Round> {
-  const server = await start(contender, options.serverCore);
+  const server = await start(contender, workload, options.serverCore);
   try {
     const args = loadArguments(workload, server.port, server.pid, options);
     const result = await runLoad(args, options);

@@ -25,6 +25,7 @@ const THROUGHPUT_COLUMNS: readonly Column[] = [
   { head: "client busy ", cell: clientBusy },
   { head: "MiB", cell: (row) => count(row.residentBytes / 2 ** 20) },
   { head: "× deno", cell: (row) => ratio(row.againstDeno) },
+  { head: "× bun", cell: (row) => ratio(row.againstBun) },
   { head: "× floor", cell: (row) => ratio(row.againstFloor) },
   { head: "rounds", cell: (row) => String(row.rounds) },
 ];

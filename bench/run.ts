@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // run.ts - the benchmark: interleaved rounds of all contenders under all workloads. bench/README.md has the method.
 //
-//   deno task bench [--rounds 5] [--seconds 3] [--warmup 1] [--only NAME,NAME] [--quick] [--json]
+//   deno task bench [--rounds 3] [--seconds 3] [--warmup 1] [--only NAME,NAME] [--quick] [--json]
 //                   [--server-core 0] [--client-core 1] [--results FILE]
 import { parseArgs } from "@std/cli/parse-args";
 import { buildLoad } from "./build.ts";
@@ -97,7 +97,7 @@ function readOptions(args: string[]): RunOptions {
   const only = parsed.only?.split(",").filter((name) => name !== "") ?? [];
   for (const name of only) checkName(name);
   return {
-    rounds: number(parsed.rounds, quick ? 1 : 5),
+    rounds: number(parsed.rounds, quick ? 1 : 3),
     seconds: number(parsed.seconds, quick ? 1 : 3),
     warmup: number(parsed.warmup, quick ? 0.5 : 1),
     serverCore: number(parsed["server-core"], 0),
@@ -157,9 +157,7 @@ function plan(
   const steps: Step[] = [];
   for (let round = 1; round <= rounds; round++) {
     for (const workload of workloads) {
-      const able = contenders.filter((contender) =>
-        workload.probe === undefined || contender.awaits
-      );
+      const able = contenders.filter(({ takes }) => takes(workload));
       if (round % 2 === 0) able.reverse();
       for (const contender of able) steps.push({ round, workload, contender });
     }

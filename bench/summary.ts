@@ -27,6 +27,8 @@ export interface Row {
   readonly residentBytes: number;
   /** Requests per CPU-second as a multiple of those of Deno.serve. */
   readonly againstDeno?: number;
+  /** Requests per CPU-second as a multiple of those of Bun. */
+  readonly againstBun?: number;
   /** Requests per CPU-second as a multiple of those of the C floor on the same backend. */
   readonly againstFloor?: number;
   readonly probe?: ProbeRow;
@@ -82,6 +84,7 @@ function summarizeContender(
     otherCpu: figure((round) => round.other_cpu_seconds / round.seconds),
     residentBytes: figure((round) => round.server_resident_bytes),
     ...optional("againstDeno", ratioTo("deno", valid, rounds)),
+    ...optional("againstBun", ratioTo("bun", valid, rounds)),
     ...optional("againstFloor", ratioTo(contender.floor, valid, rounds)),
     ...optional("probe", summarizeProbe(valid)),
     rounds: valid.length,

@@ -3,6 +3,8 @@
 #ifndef MR_BACKEND_H
 #define MR_BACKEND_H
 
+#include <sys/types.h>
+
 #include "reactor.h"
 
 struct backend {
@@ -23,6 +25,12 @@ struct backend {
 
   // Sends c's staged range, else the head of its queue; conn_sent hears how much went.
   void (*send)(struct mr_reactor *r, struct conn *c);
+
+  // sendfile(2) of at most count bytes of c's file, without waiting for room.
+  ssize_t (*send_file)(struct mr_reactor *r, struct conn *c, size_t count);
+
+  // Has conn_file_send called once the socket has room.
+  void (*await_room)(struct mr_reactor *r, struct conn *c);
 
   // Ends all operations of a closing connection; conn_released hears when the last is over.
   void (*stop)(struct mr_reactor *r, struct conn *c);

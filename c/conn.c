@@ -42,6 +42,11 @@ static uint32_t handle_after(uint32_t handle, uint32_t slot) {
   return generation << MR_SLOT_BITS | slot;
 }
 
+static struct mr_timeouts server_timeouts(const struct mr_reactor *r) {
+  const struct mr_options *o = r->options;
+  return (struct mr_timeouts){o->body_timeout, o->stall_timeout, o->min_body_rate, o->min_send_rate};
+}
+
 bool conn_open(struct mr_reactor *r, int fd, uint32_t listener) {
   uint32_t slot;
   if (!slot_take(r, &slot)) {
@@ -57,6 +62,7 @@ bool conn_open(struct mr_reactor *r, int fd, uint32_t listener) {
   c->life = LIFE_OPEN;
   c->in_head = c->in_tail = c->out_head = c->out_tail = NO_BLOCK;
   c->idle_ms = r->options->idle_timeout;
+  c->timeouts = server_timeouts(r);
   r->rows[slot] = (struct mr_row){.handle = handle};
   r->control->connections++;
   r->control->accepted++;
@@ -71,19 +77,41 @@ void conn_deadline(struct mr_reactor *r, struct conn *c, uint32_t ms) {
   timer_schedule(r, c);
 }
 
-static void send_fin(struct mr_reactor *r, struct conn *c) {
-  c->fin_sent = true;
-  shutdown(c->fd, SHUT_WR);
-  if (c->ended) {
+void conn_timeouts(struct mr_reactor *r, struct conn *c, const struct mr_timeouts *timeouts) {
+  // The end of a response is still on its way to a peer that was allowed to be slow.
+  c->timeouts_end = timeouts == NULL && (c->out_head != NO_BLOCK || c->staged_length > 0 || c->filing);
+  if (c->timeouts_end) return;
+  c->timeouts = timeouts != NULL ? *timeouts : server_timeouts(r);
+  output_deadline(r, c);
+  if (c->protocol == PROTOCOL_HTTP) http_retimed(r, c);
+}
+
+uint64_t conn_rate_due(const struct mr_reactor *r, uint64_t since, uint64_t bytes, uint32_t rate) {
+  return rate == 0 || since == 0 ? 0 : since + r->options->rate_grace + bytes * 1000 / rate;
+}
+
+// All is sent and FIN is: what is the peer still given time for?
+static void fin_done(struct mr_reactor *r, struct conn *c) {
+  bool finishing = c->life == LIFE_FINISHING;
+  if (finishing ? c->ended : c->end_told) {
     conn_close(r, c, 0);
-  } else {
+  } else if (finishing) {
     conn_deadline(r, c, r->options->linger_timeout);
   }
 }
 
 void conn_finish_flushed(struct mr_reactor *r, struct conn *c) {
-  bool flushed = c->out_head == NO_BLOCK && c->staged_length == 0;
-  if (c->life == LIFE_FINISHING && !c->fin_sent && flushed) send_fin(r, c);
+  bool flushed = c->out_head == NO_BLOCK && c->staged_length == 0 && !c->filing;
+  if (!flushed || c->fin_sent || !(c->life == LIFE_FINISHING || c->ending)) return;
+  c->fin_sent = true;
+  shutdown(c->fd, SHUT_WR);
+  fin_done(r, c);
+}
+
+void conn_end(struct mr_reactor *r, struct conn *c) {
+  if (c->protocol != PROTOCOL_STREAM || c->life != LIFE_OPEN) return;
+  c->ending = true;
+  conn_finish_flushed(r, c);
 }
 
 void conn_finish(struct mr_reactor *r, struct conn *c) {
@@ -93,7 +121,11 @@ void conn_finish(struct mr_reactor *r, struct conn *c) {
   c->phase_deadline = 0;
   input_clear(r, c);
   r->backend->receive(r, c);
-  conn_finish_flushed(r, c);
+  if (c->fin_sent) {
+    fin_done(r, c);
+  } else {
+    conn_finish_flushed(r, c);
+  }
 }
 
 void conn_close(struct mr_reactor *r, struct conn *c, uint16_t code) {
@@ -115,6 +147,13 @@ void conn_reset(struct mr_reactor *r, struct conn *c, uint16_t code) {
   conn_close(r, c, code);
 }
 
+uint16_t conn_socket_error(const struct conn *c) {
+  int error = 0;
+  socklen_t length = sizeof(error);
+  getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &length);
+  return (uint16_t)error;
+}
+
 void conn_exhausted(struct mr_reactor *r, struct conn *c) {
   r->control->exhausted++;
   conn_reset(r, c, ENOMEM);
@@ -128,7 +167,9 @@ void conn_released(struct mr_reactor *r, struct conn *c) {
 
 static void bury(struct mr_reactor *r, struct conn *c) {
   uint32_t slot = slot_of(c->handle);
-  inbox_push(r, c, MR_CLOSED)->code = c->close_code;
+  struct mr_record *record = inbox_push(r, c, MR_CLOSED);
+  record->code = c->close_code;
+  record->aux = r->rows[slot].queued + r->rows[slot].staged;
   output_clear(r, c);
   close(c->fd);
   c->fd = -1;
@@ -144,7 +185,7 @@ void conn_bury(struct mr_reactor *r) {
     uint32_t slot = slot_pop(r, QUEUE_DEAD);
     struct conn *c = &r->conns[slot];
     // Another queue may still name the slot, which must then not be given out anew.
-    bool wait = inbox_is_full(r) || c->in_ready || c->in_dirty || c->in_starved;
+    bool wait = inbox_is_full(r) || c->in_ready || c->in_dirty || c->in_starved || c->in_files;
     if (wait) {
       slot_push(r, QUEUE_DEAD, slot);
     } else {
@@ -160,20 +201,21 @@ void conn_expired(struct mr_reactor *r, struct conn *c) {
     if (c->stall_deadline != 0) c->stall_deadline = r->now + 1;
     return;
   }
-  bool stalled = c->stall_deadline != 0 && c->stall_deadline <= r->now;
-  if (c->paused && !stalled && c->life == LIFE_OPEN) {
+  if (c->stall_deadline != 0 && c->stall_deadline <= r->now && output_expired(r, c)) return;
+  if (c->phase_deadline == 0 || c->phase_deadline > r->now) return;
+  if (c->paused && c->life == LIFE_OPEN) {
     // The peer may have sent all we wait for: it is us who do not read it.
     conn_deadline(r, c, PAUSED_RECHECK_MS);
     return;
   }
-  if (stalled) {
-    r->control->timeouts++;
-    conn_reset(r, c, ETIMEDOUT);
-  } else if (c->life == LIFE_FINISHING) {
+  if (c->life == LIFE_FINISHING) {
+    r->control->linger_timeouts++;
     conn_close(r, c, 0);
   } else if (c->protocol == PROTOCOL_HTTP) {
     http_expired(r, c);
-  } else {
+  } else if (c->protocol == PROTOCOL_WEBSOCKET) {
     ws_expired(r, c);
+  } else {
+    stream_expired(r, c);
   }
 }

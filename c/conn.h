@@ -3,6 +3,7 @@
 #ifndef MR_CONN_H
 #define MR_CONN_H
 
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include "reactor.h"
@@ -40,11 +41,38 @@ void conn_send_dirty(struct mr_reactor *r, bool now);
 // Sends c's staged range with a system call of its own.
 void conn_send_now(struct mr_reactor *r, struct conn *c);
 
+// Sends c's staged range and then bytes that need not be in the outbox, as many as the socket takes at once;
+// returns how many of the latter. None when others are still to go before them.
+uint32_t conn_send_direct(struct mr_reactor *r, struct conn *c, const uint8_t *bytes, uint32_t length);
+
 // Lists the first blocks of c's queue, SEND_BLOCKS_MAX at most; returns how many.
 uint32_t conn_output_parts(const struct mr_reactor *r, const struct conn *c, struct iovec *parts);
 
+// Has MR_SENT emitted once the kernel has taken all that is staged by now.
+void conn_notify(struct mr_reactor *r, struct conn *c);
+
 // The kernel took sent bytes of what backend.send offered, 0 when it had no room.
 void conn_sent(struct mr_reactor *r, struct conn *c, uint32_t sent);
+
+// Flushes and sends FIN; closes once the peer's has come too, and what it sent before was delivered.
+void conn_end(struct mr_reactor *r, struct conn *c);
+
+// Takes over the file of range, to be sent behind what is staged and queued; responses end with it.
+void conn_file(struct mr_reactor *r, struct conn *c, const struct mr_file_range *range, uint32_t responses);
+
+// Sends of c's file what its share allows and the socket has room for.
+void conn_file_send(struct mr_reactor *r, struct conn *c);
+
+// For the backends: sendfile(2) of at most count bytes of c's file.
+ssize_t conn_sendfile(const struct conn *c, size_t count);
+
+// Goes on with the files that had used up their share in the turn before.
+void conn_send_files(struct mr_reactor *r);
+
+// Whether what is sent now is followed by bytes of a file at once.
+static inline int conn_more(const struct conn *c) {
+  return c->filing && c->file_left > 0 ? MSG_MORE : 0;
+}
 
 // Flushes, sends FIN, waits for the peer's, closes.
 void conn_finish(struct mr_reactor *r, struct conn *c);
@@ -55,6 +83,9 @@ void conn_close(struct mr_reactor *r, struct conn *c, uint16_t code);
 // Closes and makes the kernel drop what it has not sent.
 void conn_reset(struct mr_reactor *r, struct conn *c, uint16_t code);
 
+// The error that the socket holds; a hang-up without one means that both sides have ended.
+uint16_t conn_socket_error(const struct conn *c);
+
 // The kernel holds no more operations of a closing connection.
 void conn_released(struct mr_reactor *r, struct conn *c);
 
@@ -63,6 +94,23 @@ void conn_bury(struct mr_reactor *r);
 
 // Refuses the input so far: MR_VIOLATION, and no byte of this connection is parsed again.
 void conn_violation(struct mr_reactor *r, struct conn *c, enum mr_violation violation, uint16_t code);
+
+// Whether as many requests wait for their responses as may: no further head is parsed.
+static inline bool conn_pipeline_full(const struct mr_reactor *r, const struct conn *c) {
+  return c->protocol == PROTOCOL_HTTP && c->phase == PHASE_IDLE && c->requests >= r->options->max_pipelined;
+}
+
+// When a peer that has moved bytes since then falls below a rate, in ms; 0 = never.
+uint64_t conn_rate_due(const struct mr_reactor *r, uint64_t since, uint64_t bytes, uint32_t rate);
+
+// Counts one more deadline that a peer has missed, under its kind.
+static inline void conn_count_timeout(struct mr_reactor *r, uint64_t *kind) {
+  r->control->timeouts++;
+  (*kind)++;
+}
+
+// Other timeouts for the request at hand, or, with NULL, those of the server again.
+void conn_timeouts(struct mr_reactor *r, struct conn *c, const struct mr_timeouts *timeouts);
 
 // Sets what the phase deadline is to be, in milliseconds from now; 0 = none.
 void conn_deadline(struct mr_reactor *r, struct conn *c, uint32_t ms);
@@ -73,15 +121,25 @@ void conn_expired(struct mr_reactor *r, struct conn *c);
 // One step of a protocol: takes bytes off the front of the input. Returns how many, 0 when more are needed.
 uint32_t http_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t start, uint32_t length);
 uint32_t ws_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t start, uint32_t length);
+uint32_t stream_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t start, uint32_t length);
 
 // What an expired deadline means to the protocol.
 void http_expired(struct mr_reactor *r, struct conn *c);
 void ws_expired(struct mr_reactor *r, struct conn *c);
+void stream_expired(struct mr_reactor *r, struct conn *c);
 
-// How long a WebSocket may be quiet before it is asked, and again before it is closed: half of its idle time.
-static inline uint32_t ws_patience(uint32_t idle_ms) {
-  return idle_ms / 2 + idle_ms % 2;
+// How long a connection that has left HTTP may be quiet. A WebSocket is asked after half of its idle time,
+// and closed after the other half.
+static inline uint32_t conn_patience(const struct conn *c) {
+  return c->protocol == PROTOCOL_WEBSOCKET ? c->idle_ms / 2 + c->idle_ms % 2 : c->idle_ms;
 }
+
+// Reading stops, and goes on; the time between is not the peer's.
+void http_paused(struct mr_reactor *r, struct conn *c);
+void http_resumed(struct mr_reactor *r, struct conn *c);
+
+// Other timeouts have been set: what waits for them begins anew.
+void http_retimed(struct mr_reactor *r, struct conn *c);
 
 // count responses have ended in what was staged.
 void http_responded(struct mr_reactor *r, struct conn *c, uint32_t count);

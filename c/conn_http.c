@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // conn_http.c - the phases of an HTTP connection: head, body, next head; called by conn_input.c.
 #include "conn.h"
+#include "conn_queue.h"
 #include "inbox.h"
+#include "timer.h"
 
 static void violation(struct mr_reactor *r, struct conn *c, enum mr_violation violation) {
   conn_violation(r, c, violation, http_violation_status(violation));
@@ -15,12 +17,37 @@ static void request_ended(struct mr_reactor *r, struct conn *c) {
   conn_deadline(r, c, c->requests == 0 ? r->options->idle_timeout : 0);
 }
 
+static uint64_t slow_due(const struct mr_reactor *r, const struct conn *c) {
+  return conn_rate_due(r, c->http.since, c->http.received, c->timeouts.min_body_rate);
+}
+
+// A body is in time as long as some of it comes within body_timeout and, on the whole, as fast as
+// min_body_rate.
+static void body_deadline(struct mr_reactor *r, struct conn *c) {
+  // Answered already: what is left of the body has drain_timeout, however it comes.
+  if (c->requests == 0) return;
+  uint64_t quiet = c->timeouts.body_timeout == 0 ? 0 : r->now + c->timeouts.body_timeout;
+  c->phase_deadline = timer_earlier(quiet, slow_due(r, c));
+  timer_schedule(r, c);
+}
+
+static void body_received(struct mr_reactor *r, struct conn *c, uint32_t count) {
+  if (c->http.since == 0) c->http.since = r->now;
+  c->http.received += count;
+  body_deadline(r, c);
+}
+
 static void body_begin(struct mr_reactor *r, struct conn *c, const struct http_head *head) {
   bool chunked = (head->flags & MR_CHUNKED) != 0;
   c->phase = chunked ? PHASE_CHUNKED : PHASE_BODY;
   c->http.left = head->content_length;
   c->http.chunked = (struct http_chunked){0};
-  conn_deadline(r, c, r->options->body_timeout);
+  c->http.received = 0;
+  // A peer that waits for 100 Continue has all the time that the handler takes.
+  bool waits = (head->flags & (MR_EXPECT | MR_HTTP_1_0)) == MR_EXPECT;
+  c->http.since = waits ? 0 : r->now;
+  c->phase_deadline = 0;
+  if (!waits) body_deadline(r, c);
 }
 
 static uint32_t head_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t start,
@@ -50,6 +77,7 @@ static uint32_t head_step(struct mr_reactor *r, struct conn *c, uint32_t block, 
   record->total_low = (uint32_t)head.content_length;
   record->total_high = (uint32_t)(head.content_length >> 32);
   c->requests++;
+  c->heard = true;
   c->keep_alive = (head.flags & MR_KEEP_ALIVE) != 0;
   c->held = (head.flags & MR_UPGRADE) != 0;
   if ((head.flags & MR_HAS_BODY) != 0) {
@@ -68,6 +96,8 @@ static uint32_t body_step(struct mr_reactor *r, struct conn *c, uint32_t block, 
   if (c->http.left == 0) {
     record->flags = MR_LAST;
     request_ended(r, c);
+  } else {
+    body_received(r, c, count);
   }
   return count;
 }
@@ -82,10 +112,15 @@ static uint32_t chunked_step(struct mr_reactor *r, struct conn *c, uint32_t bloc
     return 0;
   }
   if (piece.length > 0 || piece.last) {
-    struct mr_record *record = inbox_push_bytes(r, c, MR_BODY, block, start + piece.start, piece.length);
+    const uint8_t kind = piece.trailer ? MR_TRAILER : MR_BODY;
+    struct mr_record *record = inbox_push_bytes(r, c, kind, block, start + piece.start, piece.length);
     if (piece.last) record->flags = MR_LAST;
   }
-  if (piece.last) request_ended(r, c);
+  if (piece.last) {
+    request_ended(r, c);
+  } else if (used > 0) {
+    body_received(r, c, (uint32_t)used);
+  }
   return (uint32_t)used;
 }
 
@@ -100,24 +135,65 @@ uint32_t http_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_
   }
 }
 
-void http_expired(struct mr_reactor *r, struct conn *c) {
-  r->control->timeouts++;
-  c->phase_deadline = 0;
-  switch (c->phase) {
-    case PHASE_IDLE:
-      conn_finish(r, c);
-      break;
-    case PHASE_HEAD:
-      violation(r, c, MR_HEAD_TIMEOUT);
-      break;
-    default:
-      violation(r, c, MR_BODY_TIMEOUT);
+static void body_expired(struct mr_reactor *r, struct conn *c) {
+  uint64_t slow = slow_due(r, c);
+  if (c->requests == 0) {
+    r->control->drain_timeouts++;
+    conn_finish(r, c);
+  } else if (slow != 0 && slow <= r->now) {
+    conn_count_timeout(r, &r->control->slow_bodies);
+    violation(r, c, MR_BODY_TOO_SLOW);
+  } else {
+    conn_count_timeout(r, &r->control->body_timeouts);
+    violation(r, c, MR_BODY_TIMEOUT);
   }
 }
 
+void http_expired(struct mr_reactor *r, struct conn *c) {
+  c->phase_deadline = 0;
+  switch (c->phase) {
+    case PHASE_IDLE:
+      conn_count_timeout(r, c->heard ? &r->control->idle_timeouts : &r->control->silent_timeouts);
+      conn_finish(r, c);
+      break;
+    case PHASE_HEAD:
+      conn_count_timeout(r, &r->control->head_timeouts);
+      violation(r, c, MR_HEAD_TIMEOUT);
+      break;
+    default:
+      body_expired(r, c);
+  }
+}
+
+void http_paused(struct mr_reactor *r, struct conn *c) {
+  if (!c->paused) c->http.paused_at = r->now;
+}
+
+void http_resumed(struct mr_reactor *r, struct conn *c) {
+  if (c->phase < PHASE_BODY || c->deaf) return;
+  if (c->http.since == 0) {
+    c->http.since = r->now;
+  } else if (c->paused) {
+    c->http.since += r->now - c->http.paused_at;
+  }
+  body_deadline(r, c);
+}
+
+void http_retimed(struct mr_reactor *r, struct conn *c) {
+  if (c->phase >= PHASE_BODY && !c->deaf && c->http.since != 0) body_deadline(r, c);
+}
+
 void http_responded(struct mr_reactor *r, struct conn *c, uint32_t count) {
+  if (conn_pipeline_full(r, c)) {
+    // Requests may have waited, or the peer's end.
+    if (c->in_head != NO_BLOCK || c->carry_length > 0) r->control->pipeline_waits++;
+    ready_push(r, c);
+  }
   c->requests = count < c->requests ? c->requests - count : 0;
-  if (c->requests == 0 && c->phase == PHASE_IDLE && c->life == LIFE_OPEN && c->protocol == PROTOCOL_HTTP) {
+  if (c->requests > 0 || c->life != LIFE_OPEN || c->protocol != PROTOCOL_HTTP) return;
+  if (c->phase == PHASE_IDLE) {
     conn_deadline(r, c, r->options->idle_timeout);
+  } else if (c->phase >= PHASE_BODY) {
+    conn_deadline(r, c, r->options->drain_timeout);
   }
 }

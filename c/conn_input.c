@@ -127,8 +127,9 @@ static bool front_pull(struct mr_reactor *r, struct conn *c) {
   return true;
 }
 
-static bool parsable(const struct conn *c) {
-  return c->life == LIFE_OPEN && !c->paused && !c->held && !c->deaf && c->in_head != NO_BLOCK;
+static bool parsable(const struct mr_reactor *r, const struct conn *c) {
+  return c->life == LIFE_OPEN && !c->paused && !c->held && !c->deaf && c->in_head != NO_BLOCK &&
+         !conn_pipeline_full(r, c);
 }
 
 // A connection's first parse of a turn takes one place of the batch.
@@ -148,20 +149,30 @@ static void spend(struct conn *c, uint32_t used) {
   c->share = cost < c->share ? c->share - cost : 0;
 }
 
+static uint32_t step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t start, uint32_t length) {
+  switch (c->protocol) {
+    case PROTOCOL_HTTP:
+      return http_step(r, c, block, start, length);
+    case PROTOCOL_WEBSOCKET:
+      return ws_step(r, c, block, start, length);
+    default:
+      return stream_step(r, c, block, start, length);
+  }
+}
+
 // Returns false when the connection has to wait for the next turn.
 static bool parse_input(struct mr_reactor *r, struct conn *c) {
-  while (parsable(c)) {
+  while (parsable(r, c)) {
     if (!share_open(r, c)) return false;
     struct block *front = &r->arena->blocks[c->in_head];
     uint32_t length = front->end - front->start;
-    uint32_t used = c->protocol == PROTOCOL_HTTP ? http_step(r, c, c->in_head, front->start, length)
-                                                 : ws_step(r, c, c->in_head, front->start, length);
+    uint32_t used = step(r, c, c->in_head, front->start, length);
     spend(c, used);
     if (used > 0) {
       c->seen = 0;
       front->start += used;
       if (front->start == front->end) input_shift(r, c);
-    } else if (parsable(c) && !front_pull(r, c)) {
+    } else if (parsable(r, c) && !front_pull(r, c)) {
       break;
     }
   }
@@ -190,18 +201,42 @@ static bool unstash(struct mr_reactor *r, struct conn *c) {
   return true;
 }
 
-// Emits what JavaScript has to hear once the bytes before it are parsed.
+// Emits MR_SENT when it is due, in whatever life the connection is.
+static void tell_sent(struct mr_reactor *r, struct conn *c) {
+  if (!c->sent) return;
+  if (inbox_is_full(r)) {
+    ready_push(r, c);
+    return;
+  }
+  inbox_push(r, c, MR_SENT);
+  c->sent = false;
+}
+
+// Bytes wait that were not looked at; what lacks its rest has been.
+static bool unparsed(const struct mr_reactor *r, const struct conn *c) {
+  if (c->in_head == NO_BLOCK) return c->carry_length > c->seen;
+  const struct block *front = &r->arena->blocks[c->in_head];
+  return front->next != NO_BLOCK || front->end - front->start > c->seen;
+}
+
+// Emits what JavaScript has to hear once the bytes before it are parsed. The end comes in a pause too when
+// there are none: it may be what JavaScript waits for.
 static void tell(struct mr_reactor *r, struct conn *c) {
-  bool end = c->ended && !c->end_told && !c->paused && !c->held && c->life == LIFE_OPEN;
-  if (!c->drained && !end) return;
-  if (r->records + 2 > r->control->records_capacity) {
+  bool waits = (c->paused || c->held || conn_pipeline_full(r, c)) && unparsed(r, c);
+  bool end = c->ended && !c->end_told && !waits && c->life == LIFE_OPEN;
+  if (!c->drained && !c->file_sent && !end) return;
+  if (r->records + 3 > r->control->records_capacity) {
     ready_push(r, c);
     return;
   }
   if (c->drained) inbox_push(r, c, MR_DRAIN);
   c->drained = false;
+  if (c->file_sent) inbox_push(r, c, MR_FILE_SENT);
+  c->file_sent = false;
   if (end) inbox_push(r, c, MR_END);
-  c->end_told = c->end_told || end;
+  if (!end) return;
+  c->end_told = true;
+  if (c->fin_sent) conn_close(r, c, 0);
 }
 
 void conn_parse(struct mr_reactor *r, struct conn *c) {
@@ -213,6 +248,7 @@ void conn_parse(struct mr_reactor *r, struct conn *c) {
   }
   if (c->deaf) input_clear(r, c);
   stash_rest(r, c);
+  tell_sent(r, c);
   tell(r, c);
   r->backend->receive(r, c);
 }
@@ -221,7 +257,10 @@ void conn_parse_ready(struct mr_reactor *r) {
   for (uint32_t count = r->queues[QUEUE_READY].count; count > 0; count--) {
     struct conn *c = &r->conns[slot_pop(r, QUEUE_READY)];
     c->in_ready = false;
-    if (c->life != LIFE_OPEN) continue;
+    if (c->life != LIFE_OPEN) {
+      tell_sent(r, c);
+      continue;
+    }
     if (c->paused || c->held || unstash(r, c)) {
       conn_parse(r, c);
     } else {
@@ -235,13 +274,21 @@ static bool overloaded(const struct mr_reactor *r, const struct conn *c) {
   return c->in_blocks > INPUT_BLOCKS_MAX && r->arena->free_count <= arena_reserve(r->arena);
 }
 
-// Bytes have come: what waits for bytes may wait anew. The wheel finds the later deadline by itself.
+// Bytes have come: a WebSocket or a stream may be quiet anew. The wheel finds the later deadline by itself.
 static void touch(const struct mr_reactor *r, struct conn *c) {
   c->quiet_told = false;
-  uint32_t ms = c->protocol == PROTOCOL_WEBSOCKET ? ws_patience(c->idle_ms)
-                : c->phase >= PHASE_BODY          ? r->options->body_timeout
-                                                  : 0;
+  uint32_t ms = c->protocol == PROTOCOL_HTTP ? 0 : conn_patience(c);
   if (ms != 0) c->phase_deadline = r->now + ms;
+}
+
+// What a peer sends after our end is dropped, but not for ever.
+static void lingered(struct mr_reactor *r, struct conn *c, uint32_t length) {
+  uint32_t most = r->options->linger_bytes;
+  if (most == 0 || c->life != LIFE_FINISHING) return;
+  c->lingered = length < most - c->lingered ? c->lingered + length : most;
+  if (c->lingered < most) return;
+  r->control->linger_overflows++;
+  conn_close(r, c, 0);
 }
 
 void conn_received(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t length) {
@@ -250,6 +297,7 @@ void conn_received(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_
   b->end = HEADROOM + length;  // written, even when nobody looks at it
   if (c->life != LIFE_OPEN || c->deaf) {
     block_put(r->arena, block);
+    lingered(r, c, length);
     return;
   }
   b->start = HEADROOM - c->carry_length;

@@ -104,18 +104,24 @@ void output_clear(struct mr_reactor *r, struct conn *c) {
   }
   c->out_tail = NO_BLOCK;
   c->staged_length = 0;
+  file_clear(c);
 }
 
 void conn_stage(struct mr_reactor *r, struct conn *c, uint32_t offset, uint32_t length) {
   if (c->life != LIFE_OPEN || length == 0) return;
+  if (c->filing) {  // in the midst of a response: what that would lead to nobody can tell
+    conn_reset(r, c, EBUSY);
+    return;
+  }
   struct mr_row *row = row_of(r, c);
-  if (length > r->options->max_queue_bytes -
-                   (row->queued < r->options->max_queue_bytes ? row->queued : r->options->max_queue_bytes)) {
+  const bool fits =
+      row->queued <= r->options->max_queue_bytes && length <= r->options->max_queue_bytes - row->queued;
+  row->queued += length;
+  if (!fits) {
     r->control->overflows++;
     conn_reset(r, c, ENOBUFS);
     return;
   }
-  row->queued += length;
   bool first = !c->sending && c->out_head == NO_BLOCK;
   if (first && c->staged_length == 0) {
     c->staged_offset = offset;
@@ -131,13 +137,30 @@ void conn_stage(struct mr_reactor *r, struct conn *c, uint32_t offset, uint32_t 
 }
 
 void conn_send_now(struct mr_reactor *r, struct conn *c) {
-  ssize_t sent =
-      sys_send(c->fd, r->arena->outbox + c->staged_offset, c->staged_length, MSG_NOSIGNAL | MSG_DONTWAIT);
+  ssize_t sent = sys_send(c->fd, r->arena->outbox + c->staged_offset, c->staged_length,
+                          MSG_NOSIGNAL | MSG_DONTWAIT | conn_more(c));
   if (sent < 0 && errno != EAGAIN && errno != EINTR) {
     conn_close(r, c, (uint16_t)errno);
     return;
   }
   conn_sent(r, c, sent < 0 ? 0 : (uint32_t)sent);
+}
+
+uint32_t conn_send_direct(struct mr_reactor *r, struct conn *c, const uint8_t *bytes, uint32_t length) {
+  if (c->life != LIFE_OPEN || c->sending || c->filing || c->out_head != NO_BLOCK) return 0;
+  struct iovec parts[] = {{r->arena->outbox + c->staged_offset, c->staged_length}, {(void *)bytes, length}};
+  struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+  ssize_t sent = sys_sendmsg(c->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+    conn_close(r, c, (uint16_t)errno);
+    return 0;
+  }
+  uint32_t taken = sent < 0 ? 0 : (uint32_t)sent;
+  uint32_t staged = taken < c->staged_length ? taken : c->staged_length;
+  r->control->sent_bytes += taken - staged;
+  c->taken += taken - staged;
+  conn_sent(r, c, staged);
+  return taken - staged;
 }
 
 uint32_t conn_output_parts(const struct mr_reactor *r, const struct conn *c, struct iovec *parts) {
@@ -166,10 +189,78 @@ void conn_send_dirty(struct mr_reactor *r, bool now) {
   }
 }
 
+static uint64_t slow_due(const struct mr_reactor *r, const struct conn *c) {
+  uint64_t bytes = c->send_taken > c->send_acked ? c->send_taken : c->send_acked;
+  return conn_rate_due(r, c->send_since, bytes, c->timeouts.min_send_rate);
+}
+
+// When a peer whose socket is full has had its time.
+static uint64_t late_at(const struct mr_reactor *r, const struct conn *c) {
+  uint64_t stall = c->timeouts.stall_timeout == 0 ? 0 : c->send_moved + c->timeouts.stall_timeout;
+  return timer_earlier(stall, slow_due(r, c));
+}
+
+void output_deadline(struct mr_reactor *r, struct conn *c) {
+  if (c->send_since == 0) return;
+  // Only a look tells what the peer has acknowledged, and then counts as its time: a few looks err less.
+  uint64_t look = c->timeouts.stall_timeout == 0 ? 0 : r->now + c->timeouts.stall_timeout / STALL_LOOKS;
+  c->stall_deadline = timer_earlier(late_at(r, c), look);
+  timer_schedule(r, c);
+}
+
+bool output_expired(struct mr_reactor *r, struct conn *c) {
+  // A large socket buffer takes more only when much of it is free: what a slow peer took shows there first.
+  uint64_t sent = c->send_taken + c->send_held;
+  uint64_t held = sys_unsent(c->fd);
+  if (sent > held && sent - held > c->send_acked) {
+    c->send_acked = sent - held;
+    c->send_moved = r->now;
+  }
+  uint64_t late = late_at(r, c);
+  if (late == 0 || late > r->now) {
+    output_deadline(r, c);
+    return false;
+  }
+  uint64_t slow = slow_due(r, c);
+  bool is_slow = slow != 0 && slow <= r->now;
+  conn_count_timeout(r, is_slow ? &r->control->slow_readers : &r->control->stall_timeouts);
+  conn_reset(r, c, ETIMEDOUT);
+  return true;
+}
+
+void output_blocked(struct mr_reactor *r, struct conn *c, uint32_t sent) {
+  if (c->send_since == 0) {
+    c->send_since = c->send_moved = r->now;
+    c->send_taken = c->send_acked = 0;
+    c->send_held = sys_unsent(c->fd);
+  } else if (sent > 0) {
+    c->send_moved = r->now;
+    c->send_taken += sent;
+  } else {
+    return;
+  }
+  output_deadline(r, c);
+}
+
+static void notify_if_taken(struct mr_reactor *r, struct conn *c) {
+  if (!c->notify || c->taken < c->notify_at) return;
+  c->notify = false;
+  c->sent = true;
+  ready_push(r, c);
+}
+
+void conn_notify(struct mr_reactor *r, struct conn *c) {
+  c->notify = true;
+  c->notify_at = c->taken + row_of(r, c)->queued;
+  notify_if_taken(r, c);
+}
+
 void conn_sent(struct mr_reactor *r, struct conn *c, uint32_t sent) {
   struct mr_row *row = row_of(r, c);
   row->queued -= sent;
   r->control->sent_bytes += sent;
+  c->taken += sent;
+  notify_if_taken(r, c);
   if (c->life == LIFE_CLOSING) return;
   if (c->staged_length > 0) {
     const uint8_t *rest = r->arena->outbox + c->staged_offset + sent;
@@ -180,19 +271,20 @@ void conn_sent(struct mr_reactor *r, struct conn *c, uint32_t sent) {
     queue_advance(r, c, sent);
   }
   if (c->life == LIFE_CLOSING) return;  // the arena was full
+  bool busy = sent > 0 && c->protocol == PROTOCOL_STREAM && c->life == LIFE_OPEN;
+  if (busy && c->idle_ms != 0) c->phase_deadline = r->now + c->idle_ms;
   if ((row->flags & MR_WANT_DRAIN) != 0 && row->queued <= r->options->low_watermark) {
     row->flags &= ~(uint32_t)MR_WANT_DRAIN;
     c->drained = true;
     ready_push(r, c);
   }
   if (c->out_head == NO_BLOCK) {
-    c->stall_deadline = 0;
+    c->stall_deadline = c->send_since = 0;
+    if (c->timeouts_end) conn_timeouts(r, c, NULL);
+    if (c->filing) conn_file_send(r, c);
     conn_finish_flushed(r, c);
     return;
   }
-  if (sent > 0 || c->stall_deadline == 0) {
-    c->stall_deadline = r->options->stall_timeout == 0 ? 0 : r->now + r->options->stall_timeout;
-    timer_schedule(r, c);
-  }
+  output_blocked(r, c, sent);
   r->backend->send(r, c);
 }

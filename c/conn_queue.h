@@ -11,6 +11,9 @@ void input_clear(struct mr_reactor *r, struct conn *c);
 // Drops all bytes that were not sent. The kernel must hold none of them.
 void output_clear(struct mr_reactor *r, struct conn *c);
 
+// Closes the file that was not sent, or not whole.
+void file_clear(struct conn *c);
+
 // Looks at the connection again in the next mr_poll.
 static inline void ready_push(struct mr_reactor *r, struct conn *c) {
   if (c->in_ready) return;
@@ -21,7 +24,16 @@ static inline void ready_push(struct mr_reactor *r, struct conn *c) {
 // The arena has no block left for this connection: it is closed, the others live.
 void conn_exhausted(struct mr_reactor *r, struct conn *c);
 
-// Sends FIN once a finishing connection has nothing left to send.
+// A send of sent bytes has left some over: from here on it is the peer who is waited for.
+void output_blocked(struct mr_reactor *r, struct conn *c, uint32_t sent);
+
+// Sets when a peer whose socket is full is given up.
+void output_deadline(struct mr_reactor *r, struct conn *c);
+
+// That time has come. Resets a peer that has really taken too little, and then returns true.
+bool output_expired(struct mr_reactor *r, struct conn *c);
+
+// Sends FIN once a finishing or ending connection has nothing left to send.
 void conn_finish_flushed(struct mr_reactor *r, struct conn *c);
 
 #endif

@@ -29,12 +29,12 @@ uint32_t ws_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t 
 
 void ws_expired(struct mr_reactor *r, struct conn *c) {
   if (c->idle_ms == 0 || c->quiet_told) {
-    r->control->timeouts++;
+    conn_count_timeout(r, &r->control->socket_timeouts);
     conn_close(r, c, ETIMEDOUT);
     return;
   }
   // Half of the time is left for the peer to answer a ping.
   c->quiet_told = true;
   inbox_push(r, c, MR_QUIET);
-  conn_deadline(r, c, ws_patience(c->idle_ms));
+  conn_deadline(r, c, conn_patience(c));
 }

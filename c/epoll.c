@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// epoll.c - the reactor's dialect of epoll: level-triggered, one read a turn; chosen by reactor.c.
+// epoll.c - the reactor's dialect of epoll: level-triggered; chosen by reactor.c.
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,7 +76,8 @@ static void accept_stop(struct mr_reactor *r, uint32_t id) {
 
 // Brings the mask in the kernel up to date; most turns find it so already.
 static void watch(struct mr_reactor *r, struct conn *c) {
-  uint32_t events = (conn_wants_input(c) ? (uint32_t)EPOLLIN : 0) | (c->sending ? (uint32_t)EPOLLOUT : 0);
+  uint32_t events =
+      (conn_wants_input(c) ? (uint32_t)EPOLLIN : 0) | (c->sending || c->awaiting ? (uint32_t)EPOLLOUT : 0);
   if (events == c->events) return;
   struct epoll_event event = {.events = events, .data.u64 = c->handle};
   int op = c->receiving ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
@@ -95,7 +96,7 @@ static void receive(struct mr_reactor *r, struct conn *c) {
 static void send_queued(struct mr_reactor *r, struct conn *c) {
   struct iovec parts[SEND_BLOCKS_MAX];
   struct msghdr message = {.msg_iov = parts, .msg_iovlen = conn_output_parts(r, c, parts)};
-  ssize_t sent = sys_sendmsg(c->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  ssize_t sent = sys_sendmsg(c->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT | conn_more(c));
   if (sent < 0 && errno != EAGAIN && errno != EINTR) {
     conn_close(r, c, (uint16_t)errno);
     return;
@@ -116,6 +117,16 @@ static void epoll_backend_send(struct mr_reactor *r, struct conn *c) {
   }
 }
 
+static ssize_t send_file(struct mr_reactor *r, struct conn *c, size_t count) {
+  (void)r;
+  return conn_sendfile(c, count);
+}
+
+static void await_room(struct mr_reactor *r, struct conn *c) {
+  c->awaiting = true;
+  watch(r, c);
+}
+
 static void stop(struct mr_reactor *r, struct conn *c) {
   conn_released(r, c);
 }
@@ -131,16 +142,17 @@ static void on_listener(struct mr_reactor *r, uint32_t id) {
   }
 }
 
-static void on_readable(struct mr_reactor *r, struct conn *c) {
+// Returns whether the block was filled, so that there is most likely more.
+static bool read_block(struct mr_reactor *r, struct conn *c) {
   if (r->arena->free_count <= arena_reserve(r->arena)) {
     conn_starve(r, c);
-    return;
+    return false;
   }
   uint32_t block = block_get(r->arena);
   ssize_t length = sys_recv(c->fd, block_at(r->arena, block) + HEADROOM, MR_BLOCK_BYTES - HEADROOM, 0);
   if (length > 0) {
     conn_received(r, c, block, (uint32_t)length);
-    return;
+    return length == MR_BLOCK_BYTES - HEADROOM;
   }
   int error = errno;
   block_put(r->arena, block);
@@ -149,23 +161,32 @@ static void on_readable(struct mr_reactor *r, struct conn *c) {
   } else if (error != EAGAIN && error != EINTR) {
     conn_close(r, c, (uint16_t)error);
   }
+  return false;
 }
 
-// The error that the socket holds; a hang-up without one means that both sides have ended.
-static uint16_t socket_error(const struct conn *c) {
-  int error = 0;
-  socklen_t length = sizeof(error);
-  getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &length);
-  return (uint16_t)error;
+// One connection's share at a stretch, while its bytes and what they are copied into are in the cache.
+static void on_readable(struct mr_reactor *r, struct conn *c) {
+  while (read_block(r, c) && c->life == LIFE_OPEN && conn_wants_input(c) && c->share > 0) {
+  }
+}
+
+static void on_writable(struct mr_reactor *r, struct conn *c) {
+  if (c->sending) {
+    send_queued(r, c);
+  } else if (c->awaiting) {
+    c->awaiting = false;
+    conn_file_send(r, c);
+    if (c->life != LIFE_CLOSING) watch(r, c);
+  }
 }
 
 static void on_conn(struct mr_reactor *r, struct conn *c, uint32_t events) {
-  if ((events & EPOLLOUT) != 0) send_queued(r, c);
+  if ((events & EPOLLOUT) != 0) on_writable(r, c);
   if (c->life == LIFE_CLOSING) return;
   if ((events & EPOLLIN) != 0) {
     if (conn_wants_input(c)) on_readable(r, c);
   } else if ((events & EPOLLERR) != 0 || ((events & EPOLLHUP) != 0 && c->life == LIFE_FINISHING)) {
-    conn_close(r, c, socket_error(c));
+    conn_close(r, c, conn_socket_error(c));
   } else if ((events & EPOLLHUP) != 0) {
     // Both sides have ended, and what is not parsed yet is still wanted. A hang-up is reported for as long as
     // the socket is in the set.
@@ -208,6 +229,8 @@ const struct backend backend_epoll = {
     .accept_stop = accept_stop,
     .receive = receive,
     .send = epoll_backend_send,
+    .send_file = send_file,
+    .await_room = await_room,
     .stop = stop,
     .poll = epoll_backend_poll,
     .arm = epoll_backend_arm,

@@ -56,7 +56,7 @@ static int32_t size_ends(struct http_chunked *chunked, uint64_t max_body_bytes, 
   chunked->line_bytes = next == EXT_BEFORE_NAME;
   chunked->extra_bytes = (uint16_t)(chunked->extra_bytes + chunked->line_bytes);
   chunked->digits = 0;
-  return 0;
+  return chunked->extra_bytes > EXTENSIONS_MAX ? -MR_BAD_CHUNK_EXTENSION : 0;
 }
 
 static int32_t size_byte(struct http_chunked *chunked, uint64_t max_body_bytes, uint8_t byte) {
@@ -104,8 +104,8 @@ static int32_t extension_byte(uint8_t state, uint8_t byte) {
   return is_token(byte) ? state : -MR_BAD_CHUNK_EXTENSION;
 }
 
-// The field lines behind the last chunk (RFC 9112 section 7.1.2): checked like those of the head, then
-// dropped, because no field that comes this late may change what the request means. Returns like
+// The field lines behind the last chunk (RFC 9112 section 7.1.2): checked like those of the head, and handed
+// on apart from it, because no field that comes this late may change what the request means. Returns like
 // extension_byte.
 static int32_t trailer_byte(struct http_chunked *chunked, uint8_t byte) {
   switch (chunked->state) {
@@ -170,12 +170,30 @@ static int32_t line_byte(struct http_chunked *chunked, uint64_t max_body_bytes, 
   return 0;
 }
 
+// Whether the byte belongs to a field line of the trailer section, and not to the empty line behind it.
+static bool in_trailer(const struct http_chunked *chunked, uint8_t byte) {
+  return chunked->state == TRAILER ? byte != '\r' : chunked->state > TRAILER && chunked->state < END_LF;
+}
+
+static int32_t trailer_piece(struct http_chunked *chunked, const uint8_t *bytes, uint32_t at, uint32_t length,
+                             struct http_piece *piece) {
+  piece->start = at;
+  piece->trailer = true;
+  for (; at < length && in_trailer(chunked, bytes[at]); at++) {
+    const int32_t verdict = line_byte(chunked, 0, bytes[at]);
+    if (verdict < 0) return verdict;
+  }
+  piece->length = at - piece->start;
+  return (int32_t)at;
+}
+
 int32_t http_chunked_next(struct http_chunked *chunked, const uint8_t *bytes, uint32_t length,
                           uint64_t max_body_bytes, struct http_piece *piece) {
   uint32_t at = 0;
   piece->start = 0;
   piece->length = 0;
   piece->last = chunked->state == ENDED;
+  piece->trailer = false;
   while (at < length && chunked->state != ENDED) {
     if (chunked->state == DATA) {
       const uint32_t room = length - at;
@@ -185,6 +203,7 @@ int32_t http_chunked_next(struct http_chunked *chunked, const uint8_t *bytes, ui
       if (chunked->left == 0) chunked->state = DATA_CR;
       return (int32_t)(at + piece->length);
     }
+    if (in_trailer(chunked, bytes[at])) return trailer_piece(chunked, bytes, at, length, piece);
     const int32_t verdict = line_byte(chunked, max_body_bytes, bytes[at]);
     if (verdict < 0) return verdict;
     at++;

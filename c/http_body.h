@@ -19,12 +19,13 @@ struct http_chunked {    // all zero at the start of a body
 };
 
 struct http_piece {
-  uint32_t start;   // first data byte, relative to the bytes given
-  uint32_t length;  // 0: no data in this step
+  uint32_t start;   // first byte, relative to the bytes given
+  uint32_t length;  // 0: no bytes in this step
   bool last;        // the body, trailers included, ended here
+  bool trailer;     // the bytes are of the trailer section: whole field lines once all its pieces are joined
 };
 
-// Consumes bytes up to and including the next piece of data, or all of them. Returns the number consumed
+// Consumes bytes up to and including the next piece, or all of them. Returns the number consumed
 // (which may be the whole input without any piece) or -mr_violation. max_body_bytes 0: no limit.
 int32_t http_chunked_next(struct http_chunked *chunked, const uint8_t *bytes, uint32_t length,
                           uint64_t max_body_bytes, struct http_piece *piece);

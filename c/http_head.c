@@ -12,8 +12,11 @@
 
 enum {
   METHOD_MAX = 32,
+  EMPTY_LINES_MAX = 8,
   LINE_START = 64,  // below this many bytes a head is read again rather than looked through
 };
+
+_Static_assert(2 * EMPTY_LINES_MAX + METHOD_MAX + 1 < LINE_START, "a target may begin beyond LINE_START");
 
 static const uint64_t LENGTH_MAX = (UINT64_C(1) << 53) - 1;  // what JavaScript can count exactly
 static const uint64_t EACH_01 = UINT64_C(0x0101010101010101);
@@ -118,11 +121,47 @@ static uint32_t reg_name_length(struct text text) {
   }
 }
 
+// Four numbers as every parser reads them: without leading zeros.
+static bool is_ipv4(struct text host) {
+  uint32_t dots = 0;
+  uint32_t digits = 0;
+  uint32_t number = 0;
+  for (uint32_t i = 0; i < host.length; i++) {
+    const uint8_t byte = host.bytes[i];
+    if (byte == '.') {
+      if (digits == 0 || ++dots > 3) return false;
+      digits = 0;
+      number = 0;
+    } else {
+      if (!(classes[byte] & DIGIT) || (digits > 0 && number == 0)) return false;
+      number = number * 10 + (uint32_t)(byte - '0');
+      if (++digits > 3 || number > 255) return false;
+    }
+  }
+  return dots == 3 && digits > 0;
+}
+
+// Whether it takes a URL parser to tell if there can be a URL with this host (URL Standard section 3.5):
+// escapes and punycode may not decode, and what ends in a number has to be an IPv4 address.
+static bool is_odd(struct text host) {
+  if (memchr(host.bytes, '%', host.length) != NULL) return true;
+  const uint8_t *const end = host.bytes + host.length;
+  const uint8_t *hyphen = memchr(host.bytes, '-', host.length);
+  for (; hyphen != NULL; hyphen = memchr(hyphen, '-', (size_t)(end - hyphen))) {
+    if (++hyphen < end && *hyphen == '-') return true;
+  }
+  uint32_t label = host.length - 1;  // where the last one begins; a dot at the end belongs to it
+  while (label > 0 && host.bytes[label - 1] != '.') label--;
+  return (classes[host.bytes[label]] & DIGIT) && !is_ipv4(host);
+}
+
 // uri-host [ ":" port ] of RFC 9110 section 7.2, with a host in it; user information is refused.
-static bool valid_authority(struct text text, bool needs_port) {
+static bool valid_authority(struct text text, bool needs_port, struct http_head *head) {
   if (text.length == 0) return false;
-  uint32_t at = text.bytes[0] == '[' ? ipv6_length(text) : reg_name_length(text);
+  const bool ipv6 = text.bytes[0] == '[';
+  uint32_t at = ipv6 ? ipv6_length(text) : reg_name_length(text);
   if (at == 0) return false;
+  if (!ipv6 && is_odd((struct text){text.bytes, at})) head->flags |= MR_ODD_HOST;
   if (at == text.length) return !needs_port;
   if (text.bytes[at] != ':') return false;
   const uint32_t first_digit = ++at;
@@ -136,9 +175,9 @@ static bool valid_authority(struct text text, bool needs_port) {
 }
 
 // RFC 9112 section 3.2: which form of target goes with which method.
-static bool valid_target(struct text method, struct text target) {
+static bool valid_target(struct text method, struct text target, struct http_head *head) {
   const bool connect = method.length == 7 && memcmp(method.bytes, "CONNECT", 7) == 0;
-  if (connect) return valid_authority(target, true);
+  if (connect) return valid_authority(target, true, head);
   if (target.bytes[0] == '/') return true;
   if (target.bytes[0] == '*') {
     return target.length == 1 && method.length == 7 && memcmp(method.bytes, "OPTIONS", 7) == 0;
@@ -152,7 +191,7 @@ static bool valid_target(struct text method, struct text target) {
     authority.length++;
     at++;
   }
-  return valid_authority(authority, false);
+  return valid_authority(authority, false, head);
 }
 
 // Reads `HTTP/1.1` CRLF at the given place. Returns the offset behind it, 0 or -mr_violation.
@@ -203,7 +242,7 @@ static int32_t request_line(const uint8_t *bytes, uint32_t length, const struct 
   const int32_t end = version(bytes, length, at + 1, head);
   // The form is judged last, so that the preface of HTTP/2, `PRI * HTTP/2.0`, is told its version.
   if (end > 0 && !valid_target((struct text){bytes + head->start, head->method_length},
-                               (struct text){bytes + target, head->target_length})) {
+                               (struct text){bytes + target, head->target_length}, head)) {
     return -MR_BAD_TARGET;
   }
   return end;
@@ -260,7 +299,7 @@ static int32_t on_field(const uint8_t *name, uint32_t name_length, struct text v
       if (*notes & HAS_HOST) return -MR_BAD_HOST;
       *notes |= HAS_HOST;
       // Empty when the target has no authority (RFC 9110 section 7.2).
-      return value.length == 0 || valid_authority(value, false) ? 0 : -MR_BAD_HOST;
+      return value.length == 0 || valid_authority(value, false, head) ? 0 : -MR_BAD_HOST;
     case 6:
       if (memcmp(name, "expect", 6) != 0) return 0;
       *notes |= HAS_EXPECT;
@@ -343,11 +382,16 @@ static int32_t judge(const uint8_t *bytes, uint32_t notes, const struct http_hea
   }
   if (limits->max_body_bytes != 0 && head->content_length > limits->max_body_bytes) return -MR_BODY_TOO_LARGE;
   if (head->content_length > 0) flags |= MR_HAS_BODY;
+  if (head->method_length == 7 && memcmp(bytes + head->start, "CONNECT", 7) == 0) {
+    // RFC 9110 section 9.3.6: it has no content. What were a body to one would be the tunnel to another.
+    if (flags & MR_CHUNKED) return -MR_BAD_TRANSFER_ENCODING;
+    if (flags & MR_HAS_BODY) return -MR_BAD_CONTENT_LENGTH;
+    flags |= MR_UPGRADE;
+  }
   if (!(notes & SAYS_CLOSE) && (!http_1_0 || (notes & SAYS_KEEP_ALIVE))) flags |= MR_KEEP_ALIVE;
   // RFC 9110 sections 7.8 and 10.1.1: both are ignored when they come from 1.0.
   if ((notes & HAS_EXPECT) && !http_1_0) flags |= MR_EXPECT;
   if ((notes & HAS_UPGRADE) && (notes & SAYS_UPGRADE) && !http_1_0) flags |= MR_UPGRADE;
-  if (head->method_length == 7 && memcmp(bytes + head->start, "CONNECT", 7) == 0) flags |= MR_UPGRADE;
   head->flags = (uint8_t)flags;
   return 0;
 }
@@ -361,10 +405,12 @@ static int32_t parse(uint8_t *bytes, uint32_t length, const struct http_head_lim
   head->field_count = 0;
   head->flags = 0;
   head->content_length = 0;
-  if (length > 0 && bytes[0] == '\r') {  // RFC 9112 section 2.2; one is enough for the clients that do it
-    if (length == 1) return 0;
-    if (bytes[1] != '\n') return -MR_BAD_REQUEST_LINE;
-    head->start = 2;
+  // RFC 9112 section 2.2; a few are enough for the clients that do it.
+  while (head->start < length && bytes[head->start] == '\r') {
+    if (head->start == 2 * EMPTY_LINES_MAX) return -MR_BAD_REQUEST_LINE;
+    if (head->start + 1 == length) return 0;
+    if (bytes[head->start + 1] != '\n') return -MR_BAD_REQUEST_LINE;
+    head->start += 2;
   }
   int32_t at = request_line(bytes, length, limits, head);
   while (at > 0) {
@@ -399,7 +445,9 @@ static bool worth_reading(const uint8_t *bytes, uint32_t length, uint32_t seen, 
   const uint8_t *const end = bytes + length;
   const uint8_t *feed = memchr(at, '\n', length - seen);
   if (feed == NULL) return false;
-  if (memchr(bytes, '\n', seen) == NULL) return true;  // the request line is whole now
+  uint32_t line = 0;
+  while (line < LINE_START && (bytes[line] == '\r' || bytes[line] == '\n')) line++;
+  if (memchr(bytes + line, '\n', seen - line) == NULL) return true;  // the request line is whole now
   while (feed != NULL) {
     if (feed[-1] != '\r' || feed[-2] == '\n') return true;
     at = feed + 1;
@@ -433,6 +481,7 @@ uint16_t http_violation_status(enum mr_violation violation) {
       return 417;
     case MR_HEAD_TIMEOUT:
     case MR_BODY_TIMEOUT:
+    case MR_BODY_TOO_SLOW:
       return 408;
     case MR_UNKNOWN_TRANSFER_CODING:
       return 501;

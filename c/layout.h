@@ -29,20 +29,26 @@ enum mr_record_kind {
   MR_PONG = 6,        // whole payload
   MR_CLOSE = 7,       // WebSocket close frame; code = close code (1005: none), bytes = reason
   MR_DRAIN = 8,       // the send queue fell to the low watermark and MR_WANT_DRAIN was set
-  MR_END = 9,         // the peer will send no more (FIN)
+  MR_END = 9,         // the peer will send no more (FIN); for a WebSocket told anew
   MR_VIOLATION = 10,  // parsing stopped; code = HTTP status or WebSocket close code, aux = mr_violation
   MR_QUIET = 11,      // half of a WebSocket's idle time has passed without a byte
-  MR_CLOSED = 12,     // last record of a handle; code = 0 or errno
+  MR_CLOSED =
+      12,        // last record of a handle; code = 0 or errno, aux = staged bytes that the kernel never took
+  MR_DATA = 13,  // bytes of a connection that speaks no protocol of ours
+  MR_TRAILER = 14,    // piece of the trailer section of a chunked body; comes before the last MR_BODY
+  MR_SENT = 15,       // the kernel has taken all that was staged before MR_CMD_NOTIFY
+  MR_FILE_SENT = 16,  // the kernel has all bytes of MR_CMD_FILE
 };
 
 enum mr_head_flag {
   MR_KEEP_ALIVE = 1,  // the connection may carry another request
   MR_CHUNKED = 2,     // body is chunked; total is 0
-  MR_UPGRADE = 4,     // has Upgrade: parsing is held until MR_CMD_DECLINE or MR_CMD_WEBSOCKET
+  MR_UPGRADE = 4,     // has Upgrade: parsing is held until MR_CMD_DECLINE, _WEBSOCKET or _STREAM
   MR_EXPECT = 8,      // has Expect: 100-continue
   MR_HTTP_1_0 = 16,
   MR_NON_ASCII = 32,  // some byte of the head is >= 0x80 (allowed in field values only)
   MR_HAS_BODY = 64,   // MR_BODY records follow
+  MR_ODD_HOST = 128,  // some host in the head may be one that no URL can have
 };
 
 enum mr_piece_flag {
@@ -59,13 +65,33 @@ enum mr_command_op {
   MR_CMD_RESUME = 5,     // undo PAUSE
   MR_CMD_WEBSOCKET =
       6,            // what follows the request head is WebSocket frames; offset = largest message in bytes
-  MR_CMD_IDLE = 7,  // offset = milliseconds without a byte received after which to close; 0 = never
+  MR_CMD_IDLE = 7,  // offset = milliseconds after which to close without a byte received or, of a stream,
+                    // sent; 0 = never
   MR_CMD_DEADLINE = 8,  // offset = milliseconds after which to close, whatever arrives
   MR_CMD_DECLINE = 9,   // what follows a head with MR_UPGRADE is HTTP all the same
+  MR_CMD_STREAM = 10,   // what follows a head with MR_UPGRADE is bytes, delivered as MR_DATA
+  MR_CMD_NOTIFY = 11,   // MR_SENT is wanted; a second one before it takes the place of the first
+  // offset = where in the outbox a struct mr_file_range lies; count = responses that end with the file. It
+  // goes after all that was staged before, and nothing may be staged after it until MR_FILE_SENT. With length
+  // > 0 the length bytes before the struct are room for the whole range: it goes as if staged, without
+  // MR_FILE_SENT.
+  MR_CMD_FILE = 12,
+  MR_CMD_TIMEOUTS = 13,  // offset, length: a struct mr_timeouts in the outbox, valid until the next of these;
+                         // length 0: the server's own again, once what is queued is sent
+  MR_CMD_END = 14,       // of a stream: send what is queued, then FIN; the peer may go on
 };
 
 enum mr_row_flag {
   MR_WANT_DRAIN = 1,  // JS sets it when it reported backpressure; C clears it and emits MR_DRAIN
+};
+
+enum mr_file_kind {
+  MR_FILE_REGULAR = 1,
+  MR_FILE_DIRECTORY = 2,
+};
+
+enum mr_file_flag {
+  MR_FILE_NO_SYMLINKS = 1,  // beneath a root, refuse symbolic links even when they stay beneath it
 };
 
 enum mr_backend_choice {
@@ -106,6 +132,7 @@ enum mr_violation {
   MR_BAD_TRAILER = 23,
   MR_HEAD_TIMEOUT = 24,
   MR_BODY_TIMEOUT = 25,
+  MR_BODY_TOO_SLOW = 26,
   MR_WS_RESERVED_BITS = 27,
   MR_WS_BAD_OPCODE = 28,
   MR_WS_NOT_MASKED = 29,
@@ -168,16 +195,29 @@ struct mr_control {  // C writes
   uint32_t page_bytes;   // page size that the arena obtained
   uint32_t listeners;    // open, or closing and not closed yet
   uint64_t accepted;
-  uint64_t refused;        // accepted and closed at once: over max_connections
-  uint64_t accept_errors;  // EMFILE and the like
-  uint64_t starved;        // receives that found no free buffer
-  uint64_t exhausted;      // connections closed because the arena was full
-  uint64_t overflows;      // send queues that hit their cap
-  uint64_t timeouts;
+  uint64_t refused;          // accepted and closed at once: over max_connections
+  uint64_t accept_errors;    // EMFILE and the like
+  uint64_t starved;          // receives that found no free buffer
+  uint64_t exhausted;        // connections closed because the arena was full
+  uint64_t overflows;        // send queues that hit their cap
+  uint64_t timeouts;         // the sum of the next eight
+  uint64_t silent_timeouts;  // connections that never said a word
+  uint64_t head_timeouts;
+  uint64_t body_timeouts;
+  uint64_t slow_bodies;    // below min_body_rate
+  uint64_t idle_timeouts;  // between two requests
+  uint64_t stall_timeouts;
+  uint64_t slow_readers;      // below min_send_rate
+  uint64_t socket_timeouts;   // WebSockets that were quiet, or did not end their closing handshake
+  uint64_t drain_timeouts;    // the rest of a body that nobody reads did not come in time
+  uint64_t linger_timeouts;   // no FIN of the peer after ours
+  uint64_t linger_overflows;  // more than linger_bytes came instead
+  uint64_t pipeline_waits;    // responses for which a further request had to wait: max_pipelined
   uint64_t received_bytes;
   uint64_t sent_bytes;
   uint64_t polls;
   uint64_t wakes;        // wake chains armed
+  uint64_t blocks_free;  // blocks that hold nothing, at the end of the last mr_poll
   uint64_t blocks_lost;  // blocks whose ArrayBuffer the application transferred away
 };
 
@@ -200,7 +240,21 @@ struct mr_options {  // JS writes; times in milliseconds, sizes in bytes
   uint32_t idle_timeout;
   uint32_t stall_timeout;
   uint32_t linger_timeout;
+  uint32_t linger_bytes;  // 0 = no limit
+  uint32_t drain_timeout;
+  uint32_t min_body_rate;  // bytes a second; 0 = none
+  uint32_t min_send_rate;
+  uint32_t rate_grace;  // milliseconds before the rates count
+  uint32_t max_pipelined;
   uint64_t max_body_bytes;
+};
+
+// What one request may have otherwise than the options say.
+struct mr_timeouts {  // JS writes
+  uint32_t body_timeout;
+  uint32_t stall_timeout;
+  uint32_t min_body_rate;
+  uint32_t min_send_rate;
 };
 
 struct mr_listen_options {  // JS writes
@@ -210,11 +264,32 @@ struct mr_listen_options {  // JS writes
   char host[MR_TEXT_BYTES];  // NUL-terminated
 };
 
+// A file that was opened, or a directory that was found.
+struct mr_file {   // C writes
+  uint64_t size;   // in bytes
+  uint64_t mtime;  // nanoseconds since 1970; 0 before that
+  uint64_t inode;
+  uint64_t device;
+  uint32_t fd;    // of a regular file
+  uint32_t kind;  // mr_file_kind
+};
+
+// Part of a file that MR_CMD_FILE sends.
+struct mr_file_range {  // JS writes
+  uint64_t start;
+  uint64_t length;
+  uint32_t fd;  // C takes it over and closes it, whatever becomes of the connection
+  uint32_t reserved;
+};
+
 _Static_assert(sizeof(struct mr_record) == 32, "record is 32 bytes");
 _Static_assert(sizeof(struct mr_command) == 16, "command is 16 bytes");
 _Static_assert(sizeof(struct mr_row) == 16, "row is 16 bytes");
-_Static_assert(sizeof(struct mr_control) == 160, "control has no padding");
-_Static_assert(sizeof(struct mr_options) == 80, "options have no padding");
+_Static_assert(sizeof(struct mr_control) == 264, "control has no padding");
+_Static_assert(sizeof(struct mr_options) == 104, "options have no padding");
+_Static_assert(sizeof(struct mr_timeouts) == 16, "timeouts have no padding");
+_Static_assert(sizeof(struct mr_file) == 40, "file has no padding");
+_Static_assert(sizeof(struct mr_file_range) == 24, "file range has no padding");
 _Static_assert(sizeof(struct mr_listen_options) == 12 + MR_TEXT_BYTES, "listen options have no padding");
 
 #endif

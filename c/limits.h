@@ -3,6 +3,9 @@
 #ifndef MR_LIMITS_H
 #define MR_LIMITS_H
 
+// Times within its timeout that a peer which takes nothing is looked at.
+#define STALL_LOOKS 4
+
 // Free bytes in front of received data: what a connection kept from its last read is put there, so that a
 // head or frame cut by a read boundary is whole again without moving what has just arrived.
 #define HEADROOM 256
@@ -33,6 +36,14 @@
 // Blocks of queued output handed to the kernel in one send.
 #define SEND_BLOCKS_MAX 8
 
+// Bytes of a file that one connection may send at a time, and bytes of all files in one turn: that takes some
+// 0.1 ms and 1 ms, for which everything else waits.
+#define FILE_SHARE_BYTES (512u << 10)
+#define FILES_TURN_BYTES (4u << 20)
+
+// Attempts to open a path beneath a root while somebody renames directories in it.
+#define FILE_OPEN_TRIES 8
+
 // The timer wheel: 128 ms ticks, one rotation in 65 s. Deadlines further away go round again.
 #define TICK_SHIFT 7
 #define WHEEL_SLOTS 512
@@ -43,6 +54,10 @@
 // Connections accepted from one listener in one turn (epoll), so that a flood of them does not delay the
 // rest.
 #define ACCEPTS_MAX 64
+
+// After as long a time between two turns, what has arrived meanwhile is looked at before deadlines are: it
+// was not the peers who were late.
+#define AWAY_MS 1000
 
 // Turns that mr_close waits for the kernel to give back its last operations, of at most 10 ms each.
 #define CLOSE_TURNS_MAX 200

@@ -58,6 +58,11 @@ int32_t mr_poll(mr_reactor *reactor);
 // now = 1 it is free again on return.
 int32_t mr_flush(mr_reactor *reactor, uint32_t count, uint32_t now);
 
+// Takes over the first count commands and then sends bytes of the caller's own to a connection, behind what
+// is staged for it, as many as its socket takes at once. Returns how many; none while earlier bytes are
+// queued.
+int32_t mr_send(mr_reactor *reactor, uint32_t count, uint32_t handle, const uint8_t *bytes, uint32_t length);
+
 // The JavaScript end of the wake socket; the caller owns it from here on.
 int32_t mr_wake_socket(mr_reactor *reactor);
 
@@ -70,6 +75,20 @@ int32_t mr_wake(mr_reactor *reactor);
 
 // Retires a block whose ArrayBuffer JavaScript transferred away: its bytes now belong to whoever holds that.
 int32_t mr_block_lost(mr_reactor *reactor, uint32_t block);
+
+// Opens the regular file that paths names for reading and writes what it is to *out. paths is bytes long: a
+// root directory, NUL, a path beneath it, NUL. With an empty root the second is opened as it is. A directory
+// is reported without being kept open, any other kind is refused (-EACCES). A path that leads out of the root
+// is refused (-EXDEV), also over symbolic links; flags: mr_file_flag.
+int32_t mr_file_open(const char *paths, uint32_t bytes, uint32_t flags, struct mr_file *out);
+
+// Reads up to capacity bytes at offset_high << 32 | offset_low. Returns how many, 0 at the end of the file.
+int32_t mr_file_read(int32_t fd, uint8_t *out, uint32_t capacity, uint32_t offset_low, uint32_t offset_high);
+
+// A second descriptor for an open file.
+int32_t mr_file_again(int32_t fd);
+
+int32_t mr_file_close(int32_t fd);
 
 // Writes the machine's topology as one line of JSON to out: packages, nodes, cores, threads, source.
 int32_t mr_topology(char *out, uint32_t capacity);

@@ -9,6 +9,8 @@
 #include "backend.h"
 #include "conn.h"
 #include "conn_queue.h"
+#include "file.h"
+#include "sys.h"
 
 static void run_send(struct mr_reactor *r, struct conn *c, const struct mr_command *command) {
   uint32_t capacity = r->control->outbox_bytes;
@@ -18,14 +20,85 @@ static void run_send(struct mr_reactor *r, struct conn *c, const struct mr_comma
   if (command->count > 0 && c->life == LIFE_OPEN) http_responded(r, c, command->count);
 }
 
-static void run_websocket(struct mr_reactor *r, struct conn *c, uint32_t max_message_bytes) {
-  if (c->protocol != PROTOCOL_HTTP || !c->held || c->phase != PHASE_IDLE) return;
-  c->protocol = PROTOCOL_WEBSOCKET;
+// The range of an MR_CMD_FILE. False when there is none, and so no descriptor.
+static bool file_range(const struct mr_reactor *r, const struct mr_command *command,
+                       struct mr_file_range *range) {
+  uint32_t capacity = r->control->outbox_bytes;
+  if (command->offset > capacity || sizeof(*range) > capacity - command->offset) return false;
+  memcpy(range, r->arena->outbox + command->offset, sizeof(*range));
+  return true;
+}
+
+// A short range is read to where JavaScript left room for it, so that it leaves in one send with its head.
+static void run_short_file(struct mr_reactor *r, struct conn *c, const struct mr_command *command,
+                           const struct mr_file_range *range) {
+  uint32_t at = command->offset - command->length;
+  int32_t rc = file_read_whole((int)range->fd, r->arena->outbox + at, command->length, range->start);
+  close((int)range->fd);
+  if (rc < 0) {
+    conn_reset(r, c, (uint16_t)-rc);
+    return;
+  }
+  const struct mr_command send = {.offset = at, .length = command->length, .count = command->count};
+  run_send(r, c, &send);
+}
+
+static void run_file(struct mr_reactor *r, struct conn *c, const struct mr_command *command) {
+  struct mr_file_range range;
+  if (!file_range(r, command, &range)) return;
+  bool open = c != NULL && c->life == LIFE_OPEN;
+  if (!open) {
+    close((int)range.fd);
+  } else if (command->length == 0) {
+    conn_file(r, c, &range, command->count);
+  } else if (command->length <= command->offset && command->length == range.length) {
+    run_short_file(r, c, command, &range);
+  } else {
+    close((int)range.fd);
+    conn_reset(r, c, EINVAL);
+  }
+}
+
+// What came behind the head of an upgrade is the first that the new protocol sees.
+static bool run_upgrade(struct mr_reactor *r, struct conn *c, enum protocol protocol) {
+  if (c->protocol != PROTOCOL_HTTP || !c->held || c->phase != PHASE_IDLE) return false;
+  c->protocol = (uint8_t)protocol;
   c->held = false;
   c->requests = 0;
+  c->end_told = false;  // the request heard of it, the new protocol has to as well
+  conn_deadline(r, c, conn_patience(c));
+  ready_push(r, c);
+  return true;
+}
+
+static void run_websocket(struct mr_reactor *r, struct conn *c, uint32_t max_message_bytes) {
+  if (!run_upgrade(r, c, PROTOCOL_WEBSOCKET)) return;
   memset(&c->ws, 0, sizeof(c->ws));
   c->ws.max_message_bytes = max_message_bytes;
-  conn_deadline(r, c, ws_patience(c->idle_ms));
+}
+
+static void run_timeouts(struct mr_reactor *r, struct conn *c, const struct mr_command *command) {
+  uint32_t capacity = r->control->outbox_bytes;
+  struct mr_timeouts timeouts;
+  if (command->length == 0) {
+    conn_timeouts(r, c, NULL);
+  } else if (command->length == sizeof(timeouts) && command->offset <= capacity - sizeof(timeouts)) {
+    memcpy(&timeouts, r->arena->outbox + command->offset, sizeof(timeouts));
+    conn_timeouts(r, c, &timeouts);
+  }
+}
+
+static void run_pause(struct mr_reactor *r, struct conn *c) {
+  if (c->protocol == PROTOCOL_HTTP) http_paused(r, c);
+  c->paused = true;
+  r->backend->receive(r, c);
+}
+
+static void run_resume(struct mr_reactor *r, struct conn *c) {
+  if (c->protocol == PROTOCOL_HTTP) http_resumed(r, c);
+  // The peer of a stream was not listened to: its time begins anew.
+  if (c->protocol == PROTOCOL_STREAM && c->idle_ms != 0) conn_deadline(r, c, c->idle_ms);
+  c->paused = false;
   ready_push(r, c);
 }
 
@@ -38,7 +111,7 @@ static void run_decline(struct mr_reactor *r, struct conn *c) {
 
 static void run_idle(struct mr_reactor *r, struct conn *c, uint32_t ms) {
   c->idle_ms = ms;
-  if (c->protocol == PROTOCOL_WEBSOCKET) conn_deadline(r, c, ws_patience(ms));
+  if (c->protocol != PROTOCOL_HTTP) conn_deadline(r, c, conn_patience(c));
 }
 
 static void run(struct mr_reactor *r, struct conn *c, const struct mr_command *command) {
@@ -53,18 +126,28 @@ static void run(struct mr_reactor *r, struct conn *c, const struct mr_command *c
       conn_reset(r, c, 0);
       break;
     case MR_CMD_PAUSE:
-      c->paused = true;
-      r->backend->receive(r, c);
+      run_pause(r, c);
       break;
     case MR_CMD_RESUME:
-      c->paused = false;
-      ready_push(r, c);
+      run_resume(r, c);
+      break;
+    case MR_CMD_TIMEOUTS:
+      run_timeouts(r, c, command);
       break;
     case MR_CMD_DECLINE:
       run_decline(r, c);
       break;
     case MR_CMD_WEBSOCKET:
       run_websocket(r, c, command->offset);
+      break;
+    case MR_CMD_STREAM:
+      run_upgrade(r, c, PROTOCOL_STREAM);
+      break;
+    case MR_CMD_END:
+      conn_end(r, c);
+      break;
+    case MR_CMD_NOTIFY:
+      conn_notify(r, c);
       break;
     case MR_CMD_IDLE:
       run_idle(r, c, command->offset);
@@ -83,8 +166,9 @@ void outbox_run(struct mr_reactor *r, uint32_t count) {
   for (uint32_t i = 0; i < count; i++) {
     const struct mr_command command = r->arena->commands[i];
     struct conn *c = conn_find(r, command.handle);
+    if (command.op == MR_CMD_FILE) run_file(r, c, &command);  // takes its file even from a dead connection
     if (c == NULL) continue;
-    bool forced = c->life == LIFE_FINISHING && command.op == MR_CMD_TERMINATE;
-    if (c->life == LIFE_OPEN || forced) run(r, c, &command);
+    bool late = command.op == MR_CMD_TERMINATE || command.op == MR_CMD_NOTIFY;
+    if (c->life == LIFE_OPEN || (c->life == LIFE_FINISHING && late)) run(r, c, &command);
   }
 }

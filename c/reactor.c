@@ -105,7 +105,7 @@ int32_t mr_open(mr_arena *arena, const struct mr_options *options, mr_reactor **
 static void reset_connections(struct mr_reactor *r) {
   for (uint32_t slot = 0; slot < r->slots_used; slot++) {
     struct conn *c = &r->conns[slot];
-    c->in_ready = c->in_dirty = c->in_starved = false;
+    c->in_ready = c->in_dirty = c->in_starved = c->in_files = false;
     if (c->life == LIFE_OPEN || c->life == LIFE_FINISHING) conn_reset(r, c, 0);
   }
 }
@@ -141,12 +141,16 @@ int32_t mr_poll(mr_reactor *r) {
   r->batch_left = r->options->batch;
   r->now = timer_now();
   r->control->polls++;
-  timer_advance(r);
+  if (r->now - r->polled_at < AWAY_MS) timer_advance(r);
+  r->polled_at = r->now;
+  r->files_left = FILES_TURN_BYTES;
   conn_send_dirty(r, false);
+  conn_send_files(r);
   conn_parse_ready(r);
   listener_tend(r);
   int rc = r->backend->poll(r);
   conn_bury(r);
+  r->control->blocks_free = r->arena->free_count;
   return rc < 0 ? rc : (int32_t)r->records;
 }
 
@@ -155,6 +159,12 @@ int32_t mr_flush(mr_reactor *r, uint32_t count, uint32_t now) {
   outbox_run(r, count);
   if (now != 0) conn_send_dirty(r, true);
   return 0;
+}
+
+int32_t mr_send(mr_reactor *r, uint32_t count, uint32_t handle, const uint8_t *bytes, uint32_t length) {
+  mr_flush(r, count, 0);
+  struct conn *c = conn_find(r, handle);
+  return c == NULL || length > INT32_MAX ? 0 : (int32_t)conn_send_direct(r, c, bytes, length);
 }
 
 int32_t mr_wake_socket(mr_reactor *r) {
@@ -168,7 +178,8 @@ static bool idle(const struct mr_reactor *r) {
   const struct mr_arena *arena = r->arena;
   bool food = arena->free_count + arena->borrowed_count > arena_reserve(arena);
   return r->queues[QUEUE_READY].count == 0 && r->queues[QUEUE_DIRTY].count == 0 &&
-         r->queues[QUEUE_DEAD].count == 0 && (r->queues[QUEUE_STARVED].count == 0 || !food);
+         r->queues[QUEUE_FILES].count == 0 && r->queues[QUEUE_DEAD].count == 0 &&
+         (r->queues[QUEUE_STARVED].count == 0 || !food);
 }
 
 int32_t mr_arm(mr_reactor *r) {

@@ -14,7 +14,7 @@
 struct mr_reactor;
 struct backend;
 
-enum protocol { PROTOCOL_HTTP, PROTOCOL_WEBSOCKET };
+enum protocol { PROTOCOL_HTTP, PROTOCOL_WEBSOCKET, PROTOCOL_STREAM };
 
 // What an HTTP connection waits for. The order is that of a request's life.
 enum phase {
@@ -46,20 +46,30 @@ struct conn {
   bool ended : 1;       // the peer sent FIN
   bool quiet_told : 1;  // MR_QUIET was emitted since the last byte
   bool end_told : 1;    // MR_END was emitted
+  bool ending : 1;      // FIN follows what is queued, and the peer may go on (MR_CMD_END)
   bool fin_sent : 1;
   bool reset : 1;       // close with RST
   bool receiving : 1;   // the backend is asked to deliver
   bool recv_armed : 1;  // io_uring: a multishot receive is in the kernel
   bool recv_multishot : 1;
   bool recv_stopping : 1;  // io_uring: its cancellation is too
+  bool watched : 1;        // io_uring: a poll for the peer's reset is in the kernel, or was
   bool sending : 1;        // io_uring: a send is in the kernel; epoll: waiting for room
   bool keep_alive : 1;     // of the request read last
   bool drained : 1;        // MR_DRAIN is to be emitted
+  bool notify : 1;         // MR_SENT is wanted at notify_at
+  bool sent : 1;           // MR_SENT is to be emitted
+  bool filing : 1;         // a file goes after what is queued
+  bool file_sent : 1;      // MR_FILE_SENT is to be emitted
+  bool awaiting : 1;       // the backend waits for room in the socket, for the file
   bool in_ready : 1;
   bool in_dirty : 1;
   bool in_starved : 1;
+  bool in_files : 1;
   bool in_dead : 1;
-  uint32_t events;  // epoll: the mask that is set
+  bool heard : 1;         // a request has come
+  bool timeouts_end : 1;  // the server's own timeouts are to be back once the queue is sent
+  uint32_t events;        // epoll: the mask that is set
 
   uint32_t in_head;  // blocks of unparsed bytes, oldest first
   uint32_t in_tail;
@@ -73,7 +83,13 @@ struct conn {
   uint32_t out_tail;
   uint32_t staged_offset;  // range of the outbox that goes before them
   uint32_t staged_length;
-  uint32_t requests;  // heads delivered whose responses have not ended
+  int file;  // while filing
+  uint64_t file_at;
+  uint64_t file_left;
+  uint32_t file_responses;
+  uint32_t requests;   // heads delivered whose responses have not ended
+  uint64_t taken;      // bytes that the kernel has taken so far
+  uint64_t notify_at;  // value of taken at which MR_CMD_NOTIFY is answered
 
   uint64_t phase_deadline;  // ms; 0 = none
   uint64_t stall_deadline;
@@ -81,10 +97,20 @@ struct conn {
   uint32_t wheel_next;
   uint32_t wheel_prev;
   uint32_t idle_ms;
+  uint32_t lingered;  // bytes that came after MR_CMD_FINISH
+  struct mr_timeouts timeouts;
+  uint64_t send_since;  // ms; the socket has been full since then, 0 = it is not
+  uint64_t send_moved;  // ms; when the peer was last seen to take something
+  uint64_t send_taken;  // bytes that the kernel took since then
+  uint64_t send_acked;  // and those that the peer did, as of the last look
+  uint32_t send_held;   // bytes that the kernel held at the beginning
 
   union {
     struct {
       uint64_t left;
+      uint64_t since;      // ms; the body has been coming since then, 0 = the peer waits for 100 Continue
+      uint64_t received;   // bytes of it that were parsed
+      uint64_t paused_at;  // ms
       struct http_chunked chunked;
     } http;
     struct {
@@ -107,7 +133,15 @@ struct listener {
 };
 
 // Slots in the order in which they were queued. A flag in the connection says that it is in one.
-enum slot_queue_name { QUEUE_FREE, QUEUE_READY, QUEUE_DIRTY, QUEUE_STARVED, QUEUE_DEAD, SLOT_QUEUES };
+enum slot_queue_name {
+  QUEUE_FREE,
+  QUEUE_READY,
+  QUEUE_DIRTY,
+  QUEUE_STARVED,
+  QUEUE_FILES,
+  QUEUE_DEAD,
+  SLOT_QUEUES
+};
 
 struct slot_queue {
   uint32_t *slots;
@@ -133,8 +167,10 @@ struct mr_reactor {
   uint32_t heads_used;    // bytes of the heads area
   uint32_t records_data;  // capacity for bytes; the rest is kept for the lives of connections
   uint32_t batch_left;    // connections that may still be parsed in this turn
+  uint32_t files_left;    // bytes of files that may still be sent in this turn
   uint32_t slots_used;    // slots that were ever given out
   uint64_t now;           // ms, monotonic, read once a turn
+  uint64_t polled_at;     // ms, of the last turn
 
   uint64_t wheel_tick;  // the last tick that was looked at
   uint32_t wheel[WHEEL_SLOTS];

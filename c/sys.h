@@ -7,9 +7,17 @@
 #define MR_SYS_H
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <linux/sockios.h>
+#include <stdint.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum sys_call {
@@ -31,6 +39,12 @@ enum sys_call {
   SYS_TIMERFD,
   SYS_SOCKETPAIR,
   SYS_THREAD,
+  SYS_UNSENT,
+  SYS_OPENAT,
+  SYS_OPENAT2,
+  SYS_FSTAT,
+  SYS_PREAD,
+  SYS_SENDFILE,
   SYS_CALLS,
 };
 
@@ -75,7 +89,24 @@ static inline ssize_t sys_send(int fd, const void *bytes, size_t length, int fla
 }
 
 static inline ssize_t sys_sendmsg(int fd, const struct msghdr *message, int flags) {
-  return sys_failed(SYS_SENDMSG) ? -1 : sendmsg(fd, message, flags);
+  int failed;
+  size_t left = sys_cut(SYS_SENDMSG, SIZE_MAX, &failed);
+  if (failed || left == SIZE_MAX) return failed ? -1 : sendmsg(fd, message, flags);
+  ssize_t sent = 0;  // part by part, as far as the cut
+  for (size_t i = 0; i < message->msg_iovlen && left > 0; i++) {
+    size_t length = message->msg_iov[i].iov_len < left ? message->msg_iov[i].iov_len : left;
+    ssize_t count = send(fd, message->msg_iov[i].iov_base, length, flags);
+    if (count < 0) return sent > 0 ? sent : -1;
+    sent += count;
+    left = (size_t)count < length ? 0 : left - length;
+  }
+  return sent;
+}
+
+// Bytes that the kernel holds for the peer of a socket, those that it has not acknowledged among them.
+static inline uint32_t sys_unsent(int fd) {
+  int count;
+  return sys_failed(SYS_UNSENT) || ioctl(fd, SIOCOUTQ, &count) != 0 ? 0 : (uint32_t)count;
 }
 
 static inline int sys_socket(int family, int type) {
@@ -105,6 +136,31 @@ static inline int sys_epoll_ctl(int epoll, int op, int fd, struct epoll_event *e
 
 static inline int sys_epoll_wait(int epoll, struct epoll_event *events, int capacity, int timeout_ms) {
   return sys_failed(SYS_EPOLL_WAIT) ? -1 : epoll_wait(epoll, events, capacity, timeout_ms);
+}
+
+static inline int sys_openat(int directory, const char *path, int flags) {
+  return sys_failed(SYS_OPENAT) ? -1 : openat(directory, path, flags);
+}
+
+static inline int sys_openat2(int directory, const char *path, int flags, uint64_t resolve) {
+  const struct open_how how = {.flags = (unsigned)flags, .resolve = resolve};
+  return sys_failed(SYS_OPENAT2) ? -1 : (int)syscall(SYS_openat2, directory, path, &how, sizeof(how));
+}
+
+static inline int sys_fstat(int fd, struct stat *out) {
+  return sys_failed(SYS_FSTAT) ? -1 : fstat(fd, out);
+}
+
+static inline ssize_t sys_pread(int fd, void *bytes, size_t length, off_t offset) {
+  int failed;
+  length = sys_cut(SYS_PREAD, length, &failed);
+  return failed ? -1 : pread(fd, bytes, length, offset);
+}
+
+static inline ssize_t sys_sendfile(int socket, int file, off_t offset, size_t length) {
+  int failed;
+  length = sys_cut(SYS_SENDFILE, length, &failed);
+  return failed ? -1 : sendfile(socket, file, &offset, length);
 }
 
 static inline void *sys_mmap(size_t bytes, int flags) {

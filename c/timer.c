@@ -30,9 +30,7 @@ void timer_close(struct mr_reactor *r) {
 }
 
 static uint64_t earliest(const struct conn *c) {
-  if (c->phase_deadline == 0) return c->stall_deadline;
-  if (c->stall_deadline == 0) return c->phase_deadline;
-  return c->phase_deadline < c->stall_deadline ? c->phase_deadline : c->stall_deadline;
+  return timer_earlier(c->phase_deadline, c->stall_deadline);
 }
 
 // A deadline is due in the tick after the one it lies in: never early, at most one tick late.

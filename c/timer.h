@@ -11,6 +11,11 @@ void timer_close(struct mr_reactor *r);
 // Milliseconds on the monotonic clock, as coarse as the kernel's tick.
 uint64_t timer_now(void);
 
+// The earlier of two deadlines; 0 = none.
+static inline uint64_t timer_earlier(uint64_t a, uint64_t b) {
+  return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
 // Makes sure that the wheel looks at c no later than its earlier deadline. Later deadlines cost nothing: the
 // wheel finds them when it looks.
 void timer_schedule(struct mr_reactor *r, struct conn *c);

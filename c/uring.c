@@ -177,6 +177,17 @@ static void arm_receive(struct mr_reactor *r, struct conn *c) {
   c->ops++;
 }
 
+// While nothing is received, no receive fails when the peer resets. The poll ends at a FIN too, behind which
+// a reset is heard of by the next send, and is not begun anew: it would end at once.
+static void watch(struct mr_reactor *r, struct conn *c) {
+  struct io_uring_sqe *sqe = get_sqe(r);
+  if (sqe == NULL) return;
+  io_uring_prep_poll_add(sqe, c->fd, POLLERR);
+  set_tag(sqe, URING_WATCH, c->handle);
+  c->watched = true;
+  c->ops++;
+}
+
 static void uring_receive(struct mr_reactor *r, struct conn *c) {
   bool wanted = conn_wants_input(c);
   bool as_armed = wanted && (!c->recv_multishot || keeps_up(c));
@@ -184,6 +195,8 @@ static void uring_receive(struct mr_reactor *r, struct conn *c) {
     arm_receive(r, c);
   } else if (!as_armed && c->recv_armed && !c->recv_stopping) {
     c->recv_stopping = cancel(r, URING_RECV, c->handle, c);
+  } else if (!wanted && !c->recv_armed && !c->watched && !c->ended && c->life == LIFE_OPEN) {
+    watch(r, c);
   }
 }
 
@@ -198,15 +211,40 @@ static void uring_send(struct mr_reactor *r, struct conn *c) {
   if (c->staged_length > 0) {
     // DONTWAIT: the kernel is done with the outbox when the submission returns, sent or not.
     io_uring_prep_send(sqe, c->fd, r->arena->outbox + c->staged_offset, c->staged_length,
-                       MSG_NOSIGNAL | MSG_DONTWAIT);
+                       MSG_NOSIGNAL | MSG_DONTWAIT | conn_more(c));
     s->direct++;
   } else {
     struct message *m = &s->messages[sqe - s->ring.sq.sqes];
     m->header = (struct msghdr){.msg_iov = m->parts, .msg_iovlen = conn_output_parts(r, c, m->parts)};
-    io_uring_prep_sendmsg(sqe, c->fd, &m->header, MSG_NOSIGNAL);
+    io_uring_prep_sendmsg(sqe, c->fd, &m->header, (unsigned)(MSG_NOSIGNAL | conn_more(c)));
   }
   set_tag(sqe, URING_SEND, c->handle);
   c->sending = true;
+  c->ops++;
+}
+
+// The ring has no operation for this that does not run on a thread of the kernel's own; sendfile(2) costs
+// less than those. Sockets block here, as the ring wants them, so this one does not for as long as the call
+// takes.
+static ssize_t uring_send_file(struct mr_reactor *r, struct conn *c, size_t count) {
+  (void)r;
+  fcntl(c->fd, F_SETFL, O_NONBLOCK);
+  ssize_t sent = conn_sendfile(c, count);
+  int error = errno;
+  fcntl(c->fd, F_SETFL, 0);
+  errno = error;
+  return sent;
+}
+
+static void uring_await_room(struct mr_reactor *r, struct conn *c) {
+  struct io_uring_sqe *sqe = get_sqe(r);
+  if (sqe == NULL) {
+    conn_close(r, c, EBUSY);
+    return;
+  }
+  io_uring_prep_poll_add(sqe, c->fd, POLLOUT);
+  set_tag(sqe, URING_ROOM, c->handle);
+  c->awaiting = true;
   c->ops++;
 }
 
@@ -291,6 +329,17 @@ static void on_send(struct mr_reactor *r, struct conn *c, int32_t result) {
   }
 }
 
+static void on_room(struct mr_reactor *r, struct conn *c, int32_t result) {
+  c->awaiting = false;
+  c->ops--;
+  if (c->life == LIFE_CLOSING) return;
+  if (result < 0 && result != -EINTR && result != -EAGAIN) {
+    conn_close(r, c, (uint16_t)-result);
+  } else {
+    conn_file_send(r, c);
+  }
+}
+
 static void on_conn(struct mr_reactor *r, enum uring_op op, uint32_t handle, const struct io_uring_cqe *cqe) {
   struct conn *c = conn_find(r, handle);
   if (c == NULL) return;  // a cancellation without an owner
@@ -298,6 +347,11 @@ static void on_conn(struct mr_reactor *r, enum uring_op op, uint32_t handle, con
     on_recv(r, c, cqe->res, cqe->flags);
   } else if (op == URING_SEND) {
     on_send(r, c, cqe->res);
+  } else if (op == URING_ROOM) {
+    on_room(r, c, cqe->res);
+  } else if (op == URING_WATCH) {
+    c->ops--;
+    if (cqe->res > 0 && (cqe->res & POLLERR) != 0) conn_close(r, c, conn_socket_error(c));
   } else {
     c->ops--;
     // The cancellation of a reset found nothing to cancel, or came too late: a shutdown ends what is left.
@@ -418,6 +472,8 @@ const struct backend backend_uring = {
     .accept_stop = uring_accept_stop,
     .receive = uring_receive,
     .send = uring_send,
+    .send_file = uring_send_file,
+    .await_room = uring_await_room,
     .stop = uring_stop,
     .poll = uring_poll,
     .arm = uring_arm,

@@ -6,7 +6,16 @@
 
 #include <stdint.h>
 
-enum uring_op { URING_ACCEPT = 1, URING_RECV, URING_SEND, URING_CANCEL, URING_TIMER, URING_OTHER };
+enum uring_op {
+  URING_ACCEPT = 1,
+  URING_RECV,
+  URING_SEND,
+  URING_CANCEL,
+  URING_WATCH,
+  URING_TIMER,
+  URING_ROOM,
+  URING_OTHER
+};
 
 static inline uint64_t uring_tag(enum uring_op op, uint32_t id) {
   return (uint64_t)op << 56 | id;

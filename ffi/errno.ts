@@ -52,6 +52,12 @@ export function errnoError(errno: number, action: string, detail = ""): Error {
   return new (meaning?.error ?? Error)(`Cannot ${action}: ${why} (${name})`);
 }
 
+/** The same for an errno by its name. */
+export function errnoByName(name: string, action: string): Error {
+  const errno = constants.errno[name as keyof typeof constants.errno];
+  return errnoError(errno, action);
+}
+
 /** Returns a call's answer, or throws what its negative one means. */
 export function unwrap(answer: number, action: string): number {
   if (answer < 0) throw errnoError(-answer, action);

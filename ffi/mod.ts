@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // mod.ts - what lib/ may import of ffi/.
 
-export { errnoError, errnoName } from "./errno.ts";
+export { errnoByName, errnoError, errnoName } from "./errno.ts";
+export {
+  closeFile,
+  dupFile,
+  type FileRefusal,
+  type OpenedFile,
+  openFile,
+  readFile,
+} from "./file.ts";
 export type { Inbox } from "./inbox.ts";
 export * as layout from "./layout.ts";
 export type { Outbox } from "./outbox.ts";

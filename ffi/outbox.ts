@@ -12,6 +12,21 @@ const OFFSET = layout.COMMAND_OFFSET >> 2;
 const LENGTH = layout.COMMAND_LENGTH >> 2;
 const COUNT_MAX = 0xffff;
 
+/** Struct mr_timeouts. */
+export interface ConnectionTimeouts {
+  bodyTimeout: number;
+  stallTimeout: number;
+  minBodyRate: number;
+  minSendRate: number;
+}
+
+// A file up to this length leaves in one send with its head, which is cheaper than a second system call and a
+// record that tells of its end.
+const SHORT_FILE_BYTES = 16384;
+
+// Bytes from which a system call of their own is cheaper than a copy into the outbox.
+const DIRECT_BYTES = 64 * 1024;
+
 /**
  * What a turn sends. Bytes for one connection that are staged one after the other become one send. `room()`
  * makes place, `bytes` is written from `position` on, `commit()` stages what was written.
@@ -27,9 +42,17 @@ export class Outbox {
   readonly #rows: Uint32Array;
   readonly #capacity: number;
   readonly #flushNow: () => void;
+  readonly #sendNow: (handle: number, bytes: Uint8Array) => number;
 
-  /** `flushNow` makes C take over all commands and be done with all bytes. */
-  constructor(arena: Arena, flushNow: () => void) {
+  /**
+   * `flushNow` makes C take over all commands and be done with all bytes. `sendNow` makes it take over all commands
+   * and send what the socket takes of further bytes; it returns how many of them.
+   */
+  constructor(
+    arena: Arena,
+    flushNow: () => void,
+    sendNow: (handle: number, bytes: Uint8Array) => number,
+  ) {
     const size = arena.control(layout.CONTROL_OUTBOX_BYTES);
     this.bytes = new Uint8Array(
       arena.part(arena.control(layout.CONTROL_OUTBOX_OFFSET), size),
@@ -44,6 +67,7 @@ export class Outbox {
       arena.control(layout.CONTROL_ROWS_OFFSET) >> 2,
     );
     this.#flushNow = flushNow;
+    this.#sendNow = sendNow;
   }
 
   /** Makes sure that `length` bytes can be written at the position it returns. At most `bytes.length`. */
@@ -76,9 +100,10 @@ export class Outbox {
     }
   }
 
-  /** Stages bytes of any number, in as many pieces as it takes. */
+  /** Sends many bytes from where they are, as far as the socket takes them; stages all others, in pieces. */
   write(handle: number, bytes: Uint8Array, responses: number): void {
-    let rest = bytes;
+    const sent = isWorthSending(bytes) ? this.#sendNow(handle, bytes) : 0;
+    let rest = sent === 0 ? bytes : bytes.subarray(sent);
     while (rest.length > this.bytes.length) {
       this.#makeRoom();
       this.#copy(handle, rest.subarray(0, this.bytes.length), 0);
@@ -102,6 +127,43 @@ export class Outbox {
   /** Stages a command without bytes. */
   command(handle: number, op: number, argument = 0): void {
     this.#push(handle, op, 0, argument, 0);
+  }
+
+  /** Stages other timeouts for a connection, or with null those of the reactor. */
+  timeouts(handle: number, timeouts: ConnectionTimeouts | null): void {
+    if (timeouts === null) return this.command(handle, layout.CMD_TIMEOUTS);
+    const words = new Uint32Array(layout.TIMEOUTS_BYTES >> 2);
+    words[layout.TIMEOUTS_BODY_TIMEOUT >> 2] = timeouts.bodyTimeout;
+    words[layout.TIMEOUTS_STALL_TIMEOUT >> 2] = timeouts.stallTimeout;
+    words[layout.TIMEOUTS_MIN_BODY_RATE >> 2] = timeouts.minBodyRate;
+    words[layout.TIMEOUTS_MIN_SEND_RATE >> 2] = timeouts.minSendRate;
+    const start = this.room(words.byteLength);
+    this.bytes.set(new Uint8Array(words.buffer), start);
+    this.position = start + words.byteLength;
+    this.#push(handle, layout.CMD_TIMEOUTS, 0, start, words.byteLength);
+  }
+
+  /**
+   * Stages part of a file, whose descriptor C takes over. True when it is a short one, which then is like any bytes;
+   * after another nothing may be staged for the connection until FILE_SENT.
+   */
+  file(
+    handle: number,
+    fd: number,
+    start: number,
+    length: number,
+    responses: number,
+  ): boolean {
+    const short = length <= SHORT_FILE_BYTES;
+    const room = short ? length : 0;
+    const at = this.room(room + layout.FILE_RANGE_BYTES) + room;
+    const range = new DataView(this.bytes.buffer, at, layout.FILE_RANGE_BYTES);
+    range.setBigUint64(layout.FILE_RANGE_START, BigInt(start), true);
+    range.setBigUint64(layout.FILE_RANGE_LENGTH, BigInt(length), true);
+    range.setUint32(layout.FILE_RANGE_FD, fd, true);
+    this.position = at + layout.FILE_RANGE_BYTES;
+    this.#push(handle, layout.CMD_FILE, responses, at, room);
+    return short;
   }
 
   /** Bytes accepted for a connection that the kernel has not taken. */
@@ -151,4 +213,10 @@ export class Outbox {
     this.#commands[at + OFFSET] = offset;
     this.#commands[at + LENGTH] = length;
   }
+}
+
+// Memory that may shrink or is shared is not for C to read.
+function isWorthSending({ length, buffer }: Uint8Array): boolean {
+  return length >= DIRECT_BYTES && buffer instanceof ArrayBuffer &&
+    !buffer.resizable;
 }

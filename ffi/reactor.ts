@@ -33,6 +33,12 @@ export interface ReactorOptions {
   idleTimeout: number;
   stallTimeout: number;
   lingerTimeout: number;
+  maxLingerBytes: number;
+  drainTimeout: number;
+  minBodyRate: number;
+  minSendRate: number;
+  rateGrace: number;
+  maxPipelined: number;
   maxBodyBytes: number;
 }
 
@@ -46,20 +52,59 @@ export interface ListenAddress {
   unix: boolean;
 }
 
-/** What a reactor counts; all but `connections` only grow. */
+/** What a reactor counts; all but `connections` and `blocksFree` only grow. */
 export interface ReactorCounters {
+  /** Connections that are open. */
   connections: number;
+  /** Connections that were accepted. */
   accepted: number;
+  /** Connections that were closed at once: over `maxConnections`. */
   refused: number;
+  /** Accepts that failed, for want of descriptors or memory. */
   acceptErrors: number;
+  /** Receives that found no free buffer. */
   starved: number;
+  /** Connections that were reset because all buffers were full. */
   exhausted: number;
+  /** Connections that were reset because more waited for them than `maxQueueBytes`. */
   overflows: number;
+  /** Deadlines that peers have missed: the sum of those from `silentTimeouts` to `socketTimeouts`. */
   timeouts: number;
+  /** Connections that were closed without having said a word: `headTimeout`. */
+  silentTimeouts: number;
+  /** Request heads that took longer than `headTimeout`. */
+  headTimeouts: number;
+  /** Request bodies of which nothing came for `bodyTimeout`. */
+  bodyTimeouts: number;
+  /** Request bodies slower than `minBodyRate`. */
+  slowBodies: number;
+  /** Connections that were closed after `idleTimeout` without a request. */
+  idleTimeouts: number;
+  /** Peers that took nothing for `stallTimeout`. */
+  stallTimeouts: number;
+  /** Peers that took less than `minSendRate`. */
+  slowReaders: number;
+  /** WebSockets that were quiet, or did not end their closing handshake. */
+  socketTimeouts: number;
+  /** Connections that were closed because the rest of an unread body took longer than `drainTimeout`. */
+  drainTimeouts: number;
+  /** Peers that did not end their side within `lingerTimeout` after ours. */
+  lingerTimeouts: number;
+  /** Peers that sent more than `maxLingerBytes` instead. */
+  lingerOverflows: number;
+  /** Responses for which a further request had waited: `maxPipelined`. */
+  pipelineWaits: number;
+  /** Bytes received. */
   receivedBytes: number;
+  /** Bytes sent. */
   sentBytes: number;
+  /** Turns of the loop. */
   polls: number;
+  /** Times that the loop went to sleep. */
   wakes: number;
+  /** Buffers that nobody uses. */
+  blocksFree: number;
+  /** Receive buffers that the application has transferred away. */
   blocksLost: number;
 }
 
@@ -106,7 +151,11 @@ export class Reactor {
     this.inbox = new Inbox(this.#arena, (block) => {
       this.#shim.mr_block_lost(this.#pointer, block);
     });
-    this.outbox = new Outbox(this.#arena, this.#flushNow);
+    this.outbox = new Outbox(
+      this.#arena,
+      this.#flushNow,
+      (handle, bytes) => this.#send(handle, bytes),
+    );
     const name = new Uint8Array(layout.TEXT_BYTES);
     this.#shim.mr_backend(this.#pointer, name, reason);
     this.backend = readText(name) as BackendName;
@@ -115,6 +164,8 @@ export class Reactor {
 
   /** Closes everything at once. What is staged later goes nowhere. */
   close(): void {
+    // What is staged goes nowhere, but C has to take over the files among it to close them.
+    this.#flush(0);
     this.#closed = true;
     // When the kernel does not let go of the memory it is lost, which is better than to share it.
     if (this.#shim.mr_close(this.#pointer) === 0) this.#arena.release();
@@ -200,12 +251,38 @@ export class Reactor {
       exhausted: read(layout.CONTROL_EXHAUSTED),
       overflows: read(layout.CONTROL_OVERFLOWS),
       timeouts: read(layout.CONTROL_TIMEOUTS),
+      silentTimeouts: read(layout.CONTROL_SILENT_TIMEOUTS),
+      headTimeouts: read(layout.CONTROL_HEAD_TIMEOUTS),
+      bodyTimeouts: read(layout.CONTROL_BODY_TIMEOUTS),
+      slowBodies: read(layout.CONTROL_SLOW_BODIES),
+      idleTimeouts: read(layout.CONTROL_IDLE_TIMEOUTS),
+      stallTimeouts: read(layout.CONTROL_STALL_TIMEOUTS),
+      slowReaders: read(layout.CONTROL_SLOW_READERS),
+      socketTimeouts: read(layout.CONTROL_SOCKET_TIMEOUTS),
+      drainTimeouts: read(layout.CONTROL_DRAIN_TIMEOUTS),
+      lingerTimeouts: read(layout.CONTROL_LINGER_TIMEOUTS),
+      lingerOverflows: read(layout.CONTROL_LINGER_OVERFLOWS),
+      pipelineWaits: read(layout.CONTROL_PIPELINE_WAITS),
       receivedBytes: read(layout.CONTROL_RECEIVED_BYTES),
       sentBytes: read(layout.CONTROL_SENT_BYTES),
       polls: read(layout.CONTROL_POLLS),
       wakes: read(layout.CONTROL_WAKES),
+      blocksFree: read(layout.CONTROL_BLOCKS_FREE),
       blocksLost: read(layout.CONTROL_BLOCKS_LOST),
     };
+  }
+
+  #send(handle: number, bytes: Uint8Array): number {
+    if (this.#closed) return 0;
+    const { count } = this.outbox;
+    this.outbox.count = 0;
+    return this.#shim.mr_send(
+      this.#pointer,
+      count,
+      handle,
+      bytes as Uint8Array<ArrayBuffer>,
+      bytes.length,
+    );
   }
 
   #flush(now: number): void {
@@ -239,6 +316,12 @@ function packOptions(options: ReactorOptions): Uint8Array<ArrayBuffer> {
   put(layout.OPTIONS_IDLE_TIMEOUT, options.idleTimeout);
   put(layout.OPTIONS_STALL_TIMEOUT, options.stallTimeout);
   put(layout.OPTIONS_LINGER_TIMEOUT, options.lingerTimeout);
+  put(layout.OPTIONS_LINGER_BYTES, options.maxLingerBytes);
+  put(layout.OPTIONS_DRAIN_TIMEOUT, options.drainTimeout);
+  put(layout.OPTIONS_MIN_BODY_RATE, options.minBodyRate);
+  put(layout.OPTIONS_MIN_SEND_RATE, options.minSendRate);
+  put(layout.OPTIONS_RATE_GRACE, options.rateGrace);
+  put(layout.OPTIONS_MAX_PIPELINED, options.maxPipelined);
   view.setBigUint64(
     layout.OPTIONS_MAX_BODY_BYTES,
     BigInt(options.maxBodyBytes),

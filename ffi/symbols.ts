@@ -91,6 +91,16 @@ export const SYMBOLS = {
     ],
     result: "i32",
   },
+  mr_send: {
+    parameters: [
+      "pointer", // mr_reactor *reactor
+      "u32", // uint32_t count
+      "u32", // uint32_t handle
+      "buffer", // const uint8_t *bytes
+      "u32", // uint32_t length
+    ],
+    result: "i32",
+  },
   mr_wake_socket: {
     parameters: [
       "pointer", // mr_reactor *reactor
@@ -113,6 +123,37 @@ export const SYMBOLS = {
     parameters: [
       "pointer", // mr_reactor *reactor
       "u32", // uint32_t block
+    ],
+    result: "i32",
+  },
+  mr_file_open: {
+    parameters: [
+      "buffer", // const char *paths
+      "u32", // uint32_t bytes
+      "u32", // uint32_t flags
+      "buffer", // struct mr_file *out
+    ],
+    result: "i32",
+  },
+  mr_file_read: {
+    parameters: [
+      "i32", // int32_t fd
+      "buffer", // uint8_t *out
+      "u32", // uint32_t capacity
+      "u32", // uint32_t offset_low
+      "u32", // uint32_t offset_high
+    ],
+    result: "i32",
+  },
+  mr_file_again: {
+    parameters: [
+      "i32", // int32_t fd
+    ],
+    result: "i32",
+  },
+  mr_file_close: {
+    parameters: [
+      "i32", // int32_t fd
     ],
     result: "i32",
   },

@@ -3,6 +3,9 @@
 // http_connection.ts.
 
 import type { Outbox } from "../ffi/mod.ts";
+import { disconnected } from "./exchange.ts";
+import { latin1 } from "./http_response.ts";
+import type { ResponseTrailers } from "./trailers.ts";
 
 /** Where the body goes. */
 export interface BodySink {
@@ -16,7 +19,6 @@ export interface BodySink {
 
 const PIECE_BYTES = 256 * 1024;
 const CRLF = Uint8Array.of(13, 10);
-const LAST_CHUNK = "0\r\n\r\n";
 
 /** One body on its way out. */
 export class BodyWriter {
@@ -24,20 +26,26 @@ export class BodyWriter {
   readonly #body: ReadableStream<Uint8Array> | Uint8Array;
   readonly #length: number | null;
   readonly #chunked: boolean;
+  readonly #trailers: ResponseTrailers | null;
   #reader: ReadableStreamDefaultReader<Uint8Array> | null = null;
   #cancelled = false;
 
-  /** `length` is the content-length that was announced; null means chunked, or up to the end of the connection. */
+  /**
+   * `length` is the content-length that was announced; null means chunked, or up to the end of the connection.
+   * `trailers` follow a chunked body.
+   */
   constructor(
     sink: BodySink,
     body: ReadableStream<Uint8Array> | Uint8Array,
     length: number | null,
     chunked: boolean,
+    trailers: ResponseTrailers | null = null,
   ) {
     this.#sink = sink;
     this.#body = body;
     this.#length = length;
     this.#chunked = chunked;
+    this.#trailers = trailers;
   }
 
   /** Whether the client can tell a cut body from a whole one. */
@@ -52,7 +60,8 @@ export class BodyWriter {
 
   /**
    * Stages the whole body, no faster than the peer takes it. False when it was cancelled. Throws what the stream
-   * threw, or a RangeError when it was not as long as announced: the response cannot be completed then.
+   * threw, or the trailers, or a RangeError when it was not as long as announced: the response cannot be completed
+   * then.
    */
   async run(): Promise<boolean> {
     const whole = this.#body instanceof Uint8Array
@@ -60,9 +69,11 @@ export class BodyWriter {
       : await this.#pump(this.#body);
     // A cancellation may have come between the last piece and this.
     if (!whole || this.#cancelled) return false;
+    const lines = this.#trailers === null ? "" : await this.#trailers.lines();
+    if (this.#cancelled) return false;
     const { outbox, handle } = this.#sink;
-    if (this.#chunked) outbox.writeText(handle, LAST_CHUNK, 1);
-    else outbox.write(handle, CRLF.subarray(0, 0), 1);
+    const end = this.#chunked ? `0\r\n${lines}\r\n` : "";
+    outbox.write(handle, latin1(end), 1);
     this.#sink.staged();
     return true;
   }
@@ -70,9 +81,7 @@ export class BodyWriter {
   /** The peer is gone: the producer is told, and nothing more is staged. */
   cancel(): void {
     this.#cancelled = true;
-    this.#reader?.cancel(
-      new Deno.errors.ConnectionReset("The peer has disconnected"),
-    ).catch(() => {});
+    this.#reader?.cancel(disconnected()).catch(() => {});
   }
 
   async #writePieces(bytes: Uint8Array): Promise<boolean> {
@@ -125,7 +134,8 @@ export class BodyWriter {
   }
 }
 
-function checked(chunk: unknown): Uint8Array {
+/** A chunk of a stream, which may be anything. */
+export function checked(chunk: unknown): Uint8Array {
   if (chunk instanceof Uint8Array) return chunk;
   throw new TypeError("Cannot send a body chunk: it is not a Uint8Array");
 }

@@ -2,39 +2,73 @@
 // exchange.ts - one request and the response to it; made by http_connection.ts for every request.
 
 import { layout } from "../ffi/mod.ts";
-import type { BodyFlow, RequestBody } from "./http_body.ts";
-import type { OriginCache, RequestContext } from "./http_request.ts";
+import { type BodyFlow, RequestBody } from "./http_body.ts";
+import type { OriginCache, RequestContext, UrlBase } from "./http_request.ts";
+import {
+  type AllTimeouts,
+  mergeTimeouts,
+  type RequestTimeouts,
+} from "./request_timeouts.ts";
+import type { Staged } from "./sent_queue.ts";
+import {
+  RequestTrailers,
+  ResponseTrailers,
+  type TrailersInit,
+} from "./trailers.ts";
+import type { Upgrade } from "./upgrade.ts";
 
 /** What an exchange asks of its connection. */
 export interface ExchangeOwner {
-  readonly authority: string;
+  readonly base: UrlBase;
   readonly origins: OriginCache;
+  /** Those of the server. */
+  readonly timeouts: AllTimeouts;
+  /** The exchange has got timeouts of its own. */
+  retime(exchange: Exchange): void;
+  /** The handler's promise has not settled in time. */
+  expire(exchange: Exchange): void;
   pauseBody(): void;
   resumeBody(): void;
   continueBody(exchange: Exchange): void;
+  sendEarlyHints(exchange: Exchange, headers: Headers): void;
+  /** Calls `exchange.sent()` once the kernel has all that is staged, or never will. */
+  whenSent(exchange: Exchange): void;
   remoteAddress(): Deno.Addr;
 }
 
 /** State of a request from its head to the last byte of its response. */
-export class Exchange implements RequestContext, BodyFlow {
-  readonly scheme = "http";
+export class Exchange implements RequestContext, BodyFlow, Staged {
   /** mr_head_flag of the request. */
   readonly flags: number;
   /** Null when the request has no body. */
-  body: RequestBody | null = null;
+  readonly body: RequestBody | null = null;
   /** Body bytes that are still to come; Infinity for a chunked body. */
   bodyLeft: number;
   /** The method is HEAD. */
   headOnly = false;
+  /** The method is CONNECT. */
+  connects = false;
+  /** The request's Accept-Encoding, where responses are compressed. */
+  acceptEncoding: string | null = null;
+  upgrade: Upgrade | null = null;
   /** The response has begun. */
   answered = false;
   /** The client was told to go on with the body. */
   continued = false;
   /** Bytes of the body that came after the response. */
   dropped = 0;
+  /** Timeouts of this request alone; null for those of the server. */
+  timeouts: AllTimeouts | null = null;
+  /** The handler was too slow, and its answer is no longer wanted. */
+  expired = false;
+  /** Trailers of the response, or null. */
+  responseTrailers: ResponseTrailers | null = null;
   readonly #owner: ExchangeOwner;
+  #trailers: RequestTrailers | null = null;
   #controller: AbortController | null = null;
   #completed: PromiseWithResolvers<void> | null = null;
+  #awaited = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
   #aborted: Error | null = null;
   #outcome: Error | null | undefined;
 
@@ -46,6 +80,11 @@ export class Exchange implements RequestContext, BodyFlow {
       : (flags & layout.CHUNKED) !== 0
       ? Infinity
       : length;
+    if (this.bodyLeft === 0) return;
+    this.body = new RequestBody(
+      this.bodyLeft === Infinity ? null : this.bodyLeft,
+      this,
+    );
   }
 
   /** The connection can be turned over to another protocol. */
@@ -53,14 +92,19 @@ export class Exchange implements RequestContext, BodyFlow {
     return (this.flags & layout.UPGRADE) !== 0;
   }
 
+  /** The client waits for 100 Continue. */
+  get asksToContinue(): boolean {
+    return (this.flags & (layout.EXPECT | layout.HTTP_1_0)) === layout.EXPECT;
+  }
+
   /** What the requests of the connection have in common. */
   get origins(): OriginCache {
     return this.#owner.origins;
   }
 
-  /** Host and port for a request that names none. */
-  get authority(): string {
-    return this.#owner.authority;
+  /** What the server adds to URLs. */
+  get base(): UrlBase {
+    return this.#owner.base;
   }
 
   /** Aborts when the peer disconnects before the response is complete. */
@@ -70,11 +114,36 @@ export class Exchange implements RequestContext, BodyFlow {
     return this.#controller.signal;
   }
 
-  /** Resolves when all of the response is accepted for sending, rejects when it will not be. */
+  /** Resolves when the kernel has taken all of the response, rejects when it will not. */
   completed(): Promise<void> {
-    this.#completed ??= Promise.withResolvers();
-    if (this.#outcome !== undefined) this.#settle(this.#outcome);
+    if (this.#completed === null) {
+      this.#completed = Promise.withResolvers();
+      // Nobody has to look at it: a failed response is not an unhandled rejection.
+      this.#completed.promise.catch(() => {});
+      if (this.#outcome !== undefined) this.#conclude(this.#outcome);
+    }
     return this.#completed.promise;
+  }
+
+  /** Fields behind the request's body, once that is complete. */
+  trailers(): Promise<Headers> {
+    if (this.#trailers === null) {
+      this.#trailers = new RequestTrailers();
+      if (this.bodyLeft === 0) this.#trailers.settle(null);
+    }
+    return this.#trailers.headers;
+  }
+
+  /** Has the response end in trailers. */
+  setTrailers(init: TrailersInit): void {
+    this.#requireUnanswered("set trailers");
+    this.responseTrailers = new ResponseTrailers(init);
+  }
+
+  /** Sends an interim response. */
+  sendEarlyHints(headers: HeadersInit): void {
+    this.#requireUnanswered("send early hints");
+    this.#owner.sendEarlyHints(this, new Headers(headers));
   }
 
   /** The peer's address. */
@@ -87,18 +156,81 @@ export class Exchange implements RequestContext, BodyFlow {
     return this.#aborted;
   }
 
+  /** Changes timeouts for this request, as long as it is not over. */
+  setTimeouts(wanted: RequestTimeouts): void {
+    const timeouts = mergeTimeouts(
+      this.timeouts ?? this.#owner.timeouts,
+      wanted,
+    );
+    if (this.#outcome !== undefined) return;
+    this.timeouts = timeouts;
+    this.#owner.retime(this);
+    if (this.#awaited && wanted.handlerTimeout !== undefined) this.await();
+  }
+
+  /**
+   * More of the request's body is to come than is worth reading to keep the connection. A client that waits for 100
+   * Continue and gets a final answer may or may not send it at all.
+   */
+  leavesUnread(most: number): boolean {
+    const { bodyLeft, flags } = this;
+    const known = bodyLeft !== Infinity;
+    return known && bodyLeft > most ||
+      bodyLeft > 0 && (flags & layout.EXPECT) !== 0;
+  }
+
+  /** The handler has returned a promise: its time runs from now. */
+  await(): void {
+    this.#awaited = true;
+    this.#stopTimer();
+    const ms = (this.timeouts ?? this.#owner.timeouts).handlerTimeout;
+    if (ms > 0) this.#timer = setTimeout(() => this.#owner.expire(this), ms);
+  }
+
+  /** The promise has settled. */
+  awaited(): void {
+    this.#awaited = false;
+    this.#stopTimer();
+  }
+
   /** Aborts the request's signal. */
   abort(error: Error): void {
     this.#aborted ??= error;
     this.#controller?.abort(error);
   }
 
-  /** The exchange is over: with null after a whole response, else with what went wrong. */
+  /** The exchange is over: with null once all of the response is staged, else with what went wrong. */
   finish(error: Error | null): void {
     if (this.#outcome !== undefined) return;
     this.#outcome = error;
+    if (this.#awaited) this.awaited();
     if (error !== null) this.abort(error);
-    if (this.#completed !== null) this.#settle(error);
+    if (this.#completed !== null) this.#conclude(error);
+  }
+
+  sent(error: Error | null): void {
+    if (error === null) this.#completed!.resolve();
+    else this.#completed!.reject(notSent(error));
+  }
+
+  /** The next bytes of the request's trailer section. */
+  pushTrailers(bytes: Uint8Array): void {
+    this.#trailers ??= new RequestTrailers();
+    this.#trailers.push(bytes);
+  }
+
+  /** The request's body is complete. */
+  endBody(): void {
+    this.bodyLeft = 0;
+    this.body!.end();
+    this.#trailers?.settle(null);
+  }
+
+  /** The rest of the request's body will never come. */
+  failBody(error: Error): void {
+    this.body!.fail(error);
+    this.#trailers ??= new RequestTrailers();
+    this.#trailers.settle(error);
   }
 
   pause(): void {
@@ -113,15 +245,30 @@ export class Exchange implements RequestContext, BodyFlow {
     this.#owner.continueBody(this);
   }
 
-  #settle(error: Error | null): void {
-    if (error === null) {
-      this.#completed!.resolve();
-    } else {
-      // Nobody has to look at it: a failed response is not an unhandled rejection.
-      this.#completed!.promise.catch(() => {});
-      this.#completed!.reject(error);
+  #stopTimer(): void {
+    if (this.#timer === undefined) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #conclude(error: Error | null): void {
+    if (error === null) this.#owner.whenSent(this);
+    else this.sent(error);
+  }
+
+  #requireUnanswered(action: string): void {
+    if (this.answered) {
+      throw new TypeError(`Cannot ${action}: the response has begun`);
     }
   }
+}
+
+// The class and the text are those of Deno.serve.
+function notSent(cause: Error): Error {
+  return new Deno.errors.Interrupted(
+    "HTTP response was not sent successfully",
+    { cause },
+  );
 }
 
 /** What a handler is told beside the request, as by `Deno.serve`. */
@@ -133,13 +280,38 @@ export class HandlerInfo<Addr extends Deno.Addr = Deno.Addr> {
     this.#exchange = exchange;
   }
 
-  /** The peer's address. */
+  /** The peer's address; its own object, which the handler may change. */
   get remoteAddr(): Addr {
-    return this.#address ??= this.#exchange.remoteAddress() as Addr;
+    return this.#address ??= { ...this.#exchange.remoteAddress() as Addr };
   }
 
-  /** Resolves when all of the response is accepted for sending; rejects when the peer left before. */
+  /** Resolves when the kernel has taken all of the response; rejects when it will not. */
   get completed(): Promise<void> {
     return this.#exchange.completed();
   }
+
+  /** Other timeouts for this request; nothing once it is over. */
+  setTimeouts(timeouts: RequestTimeouts): void {
+    this.#exchange.setTimeouts(timeouts);
+  }
+
+  /** Fields behind the request's body, once that is complete. */
+  get trailers(): Promise<Headers> {
+    return this.#exchange.trailers();
+  }
+
+  /** Has the response end in trailers. */
+  setTrailers(trailers: TrailersInit): void {
+    this.#exchange.setTrailers(trailers);
+  }
+
+  /** Sends 103 Early Hints. */
+  earlyHints(headers: HeadersInit): void {
+    this.#exchange.sendEarlyHints(headers);
+  }
+}
+
+/** Why a request ends whose peer has left. */
+export function disconnected(): Error {
+  return new DOMException("The peer has disconnected", "AbortError");
 }

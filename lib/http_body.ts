@@ -57,6 +57,7 @@ export class RequestBody {
   #read: PendingRead | null = null;
   #controller: ReadableByteStreamController | null = null;
   #hungry = false;
+  #shown: ReadableStream | null = null;
 
   /** `length` is the Content-Length, or null for a chunked body. */
   constructor(length: number | null, flow: BodyFlow) {
@@ -67,6 +68,16 @@ export class RequestBody {
   /** Whether the application has taken the body; it cannot be taken again. */
   get used(): boolean {
     return this.#used;
+  }
+
+  /** This is the stream in which the application sees the body. */
+  show(stream: ReadableStream | null): void {
+    this.#shown = stream;
+  }
+
+  /** How long a stream is; null when that is unknown, or it is not this body. */
+  lengthOf(stream: ReadableStream): number | null {
+    return stream === this.#shown ? this.#length : null;
   }
 
   /** The next piece. The bytes are borrowed: copied before this returns. */
@@ -242,6 +253,12 @@ export class RequestBody {
   }
 
   #append(bytes: Uint8Array): void {
+    if (this.#filled === 0 && bytes.length === this.#length) {
+      // A copy costs less than memory that is cleared first.
+      this.#buffer = bytes.slice();
+      this.#filled = bytes.length;
+      return;
+    }
     const filled = this.#filled + bytes.length;
     if (filled > this.#buffer.length) this.#grow(filled);
     this.#buffer.set(bytes, this.#filled);

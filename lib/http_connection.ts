@@ -3,44 +3,35 @@
 // by http_server.ts, called by poll_loop.ts.
 
 import { type Inbox, layout, type Outbox } from "../ffi/mod.ts";
-import { type BodySink, BodyWriter } from "./body_writer.ts";
 import type { Connection } from "./connection.ts";
-import { Exchange, type ExchangeOwner, HandlerInfo } from "./exchange.ts";
-import type { HeadText } from "./head_text.ts";
-import { RequestBody } from "./http_body.ts";
-import { LazyRequest, type OriginCache } from "./http_request.ts";
 import {
-  asksToClose,
-  givenLength,
-  isBodyless,
-  type ResponseMode,
-  writeBytesResponse,
-  writeHead,
+  disconnected,
+  Exchange,
+  type ExchangeOwner,
+  HandlerInfo,
+} from "./exchange.ts";
+import type { HttpHost } from "./http_host.ts";
+import type { LazyRequest, OriginCache, UrlBase } from "./http_request.ts";
+import {
+  internalServerError,
+  UnsendableHead,
+  writeEarlyHints,
   writePlainResponse,
-  writeTextResponse,
 } from "./http_response.ts";
-import type { PollLoop } from "./poll_loop.ts";
-import { isResponse, type ResponseParts, takeParts } from "./response_parts.ts";
-import { upgradeOf } from "./ws_handshake.ts";
+import {
+  discardResponse,
+  isResponse,
+  NO_PARTS,
+  notUpgraded,
+  requireResponse,
+  type ResponseParts,
+  takeParts,
+} from "./response_parts.ts";
+import { readRequest } from "./request_reader.ts";
+import type { AllTimeouts } from "./request_timeouts.ts";
+import { type ResponseOwner, ResponseWriter } from "./response_writer.ts";
+import { SentQueue } from "./sent_queue.ts";
 import { violationText } from "./violations.ts";
-
-/** A `Deno.serve` handler. */
-export type Handler = (
-  request: Request,
-  info: HandlerInfo,
-) => Response | Promise<Response>;
-
-/** What a connection needs of its server. */
-export interface HttpHost {
-  readonly loop: PollLoop;
-  readonly heads: HeadText;
-  readonly handler: Handler;
-  readonly onError: (error: unknown) => Response | Promise<Response>;
-  readonly authority: string;
-  readonly highWatermark: number;
-  readonly draining: boolean;
-  parseAddress(text: string): Deno.Addr;
-}
 
 /** A request whose turn has not come: the one before it is still being answered. */
 interface Waiting {
@@ -48,34 +39,16 @@ interface Waiting {
   exchange: Exchange;
 }
 
-// An unread body up to this length is read and dropped to keep the connection; more is not worth it.
-const DRAIN_BYTES = 64 * 1024;
-
-const PARTS: ResponseParts = {
-  status: 0,
-  statusText: "",
-  contentType: null,
-  fields: null,
-  body: null,
-};
-const MODE: ResponseMode = {
-  headOnly: false,
-  close: false,
-  http10: false,
-  now: 0,
-};
+const PARTS: ResponseParts = { ...NO_PARTS };
 const CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n";
-// Text that may be longer in bytes than fits one send is encoded first and sent in pieces.
-const LONG_TEXT = 256 * 1024;
-
-const UTF8 = new TextEncoder();
-
 /** A connection that speaks HTTP. */
-export class HttpConnection implements Connection, ExchangeOwner, BodySink {
+export class HttpConnection
+  implements Connection, ExchangeOwner, ResponseOwner {
   readonly handle: number;
   readonly #host: HttpHost;
   readonly #inbox: Inbox;
-  readonly outbox: Outbox;
+  readonly #outbox: Outbox;
+  readonly #responses: ResponseWriter;
   // No line begins like that.
   readonly origins: OriginCache = { line: "\n", origin: "" };
   #current: Exchange | null = null;
@@ -88,15 +61,18 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
   #ended = false;
   #finished = false;
   #closed = false;
+  // Not all that was staged had been sent when the connection was lost.
+  #owed = true;
+  #completedTurn = 0;
+  #sent: SentQueue | null = null;
   #advancing = false;
-  #drained: (() => void) | null = null;
-  #writer: BodyWriter | null = null;
 
   constructor(handle: number, host: HttpHost) {
     this.handle = handle;
     this.#host = host;
     this.#inbox = host.loop.reactor.inbox;
-    this.outbox = host.loop.reactor.outbox;
+    this.#outbox = host.loop.reactor.outbox;
+    this.#responses = new ResponseWriter(handle, host, this);
   }
 
   receive(index: number): void {
@@ -105,13 +81,22 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
         return this.#finished ? undefined : this.#onHead(index);
       case layout.BODY:
         return this.#onBody(index);
+      case layout.TRAILER:
+        return this.#receiving?.pushTrailers(this.#inbox.borrow(index));
+      case layout.SENT:
+        return this.#sent?.taken();
       case layout.DRAIN:
         return this.#onDrain();
+      case layout.FILE_SENT:
+        return this.#responses.fileSent();
       case layout.END:
         return this.#onEnd();
       case layout.VIOLATION:
         return this.#onViolation(index);
       case layout.CLOSED:
+        // What was staged in this turn is behind the record.
+        this.#owed = this.#inbox.aux(index) > 0 ||
+          this.#completedTurn === this.#host.loop.turn;
         return this.lost();
     }
   }
@@ -126,16 +111,43 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
     current?.finish(error);
     for (const { exchange } of this.#waiting ?? []) exchange.finish(error);
     this.#waiting = null;
-    this.#writer?.cancel();
-    this.#onDrain();
+    this.#sent?.end(this.#owed ? error : null);
+    this.#responses.close();
   }
 
   drain(): void {
     if (this.#isIdle()) this.#finish();
   }
 
-  get authority(): string {
-    return this.#host.authority;
+  get base(): UrlBase {
+    return this.#host.base;
+  }
+
+  get timeouts(): AllTimeouts {
+    return this.#host.timeouts;
+  }
+
+  retime(exchange: Exchange): void {
+    if (this.#closed || exchange !== this.#current) return;
+    this.#outbox.timeouts(this.handle, exchange.timeouts);
+    this.#host.loop.kick();
+  }
+
+  expire(exchange: Exchange): void {
+    if (exchange !== this.#current || this.#finished) return;
+    const { loop } = this.#host;
+    const error = new DOMException("The handler took too long", "TimeoutError");
+    loop.tally.handlerTimeouts++;
+    exchange.expired = true;
+    writePlainResponse(this.#outbox, this.handle, 503, error.message, {
+      headOnly: exchange.headOnly,
+      now: Date.now(),
+    });
+    this.#current = null;
+    this.#finish();
+    loop.settled();
+    exchange.body?.fail(error);
+    exchange.finish(error);
   }
 
   /** Exchanges that are not finished. */
@@ -155,17 +167,42 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
     if (!exchange.answered) this.#sendContinue(exchange);
   }
 
+  passOn(exchange: Exchange): void {
+    this.#sendContinue(exchange);
+  }
+
+  get isLast(): boolean {
+    return this.#ended && this.#waiting === null;
+  }
+
   // RFC 9110 section 10.1.1: once, only to a request that asks, and only while its body has not come.
   #sendContinue(exchange: Exchange): void {
-    const asks =
-      (exchange.flags & (layout.EXPECT | layout.HTTP_1_0)) === layout.EXPECT;
     if (
-      !asks || exchange.continued || exchange !== this.#receiving ||
-      exchange !== this.#current
+      !exchange.asksToContinue || exchange.continued ||
+      exchange !== this.#receiving || exchange !== this.#current
     ) return;
     exchange.continued = true;
-    this.outbox.writeText(this.handle, CONTINUE, 0);
-    this.staged();
+    this.#outbox.writeText(this.handle, CONTINUE, 0);
+    // The time of the body begins now.
+    if (this.#paused === 0) this.#command(layout.CMD_RESUME);
+    this.#host.loop.kick();
+  }
+
+  sendEarlyHints(exchange: Exchange, headers: Headers): void {
+    // RFC 9110 section 15.2: no 1xx to a client of HTTP/1.0.
+    if ((exchange.flags & layout.HTTP_1_0) !== 0) return;
+    if (exchange !== this.#current || this.#finished) return;
+    writeEarlyHints(this.#outbox, this.handle, headers);
+    this.#host.loop.kick();
+  }
+
+  whenSent(exchange: Exchange): void {
+    if (this.#closed) {
+      exchange.sent(this.#owed ? disconnected() : null);
+      return;
+    }
+    this.#sent ??= new SentQueue(() => this.#command(layout.CMD_NOTIFY));
+    this.#sent.push(exchange);
   }
 
   remoteAddress(): Deno.Addr {
@@ -176,33 +213,19 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
 
   #onHead(index: number): void {
     const inbox = this.#inbox;
-    const { heads, loop } = this.#host;
-    const flags = inbox.flags(index);
-    const exchange = new Exchange(this, flags, inbox.total(index));
-    if (exchange.bodyLeft > 0) {
-      const length = (flags & layout.CHUNKED) === 0 ? exchange.bodyLeft : null;
-      exchange.body = new RequestBody(length, exchange);
-      this.#receiving = exchange;
-    }
-    heads.select(inbox, index, loop.records, loop.turn);
-    const { text, start } = heads;
-    const aux = inbox.aux(index);
-    const request = new LazyRequest(
-      text,
-      start,
-      start + inbox.length(index),
-      aux & 0xff,
-      aux >>> 8,
-      exchange.body,
-      exchange,
-    );
-    exchange.headOnly = (aux & 0xff) === 4 && text.startsWith("HEAD", start);
-    if (this.#current === null && this.#waiting === null && this.#hasRoom()) {
+    const total = inbox.total(index);
+    const exchange = new Exchange(this, inbox.flags(index), total);
+    if (exchange.body !== null) this.#receiving = exchange;
+    const request = readRequest(this.#host, index, exchange);
+    if (
+      this.#current === null && this.#waiting === null &&
+      this.#responses.hasRoom
+    ) {
       this.#start(request, exchange);
       return;
     }
     this.#enqueue({ request, exchange });
-    if (this.#current === null) this.outbox.wantDrain(this.handle);
+    if (this.#current === null) this.#outbox.wantDrain(this.handle);
   }
 
   // Requests are answered one after the other (RFC 9112 section 9.3.2). While one waits, no more than those of this
@@ -217,6 +240,11 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
 
   #start(request: LazyRequest, exchange: Exchange): void {
     this.#current = exchange;
+    if (this.#host.compression !== null) {
+      exchange.acceptEncoding = request.field("accept-encoding");
+    }
+    const odd = (exchange.flags & layout.ODD_HOST) !== 0;
+    if (odd && !URL.canParse(request.url)) return this.#refuseHost();
     let result: Response | Promise<Response>;
     try {
       result = this.#host.handler(request, new HandlerInfo(exchange));
@@ -249,11 +277,20 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
     // Asked for now: once the peer has left, nobody could tell its address.
     if (handler.length > 1) this.remoteAddress();
     loop.promised();
+    exchange.await();
     Promise.resolve(result).then(
-      (response) => this.#respond(exchange, response, recovering),
-      (error) => this.#fail(exchange, error, recovering),
-    ).catch((error) => this.#abort(exchange, error))
-      .then(() => loop.settled());
+      (response) => {
+        exchange.awaited();
+        this.#respond(exchange, response, recovering);
+      },
+      (error) => {
+        exchange.awaited();
+        this.#fail(exchange, error, recovering);
+      },
+    ).catch((error) => this.abort(exchange, error))
+      .then(() => exchange.expired || loop.settled());
+    // Its turn has come after the end. Told now, so that who listens for it hears it.
+    if (this.#ended) exchange.abort(disconnected());
   }
 
   #fail(exchange: Exchange, error: unknown, recovering: boolean): void {
@@ -272,137 +309,73 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
 
   #giveUp(exchange: Exchange, error: unknown): void {
     console.error("Exception in onError while handling exception", error);
-    this.#respond(
-      exchange,
-      new Response("Internal Server Error", { status: 500 }),
-      true,
-    );
+    this.#respond(exchange, internalServerError(), true);
   }
 
   #respond(exchange: Exchange, response: Response, recovering: boolean): void {
-    if (exchange !== this.#current || this.#finished) return;
+    if (exchange !== this.#current || this.#finished) {
+      return discardResponse(response, exchange.abortReason);
+    }
     try {
-      if (!isResponse(response)) throw notAResponse();
+      requireResponse(response);
       if (
         (exchange.flags & layout.UPGRADE) !== 0 &&
         this.#upgrade(exchange, response)
       ) return;
       takeParts(response, PARTS);
+      const { status } = PARTS;
+      // After a 2xx to CONNECT comes a tunnel (RFC 9110 section 9.3.6), which nobody would serve.
+      const tunnels = exchange.connects && status >= 200 && status < 300;
+      if (status === 101 || tunnels) throw notUpgraded(status);
+      this.#host.compression?.apply(PARTS, exchange.acceptEncoding);
     } catch (error) {
       this.#fail(exchange, error, recovering);
       return;
     }
-    this.#write(exchange);
+    try {
+      exchange.answered = true;
+      this.#responses.write(exchange, PARTS);
+    } catch (error) {
+      if (!(error instanceof UnsendableHead)) throw error;
+      const { body } = PARTS;
+      if (body instanceof ReadableStream) body.cancel(error).catch(() => {});
+      exchange.answered = false;
+      this.#fail(exchange, error, recovering);
+    }
   }
 
   #upgrade(exchange: Exchange, response: Response): boolean {
-    const upgrade = upgradeOf(response);
-    if (upgrade === null) return false;
+    const { upgrade } = exchange;
+    if (upgrade === null || response.status !== upgrade.status) return false;
     const connection = upgrade.accept(
       this.handle,
       this.#host.loop,
       this.remoteAddress(),
+      response.headers,
     );
+    // What is sent from here on is told to the other protocol: its 101 and the answers before it count as sent.
+    this.#closed = true;
+    this.#owed = false;
+    this.#sent?.end(null);
     exchange.finish(null);
     this.#current = null;
     if (this.#host.draining) connection.drain();
     return true;
   }
 
-  #write(exchange: Exchange): void {
-    exchange.answered = true;
-    const mode = this.#mode(exchange);
-    const { body } = PARTS;
-    if (isBodyless(PARTS.status) || body === null) {
-      if (body instanceof ReadableStream) body.cancel();
-      writeBytesResponse(this.outbox, this.handle, PARTS, null, mode);
-    } else if (typeof body === "string" && body.length <= LONG_TEXT) {
-      writeTextResponse(this.outbox, this.handle, PARTS, body, mode);
-    } else if (
-      body instanceof Uint8Array && body.length <= this.#host.highWatermark
-    ) {
-      writeBytesResponse(this.outbox, this.handle, PARTS, body, mode);
-    } else {
-      this.#stream(
-        exchange,
-        typeof body === "string" ? UTF8.encode(body) : body,
-        mode,
-      );
-      return;
-    }
-    PARTS.body = null;
-    this.#complete(exchange, mode.close);
-  }
-
-  #mode(exchange: Exchange): ResponseMode {
-    const { loop, draining } = this.#host;
-    const last = draining || this.#ended && this.#waiting === null;
-    const wanted = (exchange.flags & layout.KEEP_ALIVE) !== 0 && !last;
-    MODE.headOnly = exchange.headOnly;
-    // The request may still be coming in while a stream goes out; only at its end shows how much is left of it.
-    const unread = !(PARTS.body instanceof ReadableStream) &&
-      leavesUnread(exchange);
-    MODE.close = !wanted || unread || asksToClose(PARTS.fields);
-    MODE.http10 = (exchange.flags & layout.HTTP_1_0) !== 0;
-    MODE.now = loop.now;
-    return MODE;
-  }
-
-  // Chunked where the length is unknown, or for HTTP/1.0 up to the end of the connection.
-  #stream(
-    exchange: Exchange,
-    body: ReadableStream<Uint8Array> | Uint8Array,
-    mode: ResponseMode,
-  ): void {
-    const length = body instanceof Uint8Array
-      ? body.length
-      : givenLength(PARTS.fields);
-    const chunked = length === null && !mode.http10;
-    if (length === null && !chunked) mode.close = true;
-    const { close, headOnly } = mode;
-    const framing = chunked
-      ? "transfer-encoding: chunked\r\n"
-      : length === null
-      ? ""
-      : `content-length: ${length}\r\n`;
-    // A body that the response passes on has to be asked for before the head goes out.
-    if (exchange.body?.used) this.#sendContinue(exchange);
-    writeHead(this.outbox, this.handle, PARTS, framing, mode, headOnly ? 1 : 0);
-    this.staged();
-    if (headOnly) {
-      if (body instanceof ReadableStream) body.cancel().catch(() => {});
-      this.#complete(exchange, close);
-    } else {
-      this.#send(exchange, new BodyWriter(this, body, length, chunked), close);
-    }
-  }
-
-  // Not counted as a promise of the loop: a stream may stay open for hours, and its producer is waited for often
-  // enough by the yields that there are anyway.
-  #send(exchange: Exchange, writer: BodyWriter, close: boolean): void {
-    this.#writer = writer;
-    writer.run().then((whole) => {
-      if (whole) this.#complete(exchange, close);
-    }).catch((error) => this.#abort(exchange, error));
-  }
-
-  writable(): Promise<void> | undefined {
-    if (this.#closed || this.#hasRoom()) return undefined;
-    this.outbox.wantDrain(this.handle);
-    return new Promise((resolve) => this.#drained = resolve);
-  }
-
-  staged(): void {
-    this.#host.loop.kick();
-  }
-
-  #complete(exchange: Exchange, close: boolean): void {
+  complete(exchange: Exchange, close: boolean): void {
     if (exchange !== this.#current) return;
-    this.#writer = null;
+    this.#responses.end();
+    this.#completedTurn = this.#host.loop.turn;
     exchange.body?.discard();
     exchange.finish(null);
     this.#current = null;
-    if (close || leavesUnread(exchange)) return this.#finish();
+    if (exchange.timeouts !== null) {
+      this.#outbox.timeouts(this.handle, null);
+    }
+    const unread = exchange.leavesUnread(this.#host.maxDrainBytes);
+    if (unread) this.#host.loop.tally.unreadBodies++;
+    if (close || unread) return this.#finish();
     if ((exchange.flags & layout.UPGRADE) !== 0) {
       this.#command(layout.CMD_DECLINE);
     }
@@ -415,7 +388,7 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
     this.#advancing = true;
     while (
       this.#waiting !== null && this.#current === null && !this.#finished &&
-      this.#hasRoom()
+      this.#responses.hasRoom
     ) {
       const { request, exchange } = this.#waiting.shift()!;
       // The last of them may still need the rest of its body: reading goes on before it is answered.
@@ -428,11 +401,7 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
     this.#advancing = false;
     if (this.#current !== null || this.#finished) return;
     if (this.#waiting === null) this.#settle();
-    else this.outbox.wantDrain(this.handle);
-  }
-
-  #hasRoom(): boolean {
-    return this.outbox.buffered(this.handle) < this.#host.highWatermark;
+    else this.#outbox.wantDrain(this.handle);
   }
 
   #isIdle(): boolean {
@@ -455,21 +424,21 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
       this.#drop(exchange, this.#inbox.length(index));
     }
     if ((this.#inbox.flags(index) & layout.LAST) === 0) return;
-    exchange.bodyLeft = 0;
     this.#receiving = null;
-    exchange.body!.end();
+    exchange.endBody();
   }
 
   // What comes after the answer is read to keep the connection, as long as it is little.
   #drop(exchange: Exchange, length: number): void {
     exchange.dropped += length;
-    if (exchange.answered && exchange.dropped > DRAIN_BYTES) this.#finish();
+    if (!exchange.answered || this.#finished) return;
+    if (exchange.dropped <= this.#host.maxDrainBytes) return;
+    this.#host.loop.tally.unreadBodies++;
+    this.#finish();
   }
 
   #onDrain(): void {
-    const drained = this.#drained;
-    this.#drained = null;
-    drained?.();
+    this.#responses.drained();
     if (this.#waiting !== null) this.#advance();
   }
 
@@ -482,23 +451,21 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
     const current = this.#current;
     const error = disconnected();
     current?.abort(error);
-    if (current === null || this.#writer === null || !this.#writer.isStream) {
-      return;
-    }
-    this.#writer.cancel();
+    if (current === null || !this.#responses.isStreaming) return;
+    this.#responses.cancel();
     this.#leave(current, error);
   }
 
   // The exchange ends without its answer, since its peer has left.
   #leave(exchange: Exchange, error: Error): void {
-    this.#writer = null;
     this.#current = null;
     exchange.finish(error);
-    this.#finish();
+    this.#cut(exchange);
   }
 
   #onViolation(index: number): void {
     const violation = this.#inbox.aux(index);
+    this.#host.loop.tally.refused(violation);
     const ofBody = this.#receiving !== null &&
       this.#receiving === this.#current;
     this.#failBody(`Cannot read the request body: ${violationText(violation)}`);
@@ -513,21 +480,19 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
     if (this.#isIdle() || ofBody) this.#refuse();
   }
 
+  // So that no handler has to expect `new URL(request.url)` to throw.
+  #refuseHost(): void {
+    [this.#violation, this.#violationStatus] = [layout.BAD_HOST, 400];
+    this.#failBody(violationText(layout.BAD_HOST));
+    this.#refuse();
+  }
+
   #refuse(): void {
     const text = violationText(this.#violation);
-    const mode = {
+    writePlainResponse(this.#outbox, this.handle, this.#violationStatus, text, {
       headOnly: false,
-      close: true,
-      http10: false,
       now: this.#host.loop.now,
-    };
-    writePlainResponse(
-      this.outbox,
-      this.handle,
-      this.#violationStatus,
-      text,
-      mode,
-    );
+    });
     this.#current?.finish(
       new Deno.errors.InvalidData(`Refused the request: ${text}`),
     );
@@ -538,17 +503,22 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
   #failBody(message: string): void {
     const exchange = this.#receiving;
     this.#receiving = null;
-    exchange?.body?.fail(new Deno.errors.UnexpectedEof(message));
+    exchange?.failBody(new Deno.errors.UnexpectedEof(message));
   }
 
-  #abort(exchange: Exchange, error: unknown): void {
+  abort(exchange: Exchange, error: unknown): void {
     if (exchange !== this.#current) return;
     console.error("Exception while sending a response body", error);
-    const framed = this.#writer?.isFramed ?? false;
     this.#current = null;
     exchange.finish(error instanceof Error ? error : new Error(String(error)));
-    // A cut body shows by its framing; without any, only a reset tells it from a whole one.
-    if (framed) return this.#finish();
+    this.#cut(exchange);
+  }
+
+  // A response that is cut shows by its framing; without any, only a reset tells it from a whole one.
+  #cut(exchange: Exchange): void {
+    const shows = !exchange.answered || this.#responses.isFramed;
+    this.#responses.end();
+    if (shows) return this.#finish();
     this.#finished = true;
     this.#command(layout.CMD_TERMINATE);
   }
@@ -569,26 +539,7 @@ export class HttpConnection implements Connection, ExchangeOwner, BodySink {
 
   #command(op: number): void {
     if (this.#closed) return;
-    this.outbox.command(this.handle, op);
-    this.staged();
+    this.#outbox.command(this.handle, op);
+    this.#host.loop.kick();
   }
-}
-
-function disconnected(): Error {
-  return new Deno.errors.ConnectionReset("The peer has disconnected");
-}
-
-function notAResponse(): TypeError {
-  return new TypeError(
-    "Return value from serve handler must be a response or a promise resolving to a response",
-  );
-}
-
-// More of the request's body is to come than is worth reading. A client that waits for 100 Continue and gets a
-// final answer may or may not send it at all.
-function leavesUnread(exchange: Exchange): boolean {
-  const { bodyLeft, flags } = exchange;
-  const known = bodyLeft !== Infinity;
-  return known && bodyLeft > DRAIN_BYTES ||
-    bodyLeft > 0 && (flags & layout.EXPECT) !== 0;
 }

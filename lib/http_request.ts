@@ -4,19 +4,28 @@
 // handlers.
 
 import { type BodyFlow, RequestBody } from "./http_body.ts";
+import type { Upgrade } from "./upgrade.ts";
 
 /** What a request asks of the connection that it came in on. */
 export interface RequestContext {
-  /** Scheme of the URL, "http". */
-  readonly scheme: string;
-  /** Host and port in the URL of a request that names none. */
-  readonly authority: string;
+  /** What the server adds to URLs. */
+  readonly base: UrlBase;
   /** What the requests of the connection have in common. */
   readonly origins: OriginCache;
   /** Whether the connection can be turned over to another protocol. */
   readonly upgradable: boolean;
+  /** What the handler has asked to turn it over to. */
+  upgrade: Upgrade | null;
   /** The signal of the request; asked at most once for each request. */
   abortSignal(): AbortSignal;
+}
+
+/** What a URL has of the server that got the request. */
+export interface UrlBase {
+  /** "http", or "http+unix" for a Unix socket. */
+  readonly scheme: string;
+  /** Host and port for a request that names none. */
+  readonly authority: string;
 }
 
 /** The Host of the last request of a connection that had it as its first field, as nearly all have. */
@@ -65,7 +74,19 @@ const NO_FLOW: BodyFlow = {
   consume(): void {},
 };
 
-let genuineOf: (request: LazyRequest) => Request;
+// The state of a request. Under symbols, not in private fields: a Proxy passes
+// them on, as it does what Deno's own Request keeps.
+const TEXT = Symbol("text");
+const START = Symbol("start");
+const END = Symbol("end");
+const METHOD_LENGTH = Symbol("method length");
+const TARGET_LENGTH = Symbol("target length");
+const CONTEXT = Symbol("context");
+const BODY = Symbol("body");
+const URL_TEXT = Symbol("url");
+const HEADERS = Symbol("headers");
+const SIGNAL = Symbol("signal");
+const GENUINE = Symbol("genuine");
 
 /** Everything not defined in the class comes from `Request.prototype`. */
 export interface LazyRequest extends Request {}
@@ -81,17 +102,17 @@ export interface LazyRequest extends Request {}
  * order mark. As there, GET, HEAD and CONNECT have no body whatever was sent.
  */
 export class LazyRequest {
-  readonly #text: string;
-  readonly #start: number;
-  readonly #end: number;
-  readonly #methodLength: number;
-  readonly #targetLength: number;
-  readonly #context: RequestContext;
-  #body: RequestBody | null;
-  #url: string | null = null;
-  #headers: Headers | null = null;
-  #signal: AbortSignal | null = null;
-  #genuine: Request | null = null;
+  readonly [TEXT]: string;
+  readonly [START]: number;
+  readonly [END]: number;
+  readonly [METHOD_LENGTH]: number;
+  readonly [TARGET_LENGTH]: number;
+  readonly [CONTEXT]: RequestContext;
+  [BODY]: RequestBody | null;
+  [URL_TEXT]: string | null = null;
+  [HEADERS]: Headers | null = null;
+  [SIGNAL]: AbortSignal | null = null;
+  [GENUINE]: Request | null = null;
 
   /**
    * `text.slice(start, end)` is the head, from the first byte of the method to
@@ -107,69 +128,72 @@ export class LazyRequest {
     body: RequestBody | null,
     context: RequestContext,
   ) {
-    this.#text = text;
-    this.#start = start;
-    this.#end = end;
-    this.#methodLength = methodLength;
-    this.#targetLength = targetLength;
-    this.#body = body;
-    this.#context = context;
+    this[TEXT] = text;
+    this[START] = start;
+    this[END] = end;
+    this[METHOD_LENGTH] = methodLength;
+    this[TARGET_LENGTH] = targetLength;
+    this[BODY] = body;
+    this[CONTEXT] = context;
   }
 
   get method(): string {
-    const start = this.#start;
+    const text = this[TEXT];
+    const start = this[START];
+    const length = this[METHOD_LENGTH];
     // Most requests are GET, and a constant costs neither slice nor memory.
-    if (this.#methodLength === 3 && this.#text.startsWith("GET", start)) {
-      return "GET";
-    }
-    return this.#text.slice(start, start + this.#methodLength);
+    if (length === 3 && text.startsWith("GET", start)) return "GET";
+    return text.slice(start, start + length);
   }
 
   get url(): string {
-    return this.#url ??= this.#makeUrl();
+    return this[URL_TEXT] ??= makeUrl(this);
   }
 
   get headers(): Headers {
-    return this.#headers ??= makeHeaders(
-      new FieldSource(this.#head(), this.#targetEnd()),
+    return this[HEADERS] ??= makeHeaders(
+      new FieldSource(headOf(this), targetEndOf(this)),
     );
   }
 
   get signal(): AbortSignal {
-    return this.#signal ??= this.#context.abortSignal();
+    return this[SIGNAL] ??= this[CONTEXT].abortSignal();
   }
 
   get body(): ReadableStream<Uint8Array<ArrayBuffer>> | null {
-    return this.#hidesBody() ? null : this.#asGenuine().body;
+    if (hidesBody(this)) return null;
+    const { body } = genuineOf(this);
+    this[BODY]?.show(body);
+    return body;
   }
 
   get bodyUsed(): boolean {
-    if (this.#genuine !== null) return this.#genuine.bodyUsed;
-    return this.#body !== null && this.#body.used;
+    const genuine = this[GENUINE];
+    return genuine === null ? this[BODY]?.used ?? false : genuine.bodyUsed;
   }
 
   text(): Promise<string> {
-    return (this.#genuine ?? this.#readable()).text();
+    return (this[GENUINE] ?? readableOf(this)).text();
   }
 
   json(): Promise<unknown> {
-    return (this.#genuine ?? this.#readable()).json();
+    return (this[GENUINE] ?? readableOf(this)).json();
   }
 
   bytes(): Promise<Uint8Array<ArrayBuffer>> {
-    return (this.#genuine ?? this.#readable()).bytes();
+    return (this[GENUINE] ?? readableOf(this)).bytes();
   }
 
   arrayBuffer(): Promise<ArrayBuffer> {
-    return (this.#genuine ?? this.#readable()).arrayBuffer();
+    return (this[GENUINE] ?? readableOf(this)).arrayBuffer();
   }
 
   async blob(): Promise<Blob> {
-    return await this.#asGenuine().blob();
+    return await genuineOf(this).blob();
   }
 
   async formData(): Promise<FormData> {
-    return await this.#asGenuine().formData();
+    return await genuineOf(this).formData();
   }
 
   /**
@@ -177,80 +201,83 @@ export class LazyRequest {
    * Repeated fields are combined.
    */
   field(name: string): string | null {
-    return findField(this.#head(), this.#targetEnd(), name);
+    return findField(headOf(this), targetEndOf(this), name);
   }
 
   /** Whether the connection can be turned over to another protocol. */
   get upgradable(): boolean {
-    return this.#context.upgradable;
+    return this[CONTEXT].upgradable;
   }
 
-  // A slice shares the characters and bounds every search: the text goes on
-  // with other requests.
-  #head(): string {
-    return this.#text.slice(this.#start, this.#end);
+  /** Has the connection turned over to `upgrade` when the response is a 101. */
+  offer(upgrade: Upgrade): void {
+    this[CONTEXT].upgrade = upgrade;
   }
+}
 
-  // Where, in the head, the search for fields begins.
-  #targetEnd(): number {
-    return this.#methodLength + 1 + this.#targetLength;
-  }
+// A slice shares the characters and bounds every search: the text goes on with
+// other requests.
+function headOf(request: LazyRequest): string {
+  return request[TEXT].slice(request[START], request[END]);
+}
 
-  // As Deno.serve does: put together from what was received, not normalised.
-  #makeUrl(): string {
-    const start = this.#start + this.#methodLength + 1;
-    const target = this.#text.slice(start, start + this.#targetLength);
-    if (target.startsWith("/")) return this.#origin() + target;
-    if (target === "*") return this.#origin() + "/*";
-    if (this.method === "CONNECT") return `${this.#context.scheme}://${target}`;
-    return /:\/\/[^/?]*$/.test(target) ? target + "/" : target;
-  }
+// Where, in the head, the search for fields begins.
+function targetEndOf(request: LazyRequest): number {
+  return request[METHOD_LENGTH] + 1 + request[TARGET_LENGTH];
+}
 
-  #origin(): string {
-    const { scheme, authority, origins } = this.#context;
-    const at = this.#start + this.#targetEnd() + VERSION_LENGTH;
-    if (this.#text.startsWith(origins.line, at)) return origins.origin;
-    const origin = scheme + "://" + (this.field("host") || authority);
-    if (this.#text.startsWith("host:", at)) {
-      origins.line = this.#text.slice(at, this.#text.indexOf("\n", at) + 1);
-      origins.origin = origin;
-    }
-    return origin;
-  }
+// As Deno.serve does: put together from what was received, not normalised.
+function makeUrl(request: LazyRequest): string {
+  const start = request[START] + request[METHOD_LENGTH] + 1;
+  const target = request[TEXT].slice(start, start + request[TARGET_LENGTH]);
+  if (target.startsWith("/")) return originOf(request) + target;
+  if (target === "*") return originOf(request) + "/*";
+  const { scheme } = request[CONTEXT].base;
+  if (request.method === "CONNECT") return `${scheme}://${target}`;
+  return /:\/\/[^/?]*$/.test(target) ? target + "/" : target;
+}
 
-  #hidesBody(): boolean {
-    const { method } = this;
-    return method === "GET" || method === "HEAD" || method === "CONNECT";
+function originOf(request: LazyRequest): string {
+  const { base, origins } = request[CONTEXT];
+  const text = request[TEXT];
+  const at = request[START] + targetEndOf(request) + VERSION_LENGTH;
+  if (text.startsWith(origins.line, at)) return origins.origin;
+  const host = request.field("host") || base.authority;
+  const origin = `${base.scheme}://${host}`;
+  if (text.startsWith("host:", at)) {
+    origins.line = text.slice(at, text.indexOf("\n", at) + 1);
+    origins.origin = origin;
   }
+  return origin;
+}
 
-  // Every method that shows a body has one, if only an empty one: it too can
-  // be read once.
-  #readable(): RequestBody {
-    return this.#hidesBody() ? emptyBody() : this.#body ??= emptyBody();
-  }
+function hidesBody({ method }: LazyRequest): boolean {
+  return method === "GET" || method === "HEAD" || method === "CONNECT";
+}
 
-  #asGenuine(): Request {
-    return this.#genuine ??= makeGenuine({
-      method: this.method,
-      url: this.url,
-      headers: this.headers,
-      bodyUsed: this.bodyUsed,
-      body: this.#handOver(),
-      signal: SIGNAL_HAS_SLOT ? null : this.signal,
-    }, INNER_SLOT);
-  }
+// Every method that shows a body has one, if only an empty one: it too can be
+// read once.
+function readableOf(request: LazyRequest): RequestBody {
+  return hidesBody(request) ? emptyBody() : request[BODY] ??= emptyBody();
+}
 
-  // The body as the genuine Request takes it. All bytes at once where they are
-  // there: no stream is needed to read those.
-  #handOver(): GenuineInit["body"] {
-    if (this.#hidesBody() || this.bodyUsed) return null;
-    const body = this.#readable();
-    return body.takeWhole() ?? body.stream();
-  }
+function genuineOf(request: LazyRequest): Request {
+  return request[GENUINE] ??= makeGenuine({
+    method: request.method,
+    url: request.url,
+    headers: request.headers,
+    bodyUsed: request.bodyUsed,
+    body: handOver(request),
+    signal: SIGNAL_HAS_SLOT ? null : request.signal,
+  }, INNER_SLOT);
+}
 
-  static {
-    genuineOf = (request) => request.#asGenuine();
-  }
+// The body as the genuine Request takes it. All bytes at once where they are
+// there: no stream is needed to read those.
+function handOver(request: LazyRequest): GenuineInit["body"] {
+  if (hidesBody(request) || request.bodyUsed) return null;
+  const body = readableOf(request);
+  return body.takeWhole() ?? body.stream();
 }
 
 /** The value of one field of a head, searched from `from` on. */
@@ -460,8 +487,15 @@ function inheritRequest(): void {
     const descriptor = slotDescriptor(slot, slotsOf(PROBE)[slot]);
     Object.defineProperty(lazy, slot, descriptor);
   }
-  for (const [name, value] of constantAttributes()) {
-    Object.defineProperty(lazy, name, { value, enumerable: true });
+  const names = Object.entries(Object.getOwnPropertyDescriptors(
+    Request.prototype,
+  ));
+  for (const [name, { get, enumerable }] of names) {
+    if (Object.hasOwn(lazy, name)) {
+      Object.defineProperty(lazy, name, { enumerable: enumerable ?? false });
+    } else if (get !== undefined) {
+      Object.defineProperty(lazy, name, constantAttribute(name));
+    }
   }
 }
 
@@ -487,13 +521,9 @@ function slotDescriptor(
 
 // `cache`, `mode`, `redirect` and the like: the same for every request that a
 // server receives, so that reading them needs no genuine Request.
-function constantAttributes(): [name: string, value: unknown][] {
-  const all = Object.getOwnPropertyDescriptors(Request.prototype);
-  return Object.entries(all)
-    .filter(([name, { get }]) =>
-      get !== undefined && !Object.hasOwn(LazyRequest.prototype, name)
-    )
-    .map(([name]) => [name, Reflect.get(PROBE, name)]);
+function constantAttribute(name: string): PropertyDescriptor {
+  const value = Reflect.get(PROBE, name);
+  return { get: () => value, enumerable: true, configurable: true };
 }
 
 function emptyBody(): RequestBody {

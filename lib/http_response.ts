@@ -19,6 +19,14 @@ export interface ResponseMode {
   now: number;
 }
 
+// As Deno.serve spells them.
+const REASONS: Record<number, string | undefined> = {
+  ...STATUS_CODES,
+  203: "Non Authoritative Information",
+  418: "I'm a teapot",
+  509: "",
+};
+
 const UTF8 = new TextEncoder();
 const CR = 13;
 const LF = 10;
@@ -38,12 +46,40 @@ const FRAMING = new Set([
   "transfer-encoding",
 ]);
 
+// What would end a line, or become a byte that does where a character is cut down to one.
+const UNSENDABLE = /[\0\r\n\u0100-\uffff]/;
+
 // deno-lint-ignore no-control-regex
 const NON_ASCII = /[^\x00-\x7f]/;
+
+/** A response's head would break out of its lines; nothing of it was written. */
+export class UnsendableHead extends TypeError {
+  constructor(line: string) {
+    super(
+      `Cannot send the response: CR, LF, NUL or a character that is no byte in ${
+        JSON.stringify(line)
+      }`,
+    );
+  }
+}
+
+/**
+ * A line of a head with its end. Throws an UnsendableHead for one that contains an end itself, whoever has made it:
+ * this is the last look at what a handler has a say in.
+ */
+export function headLine(line: string): string {
+  if (UNSENDABLE.test(line)) throw new UnsendableHead(line);
+  return line + "\r\n";
+}
 
 /** Statuses that never have a body (RFC 9110 section 6.4.1). */
 export function isBodyless(status: number): boolean {
   return status < 200 || status === 204 || status === 205 || status === 304;
+}
+
+/** Whether trailers can follow: not to HTTP/1.0, which knows no chunks, and not where there is no body. */
+export function mayHaveTrailers(status: number, mode: ResponseMode): boolean {
+  return !mode.http10 && !mode.headOnly && !isBodyless(status);
 }
 
 // A 205 says that it is empty, the others may not (RFC 9110 section 8.6).
@@ -65,18 +101,20 @@ export function writeTextResponse(
   body: string,
   mode: ResponseMode,
 ): void {
-  const room = HEAD_ROOM + 3 * body.length;
-  const prefix = mode.headOnly || mode.http10 || room > outbox.bytes.length
-    ? null
-    : cachedPrefix(parts, mode);
-  if (prefix === null) {
+  if (mode.headOnly || mode.http10) {
     writeBytesResponse(outbox, handle, parts, UTF8.encode(body), mode);
     return;
   }
-  const start = outbox.room(prefix.length + room);
-  outbox.bytes.set(prefix, start);
-  const end = writeLengthAndText(outbox.bytes, start + prefix.length, body);
-  outbox.commit(handle, end, 1);
+  const prefix = repeatedPrefix(parts, mode) ?? newPrefix(parts, mode);
+  const most = 3 * prefix.length + HEAD_ROOM + 3 * body.length;
+  if (most > outbox.bytes.length) {
+    writeBytesResponse(outbox, handle, parts, UTF8.encode(body), mode);
+    return;
+  }
+  const { bytes } = outbox;
+  const start = outbox.room(most);
+  const length = writePrefix(bytes, start, prefix);
+  outbox.commit(handle, writeLengthAndText(bytes, start + length, body), 1);
 }
 
 /** Writes a response whose body is bytes, or none. */
@@ -92,15 +130,36 @@ export function writeBytesResponse(
   const length = hasNoLength(parts.status)
     ? null
     : declaredLength(parts, body, mode);
-  writeHead(
-    outbox,
-    handle,
-    parts,
-    length === null ? "" : `content-length: ${length}\r\n`,
-    mode,
-    done ? 1 : 0,
-  );
+  const responses = done ? 1 : 0;
+  if (length === null) {
+    writeHead(outbox, handle, parts, "", mode, responses);
+  } else if (
+    !writeRepeatedHead(outbox, handle, parts, length, mode, responses)
+  ) {
+    const framing = `content-length: ${length}\r\n`;
+    writeHead(outbox, handle, parts, framing, mode, responses);
+  }
   if (!done) outbox.write(handle, body, 1);
+}
+
+// False, having written nothing, when this head was not the last one too.
+function writeRepeatedHead(
+  outbox: Outbox,
+  handle: number,
+  parts: ResponseParts,
+  length: number,
+  mode: ResponseMode,
+  responses: number,
+): boolean {
+  const prefix = mode.http10 ? null : repeatedPrefix(parts, mode);
+  if (prefix === null || prefix.length + HEAD_ROOM > outbox.bytes.length) {
+    return false;
+  }
+  const start = outbox.room(prefix.length + HEAD_ROOM);
+  outbox.bytes.set(prefix, start);
+  const end = writeLength(outbox.bytes, start + prefix.length, length);
+  outbox.commit(handle, end, responses);
+  return true;
 }
 
 /** Writes the head alone; `framing` is its last field lines. */
@@ -120,14 +179,29 @@ export function writeHead(
   }
 }
 
-/** Writes an answer that no handler gave, with text for a person. */
+/** Writes an interim response (RFC 8297); fields that frame a message have no place in it. */
+export function writeEarlyHints(
+  outbox: Outbox,
+  handle: number,
+  headers: Headers,
+): void {
+  const lines = fieldLines([...headers]);
+  outbox.write(
+    handle,
+    latin1(`HTTP/1.1 103 Early Hints\r\n${lines}\r\n`),
+    0,
+  );
+}
+
+/** Writes an answer that no handler gave, the last of its connection, with text for a person. */
 export function writePlainResponse(
   outbox: Outbox,
   handle: number,
   status: number,
   text: string,
-  mode: ResponseMode,
+  { headOnly, now }: Pick<ResponseMode, "headOnly" | "now">,
 ): void {
+  const mode = { headOnly, close: true, http10: false, now };
   const parts: ResponseParts = {
     status,
     statusText: "",
@@ -136,6 +210,11 @@ export function writePlainResponse(
     body: null,
   };
   writeBytesResponse(outbox, handle, parts, UTF8.encode(text), mode);
+}
+
+/** The answer for a handler that failed: without a content type, as that of Deno.serve. */
+export function internalServerError(): Response {
+  return new Response(UTF8.encode("Internal Server Error"), { status: 500 });
 }
 
 /** The content-length that the handler gave, when the body is a stream of that length. */
@@ -156,33 +235,80 @@ function declaredLength(
     : length;
 }
 
-function fieldOf(fields: Field[] | null, name: string): string | null {
-  return fields?.find((field) => field[0].toLowerCase() === name)?.[1] ?? null;
+/** The first value of a field, by its lower-case name. */
+export function fieldOf(fields: Field[] | null, name: string): string | null {
+  if (fields === null) return null;
+  for (const [other, value] of fields) {
+    // Most names are already told apart by their length.
+    if (other.length === name.length && other.toLowerCase() === name) {
+      return value;
+    }
+  }
+  return null;
 }
 
-// The bytes of the last head up to the value of content-length: servers repeat themselves.
-let lastPrefix = new Uint8Array(0);
+// What the last head was made of, and its bytes up to the value of content-length once it has come a second time:
+// servers repeat themselves. Names and values are kept in turn, as the handler may still change its own fields.
+let lastPrefix: Uint8Array | null = null;
 let lastStatus = 0;
+let lastStatusText = "";
 let lastType: string | null = null;
 let lastDate = "";
 let lastClose = false;
+let lastFields: string[] = [];
 
-// Null for a head that is not worth keeping.
-function cachedPrefix(
+// Null for a head that is not the same as the last.
+function repeatedPrefix(
   parts: ResponseParts,
   mode: ResponseMode,
 ): Uint8Array | null {
-  if (parts.fields !== null || parts.statusText !== "") return null;
   const date = httpDate(mode.now);
   if (
     parts.status === lastStatus && parts.contentType === lastType &&
-    date === lastDate && mode.close === lastClose
-  ) return lastPrefix;
+    parts.statusText === lastStatusText && date === lastDate &&
+    mode.close === lastClose && areLastFields(parts.fields)
+  ) return lastPrefix ??= latin1(newPrefix(parts, mode));
+  lastPrefix = null;
   lastStatus = parts.status;
+  lastStatusText = parts.statusText;
   lastType = parts.contentType;
   lastDate = date;
   lastClose = mode.close;
-  return lastPrefix = latin1(makePrefix(parts, mode) + "content-length: ");
+  lastFields = parts.fields?.flat() ?? [];
+  return null;
+}
+
+function areLastFields(fields: Field[] | null): boolean {
+  if (fields === null) return lastFields.length === 0;
+  if (2 * fields.length !== lastFields.length) return false;
+  for (let index = 0; index < fields.length; index++) {
+    const [name, value] = fields[index]!;
+    if (
+      name !== lastFields[2 * index] || value !== lastFields[2 * index + 1]
+    ) return false;
+  }
+  return true;
+}
+
+function newPrefix(parts: ResponseParts, mode: ResponseMode): string {
+  return makePrefix(parts, mode) + "content-length: ";
+}
+
+// Returns the length.
+function writePrefix(
+  bytes: Uint8Array,
+  at: number,
+  prefix: Uint8Array | string,
+): number {
+  if (typeof prefix === "string") {
+    const { written } = UTF8.encodeInto(prefix, bytes.subarray(at));
+    // As many bytes as characters: it is ASCII. Else each character is the byte of its number.
+    if (written === prefix.length) return written;
+    bytes.set(latin1(prefix), at);
+  } else {
+    bytes.set(prefix, at);
+  }
+  return prefix.length;
 }
 
 // Writes "<length>\r\n\r\n<text>" at `at` and returns where it ends. Most text is ASCII, with as many bytes as
@@ -196,12 +322,18 @@ function writeLengthAndText(
   const length = writeText(bytes, guess, text);
   const start = at + digitsOf(length) + 4;
   if (start !== guess) bytes.copyWithin(start, guess, guess + length);
+  return writeLength(bytes, at, length) + length;
+}
+
+// Writes "<length>\r\n\r\n" at `at` and returns where it ends.
+function writeLength(bytes: Uint8Array, at: number, length: number): number {
+  const end = at + digitsOf(length);
   writeDigits(bytes, at, length);
-  bytes[start - 4] = CR;
-  bytes[start - 3] = LF;
-  bytes[start - 2] = CR;
-  bytes[start - 1] = LF;
-  return start + length;
+  bytes[end] = CR;
+  bytes[end + 1] = LF;
+  bytes[end + 2] = CR;
+  bytes[end + 3] = LF;
+  return end + 4;
 }
 
 // A short ASCII text is written faster by hand than by a call into the runtime.
@@ -233,11 +365,10 @@ function writeDigits(bytes: Uint8Array, at: number, value: number): void {
 }
 
 function makePrefix(parts: ResponseParts, mode: ResponseMode): string {
-  let head = `HTTP/1.1 ${parts.status} ${
-    parts.statusText || (STATUS_CODES[parts.status] ?? "")
-  }\r\n`;
+  const reason = parts.statusText || (REASONS[parts.status] ?? "");
+  let head = headLine(`HTTP/1.1 ${parts.status} ${reason}`);
   if (parts.contentType !== null) {
-    head += `content-type: ${parts.contentType}\r\n`;
+    head += headLine(`content-type: ${parts.contentType}`);
   }
   if (parts.fields !== null) head += fieldLines(parts.fields);
   if (fieldOf(parts.fields, "date") === null) {
@@ -247,7 +378,7 @@ function makePrefix(parts: ResponseParts, mode: ResponseMode): string {
   // What the handler says of the connection is about fields of its own, such as Upgrade (RFC 9110 section 7.6.1).
   const options = fieldOf(parts.fields, "connection") ??
     (mode.http10 ? "keep-alive" : null);
-  return options === null ? head : `${head}connection: ${options}\r\n`;
+  return options === null ? head : head + headLine(`connection: ${options}`);
 }
 
 function fieldLines(fields: Field[]): string {
@@ -255,7 +386,7 @@ function fieldLines(fields: Field[]): string {
   for (const [name, value] of fields) {
     const lower = name.toLowerCase();
     if (!FRAMING.has(lower) || lower === "date") {
-      lines += `${lower}: ${value}\r\n`;
+      lines += headLine(`${lower}: ${value}`);
     }
   }
   return lines;

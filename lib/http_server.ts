@@ -2,16 +2,19 @@
 // http_server.ts - a listening server: its loop, its handler and its life from listen to shutdown; made by
 // serve.ts.
 
-import type { BackendName, ReactorCounters } from "../ffi/mod.ts";
+import { type BackendName, layout } from "../ffi/mod.ts";
+import { AddressLimit, RefusedConnection } from "./address_limit.ts";
+import { type Compression, compressionOf } from "./compression.ts";
+import type { Connection } from "./connection.ts";
 import { HeadText } from "./head_text.ts";
-import {
-  type Handler,
-  HttpConnection,
-  type HttpHost,
-} from "./http_connection.ts";
+import { HttpConnection } from "./http_connection.ts";
+import type { Handler, HttpHost } from "./http_host.ts";
+import type { UrlBase } from "./http_request.ts";
 import { type EngineOptions, resolveOptions } from "./options.ts";
 import { requireNet, requirePath } from "./permissions.ts";
 import { PollLoop } from "./poll_loop.ts";
+import { type AllTimeouts, timeoutsOf } from "./request_timeouts.ts";
+import type { ServerStatistics } from "./statistics.ts";
 
 /** What a shutdown has done. */
 export interface ShutdownReport {
@@ -33,9 +36,6 @@ export interface ShutdownOptions {
   timeout?: number;
 }
 
-/** Counters of a server since it was started. */
-export type ServerStatistics = ReactorCounters;
-
 /**
  * A running server, as `Deno.serve` returns it, and a little more.
  *
@@ -56,7 +56,8 @@ export interface HttpServer<Addr extends Deno.Addr = Deno.Addr>
   /** Lets the process end while the server runs. */
   unref(): void;
   /**
-   * Stops accepting, lets requests in flight finish, closes idle connections at once and WebSockets with 1001.
+   * Stops accepting, lets requests in flight finish, closes idle connections at once and WebSockets with 1001, and
+   * waits for raw sockets.
    *
    * @param options When to stop waiting.
    * @returns What was open and what had to be cut.
@@ -103,15 +104,21 @@ class Server<Addr extends Deno.Addr> implements HttpServer<Addr>, HttpHost {
   readonly heads: HeadText = new HeadText();
   readonly handler: Handler;
   readonly onError: (error: unknown) => Response | Promise<Response>;
-  readonly authority: string;
+  readonly compression: Compression | null;
+  readonly base: UrlBase;
   readonly highWatermark: number;
+  readonly maxDrainBytes: number;
+  readonly maxRequests: number;
+  readonly timeouts: AllTimeouts;
   readonly addr: Addr;
   readonly finished: Promise<void>;
   draining = false;
   readonly #transport: "tcp" | "unix";
+  readonly #path: string;
   readonly #listener: number;
   readonly #socketFile: number | null;
   readonly #finish: () => void;
+  readonly #addresses: AddressLimit | null;
   #shutdown: Promise<ShutdownReport> | null = null;
   #statistics: ServerStatistics | null = null;
 
@@ -123,20 +130,31 @@ class Server<Addr extends Deno.Addr> implements HttpServer<Addr>, HttpHost {
     else requirePath(address.host);
     this.handler = init.handler;
     this.onError = init.onError;
+    this.compression = compressionOf(init.engine.compress);
     this.highWatermark = settings.highWatermark;
+    this.maxDrainBytes = settings.maxDrainBytes;
+    this.maxRequests = settings.maxRequests;
+    this.timeouts = timeoutsOf(settings);
+    const perAddress = settings.maxConnectionsPerAddress;
+    const addresses = perAddress > 0 && address.transport === "tcp"
+      ? new AddressLimit(perAddress)
+      : null;
+    this.#addresses = addresses;
     this.#transport = address.transport;
+    this.#path = address.host;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.finished = promise;
     this.#finish = resolve;
     this.loop = new PollLoop(
       settings,
-      (handle) => new HttpConnection(handle, this),
+      (handle) => this.#accept(handle),
+      addresses === null ? null : (handle) => addresses.release(handle),
     );
     this.#listener = this.#listen(address);
     this.addr = this.parseAddress(
       this.loop.reactor.listenAddress(this.#listener),
     ) as Addr;
-    this.authority = authorityOf(this.addr);
+    this.base = baseOf(this.addr);
     this.#socketFile = address.transport === "unix"
       ? inodeOf(address.host)
       : null;
@@ -168,7 +186,7 @@ class Server<Addr extends Deno.Addr> implements HttpServer<Addr>, HttpHost {
   }
 
   statistics(): ServerStatistics {
-    return this.#statistics ?? this.loop.reactor.counters();
+    return this.#statistics ?? this.#count();
   }
 
   shutdown(options: ShutdownOptions = {}): Promise<ShutdownReport> {
@@ -180,9 +198,27 @@ class Server<Addr extends Deno.Addr> implements HttpServer<Addr>, HttpHost {
   }
 
   parseAddress(text: string): Deno.Addr {
-    if (this.#transport === "unix") return { transport: "unix", path: text };
+    // Few peers have a path of their own.
+    if (this.#transport === "unix") {
+      return { transport: "unix", path: text || this.#path };
+    }
     const [hostname = "", port = "0"] = text.split(" ");
     return { transport: "tcp", hostname, port: Number(port) };
+  }
+
+  #count(): ServerStatistics {
+    return this.loop.tally.read(this.loop.reactor.counters());
+  }
+
+  #accept(handle: number): Connection {
+    const { tally, reactor } = this.loop;
+    if (
+      this.#addresses === null ||
+      this.#addresses.admit(handle, reactor.peerAddress(handle))
+    ) return new HttpConnection(handle, this);
+    tally.addressRefusals++;
+    reactor.outbox.command(handle, layout.CMD_TERMINATE);
+    return new RefusedConnection(handle);
   }
 
   #listen(address: ServerAddress): number {
@@ -236,7 +272,7 @@ class Server<Addr extends Deno.Addr> implements HttpServer<Addr>, HttpHost {
 
   async #close(): Promise<void> {
     if (this.#statistics === null) {
-      this.#statistics = this.loop.reactor.counters();
+      this.#statistics = this.#count();
       await this.loop.close();
       try {
         this.#removeSocketFile();
@@ -248,11 +284,23 @@ class Server<Addr extends Deno.Addr> implements HttpServer<Addr>, HttpHost {
   }
 }
 
-// What a request without Host is taken to have been sent to, as by Deno.serve.
-function authorityOf(addr: Deno.Addr): string {
-  return addr.transport === "tcp"
-    ? `localhost:${(addr as Deno.NetAddr).port}`
-    : "localhost";
+// As those of Deno.serve.
+function baseOf(addr: Deno.Addr): UrlBase {
+  if (addr.transport === "tcp") {
+    const { port } = addr as Deno.NetAddr;
+    return { scheme: "http", authority: `localhost:${port}` };
+  }
+  const { path } = addr as Deno.UnixAddr;
+  return { scheme: "http+unix", authority: escaped(path) };
+}
+
+function escaped(path: string): string {
+  const bytes = Array.from(new TextEncoder().encode(path), (byte) => {
+    const character = String.fromCharCode(byte);
+    const hex = byte.toString(16).toUpperCase().padStart(2, "0");
+    return /[A-Za-z0-9]/.test(character) ? character : `%${hex}`;
+  });
+  return bytes.join("");
 }
 
 // Null for an abstract socket, which has no file.

@@ -2,6 +2,7 @@
 // options.ts - everything that can be said to serve(), with defaults and ranges; checked here, once.
 
 import type { BackendName } from "../ffi/mod.ts";
+import type { CompressOptions } from "./compression.ts";
 import type { PollLoopOptions } from "./poll_loop.ts";
 
 /** Options that Millrace has beside those of `Deno.serve`. */
@@ -69,7 +70,7 @@ export interface EngineOptions {
    */
   headTimeout?: number;
   /**
-   * Milliseconds between two pieces of a request body; longer ones are answered with 408.
+   * Milliseconds between two pieces of a request body, while somebody reads it; longer ones are answered with 408.
    *
    * @default {30000}
    */
@@ -81,11 +82,83 @@ export interface EngineOptions {
    */
   idleTimeout?: number;
   /**
-   * Milliseconds for which a peer may take none of the bytes that wait for it.
+   * Milliseconds for which a peer may take none of the bytes that wait for it; then it is reset.
    *
    * @default {20000}
    */
   stallTimeout?: number;
+  /**
+   * Bytes a second that a request body has to come with on the whole, once `rateGrace` is over; a slower one is
+   * answered with 408. Time in which nobody reads the body does not count. 0 means no limit.
+   *
+   * @default {512}
+   */
+  minBodyRate?: number;
+  /**
+   * Bytes a second that a peer has to take on the whole while bytes wait for it, once `rateGrace` is over; a slower
+   * one is reset. 0 means no limit.
+   *
+   * @default {512}
+   */
+  minSendRate?: number;
+  /**
+   * Milliseconds before `minBodyRate` and `minSendRate` count.
+   *
+   * @default {5000}
+   */
+  rateGrace?: number;
+  /**
+   * Milliseconds for a handler that returned a promise; then the answer is 503, the request's signal aborts with a
+   * TimeoutError, and what the handler returns later is dropped. 0 means no limit.
+   *
+   * @default {0}
+   */
+  handlerTimeout?: number;
+  /**
+   * Milliseconds for the rest of a request body after the response; then the connection is closed.
+   *
+   * @default {2000}
+   */
+  drainTimeout?: number;
+  /**
+   * Milliseconds for which the end of a closed connection's peer is waited for.
+   *
+   * @default {2000}
+   */
+  lingerTimeout?: number;
+  /**
+   * Requests of one connection; the response to the last of them says `Connection: close`. 0 means no limit.
+   *
+   * @default {100000}
+   */
+  maxRequests?: number;
+  /**
+   * Requests of one connection that are read before the first of them is answered; the others wait in the socket.
+   *
+   * @default {64}
+   */
+  maxPipelined?: number;
+  /**
+   * Connections that one address may have at a time, for IPv6 those of the same 64-bit prefix; more are closed at
+   * once. 0 means no limit. Of no meaning on a Unix socket.
+   *
+   * @default {0}
+   */
+  maxConnectionsPerAddress?: number;
+  /**
+   * Bytes of a request body that are read and dropped after the response, to keep the connection; when more is left,
+   * it is closed.
+   *
+   * @default {65536}
+   */
+  maxDrainBytes?: number;
+  /**
+   * Bytes that a peer may still send after our end, so that it can read a refusal; then the connection is closed. 0
+   * means no limit.
+   *
+   * @default {16777216}
+   */
+  maxLingerBytes?: number;
   /**
    * Bytes that wait for a peer from which on a streamed body is not read further.
    *
@@ -110,23 +183,32 @@ export interface EngineOptions {
    * @default {134217728}
    */
   bufferBytes?: number;
+  /**
+   * Compresses responses with Brotli or gzip, as the client accepts it; `true` does so with all defaults.
+   *
+   * @default {false}
+   */
+  compress?: boolean | CompressOptions;
 }
 
 /** All options, none missing. */
 export interface Settings extends PollLoopOptions {
   highWatermark: number;
+  handlerTimeout: number;
+  maxRequests: number;
+  maxConnectionsPerAddress: number;
+  maxDrainBytes: number;
 }
 
 const BLOCK_BYTES = 16384;
 // C cuts a connection whose queue is longer: the last resort. Bodies wait at the high watermark and WebSocket
 // messages are dropped before that, give or take the piece that is on its way.
 const QUEUE_SLACK = 1024 * 1024;
-const LINGER_MS = 2000;
 const MAX_FRAGMENTS = 1024;
 const RECEIVE_BUFFERS = 256;
 const OUTBOX_BYTES = 1024 * 1024;
 
-const DEFAULTS: Required<Omit<EngineOptions, "backend">> = {
+const DEFAULTS: Required<Omit<EngineOptions, "backend" | "compress">> = {
   batch: 256,
   ring: 1024,
   spin: 0,
@@ -139,6 +221,17 @@ const DEFAULTS: Required<Omit<EngineOptions, "backend">> = {
   bodyTimeout: 30_000,
   idleTimeout: 65_000,
   stallTimeout: 20_000,
+  minBodyRate: 512,
+  minSendRate: 512,
+  rateGrace: 5000,
+  handlerTimeout: 0,
+  drainTimeout: 2000,
+  lingerTimeout: 2000,
+  maxRequests: 100_000,
+  maxPipelined: 64,
+  maxConnectionsPerAddress: 0,
+  maxDrainBytes: 64 * 1024,
+  maxLingerBytes: 16 * 1024 * 1024,
   highWatermark: 1024 * 1024,
   lowWatermark: 256 * 1024,
   maxQueueBytes: 64 * 1024 * 1024,
@@ -150,10 +243,13 @@ type Name = keyof typeof DEFAULTS;
 /** The names of all options of the engine. */
 export const ENGINE_OPTION_NAMES: readonly string[] = [
   "backend",
+  "compress",
   ...Object.keys(DEFAULTS),
 ];
 
 const WORD = 0xffffffff;
+// A longer timer of JavaScript would fire at once.
+const TIMER_MAX_MS = 0x7fffffff;
 
 const RANGES: Record<Name, [min: number, max: number]> = {
   batch: [1, 65536],
@@ -168,6 +264,17 @@ const RANGES: Record<Name, [min: number, max: number]> = {
   bodyTimeout: [0, WORD],
   idleTimeout: [0, WORD],
   stallTimeout: [0, WORD],
+  minBodyRate: [0, WORD],
+  minSendRate: [0, WORD],
+  rateGrace: [0, WORD],
+  handlerTimeout: [0, TIMER_MAX_MS],
+  drainTimeout: [0, WORD],
+  lingerTimeout: [0, WORD],
+  maxRequests: [0, WORD],
+  maxPipelined: [1, 65536],
+  maxConnectionsPerAddress: [0, 1 << 20],
+  maxDrainBytes: [0, WORD],
+  maxLingerBytes: [0, WORD],
   highWatermark: [1, WORD],
   lowWatermark: [0, WORD],
   maxQueueBytes: [1, 1 << 30],
@@ -179,7 +286,7 @@ export function resolveOptions(options: EngineOptions): Settings {
   const all = { ...DEFAULTS };
   for (const name of Object.keys(DEFAULTS) as Name[]) {
     const value = options[name];
-    if (value !== undefined) all[name] = checked(name, value);
+    if (value !== undefined) all[name] = checkedOption(name, value);
   }
   if ((all.ring & (all.ring - 1)) !== 0) {
     throw new RangeError(
@@ -215,21 +322,36 @@ export function resolveOptions(options: EngineOptions): Settings {
     bodyTimeout: all.bodyTimeout,
     idleTimeout: all.idleTimeout,
     stallTimeout: all.stallTimeout,
-    lingerTimeout: LINGER_MS,
+    lingerTimeout: all.lingerTimeout,
+    maxLingerBytes: all.maxLingerBytes,
+    drainTimeout: all.drainTimeout,
+    minBodyRate: all.minBodyRate,
+    minSendRate: all.minSendRate,
+    rateGrace: all.rateGrace,
+    maxPipelined: all.maxPipelined,
+    handlerTimeout: all.handlerTimeout,
+    maxRequests: all.maxRequests === 0 ? Infinity : all.maxRequests,
+    maxConnectionsPerAddress: all.maxConnectionsPerAddress,
+    maxDrainBytes: all.maxDrainBytes,
     maxBodyBytes: all.maxBodyBytes,
   };
 }
 
-function checked(name: Name, value: unknown): number {
+/** The value of one option. Throws a RangeError or TypeError that says what could not be done. */
+export function checkedOption(
+  name: Name,
+  value: unknown,
+  doing: string = "serve",
+): number {
   const [min, max] = RANGES[name];
   if (typeof value !== "number" || !Number.isInteger(value)) {
     throw new TypeError(
-      `Cannot serve: "${name}" must be an integer, is ${String(value)}`,
+      `Cannot ${doing}: "${name}" must be an integer, is ${String(value)}`,
     );
   }
   if (value < min || value > max) {
     throw new RangeError(
-      `Cannot serve: "${name}" must be from ${min} to ${max}, is ${value}`,
+      `Cannot ${doing}: "${name}" must be from ${min} to ${max}, is ${value}`,
     );
   }
   return value;

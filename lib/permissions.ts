@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// permissions.ts - asks Deno's sandbox before C is told to listen, since FFI would go past it; called by
-// http_server.ts.
+// permissions.ts - asks Deno's sandbox before C is told to listen or to open a file, since FFI would go past it;
+// called by http_server.ts and files.ts.
 
 /** Throws NotCapable, in the words of Deno, unless listening on this address is allowed. */
 export function requireNet(hostname: string, port: number): void {
@@ -13,6 +13,21 @@ export function requireNet(hostname: string, port: number): void {
 export function requirePath(path: string): void {
   ensure({ name: "read", path }, `read access to "${path}"`, "read");
   ensure({ name: "write", path }, `write access to "${path}"`, "write");
+}
+
+/** Throws NotCapable unless this file may be read. */
+export function requireRead(path: string): void {
+  ensure({ name: "read", path }, `read access to "${path}"`, "read");
+}
+
+/** Throws NotCapable unless a file beneath a directory may be read. */
+export function requireReadBeneath(root: string, path: string): void {
+  const { state, partial } = Deno.permissions.querySync({
+    name: "read",
+    path: root,
+  });
+  // A directory that is allowed with exceptions, or not as a whole, leaves it to the file.
+  if (state !== "granted" || partial) requireRead(`${root}/${path}`);
 }
 
 function ensure(

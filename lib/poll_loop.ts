@@ -10,6 +10,7 @@
 
 import { layout, Reactor, type ReactorOptions } from "../ffi/mod.ts";
 import type { Connection } from "./connection.ts";
+import { Tally } from "./statistics.ts";
 import { WakeSocket } from "./wake_socket.ts";
 
 /** Options of a loop beside those of its reactor. */
@@ -45,6 +46,8 @@ const STOPPED = 4;
 /** Drives one reactor. */
 export class PollLoop {
   readonly reactor: Reactor;
+  /** What its connections count. */
+  readonly tally: Tally = new Tally();
   /** Milliseconds since the epoch, as of this turn. */
   now: number = Date.now();
   /** Number of this turn. */
@@ -54,6 +57,7 @@ export class PollLoop {
   /** Bytes that may wait for one peer. */
   readonly maxQueueBytes: number;
   readonly #accept: Accept;
+  readonly #onClosed: ((handle: number) => void) | null;
   readonly #spinMs: number;
   readonly #wake: WakeSocket;
   readonly #connections: (Connection | null)[] = [];
@@ -68,10 +72,16 @@ export class PollLoop {
   #onEmpty: (() => void) | null = null;
   #closing: PromiseWithResolvers<void> | null = null;
 
-  constructor(options: PollLoopOptions, accept: Accept) {
+  /** `onClosed` is told of each handle that `accept` was given, when it is gone; not when the loop closes. */
+  constructor(
+    options: PollLoopOptions,
+    accept: Accept,
+    onClosed: ((handle: number) => void) | null = null,
+  ) {
     this.reactor = new Reactor(options);
     this.maxQueueBytes = options.maxQueueBytes;
     this.#accept = accept;
+    this.#onClosed = onClosed;
     this.#spinMs = options.spin / 1000;
     this.#wake = new WakeSocket(this.reactor.wakeSocket(), () => this.#woken());
     this.#schedule();
@@ -84,7 +94,7 @@ export class PollLoop {
     }
   }
 
-  /** Another object takes over a handle: a WebSocket after its handshake. */
+  /** Another object takes over a handle: that of the protocol of an upgrade. */
   replace(connection: Connection): void {
     this.#connections[connection.handle & layout.SLOT_MASK] = connection;
   }
@@ -196,7 +206,9 @@ export class PollLoop {
       if (!connection || connection.handle !== handle) continue;
       this.#deliver(connection, index);
       if (this.#closing !== null) return;
-      if (inbox.kind(index) === layout.CLOSED) connections[slot] = null;
+      if (inbox.kind(index) !== layout.CLOSED) continue;
+      connections[slot] = null;
+      this.#onClosed?.(handle);
     }
   }
 
@@ -230,7 +242,8 @@ export class PollLoop {
       this.#looks = 0;
       this.#state = ASLEEP;
     } else {
-      this.#schedule();
+      // There is work without records: a file on its way out, during which the runtime must not starve.
+      this.#yield();
     }
   }
 

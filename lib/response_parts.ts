@@ -59,7 +59,11 @@ const CODING_FIELDS = new Set([
   "transfer-encoding",
 ]);
 
-const NO_PARTS: ResponseParts = {
+const UTF8 = new TextEncoder();
+const NO_BYTES = new Uint8Array(0);
+
+/** The parts of an empty response. */
+export const NO_PARTS: Readonly<ResponseParts> = {
   status: 200,
   statusText: "",
   contentType: null,
@@ -91,6 +95,27 @@ export function isResponse(value: unknown): value is Response {
   return value instanceof Response;
 }
 
+/** Throws what Deno.serve throws at a handler that returned something else. */
+export function requireResponse(value: unknown): void {
+  if (isResponse(value)) return;
+  throw new TypeError(
+    "Return value from serve handler must be a response or a promise resolving to a response",
+  );
+}
+
+/** Drops a response that nobody will get: a stream's producer is told, and can close what it reads from. */
+export function discardResponse(value: unknown, reason: unknown): void {
+  // Rejects when somebody else has the stream, who then has to care for it.
+  if (isResponse(value)) value.body?.cancel(reason).catch(() => {});
+}
+
+/** A body that is not to be written as text. */
+export function bytesOf(
+  body: ResponseParts["body"],
+): ReadableStream<Uint8Array> | Uint8Array {
+  return typeof body === "string" ? UTF8.encode(body) : body ?? NO_BYTES;
+}
+
 /** A `takeParts()` over Deno's slots or, when null, over the public API. */
 export function makeTakeParts(slots: ResponseSlots | null): TakeParts {
   return slots === null ? takeStandardParts : makeTakeFastParts(slots);
@@ -118,7 +143,7 @@ function makeTakeFastParts(slots: ResponseSlots): TakeParts {
       // What bodyUsed looks at as long as there is no inner body.
       state[CONSUMED] = true;
       parts.status = status;
-      parts.statusText = "";
+      parts.statusText = inner.statusMessage;
       parts.fields = null;
       const kind = state[HEADER_KIND];
       parts.contentType = kind === DEFAULT_TEXT
@@ -148,25 +173,22 @@ function useBody(response: Response, body: InnerBody): ResponseParts["body"] {
     content.consumed = true;
     return content.body;
   }
-  useStream(response, content);
-  const { source } = body;
-  if (typeof source !== "string" && !(source instanceof Uint8Array)) {
-    return content;
-  }
-  // Somebody looked at `response.body`, but nobody has read it.
-  content.cancel();
-  return source;
-}
-
-function useStream(response: Response, stream: ReadableStream): void {
   if (response.bodyUsed) throw alreadyConsumed();
-  if (stream.locked) throw new TypeError("ReadableStream is locked");
+  const { source } = body;
+  if (typeof source === "string" || source instanceof Uint8Array) {
+    // Somebody looked at `response.body`, but nobody has read it.
+    body.streamOrStatic = { body: source, consumed: true };
+    return source;
+  }
+  if (content.locked) throw isLocked();
+  return content;
 }
 
 function takeStandardParts(response: Response, parts: ResponseParts): void {
   if (response.type === "error") throw isErrorResponse();
+  if (response.bodyUsed) throw alreadyConsumed();
   const { body } = response;
-  if (body !== null) useStream(response, body);
+  if (body?.locked) throw isLocked();
   const fields = [...response.headers];
   parts.body = body;
   parts.status = response.status;
@@ -195,6 +217,14 @@ function wasDecoded(response: Response): boolean {
   return response.url !== "" && coding !== null && DECODED.test(coding);
 }
 
+/** An answer that promises another protocol, to a request that was not upgraded. */
+export function notUpgraded(status: number): TypeError {
+  return new TypeError(
+    `Cannot answer ${status}: the request was not upgraded; use upgrade() of ` +
+      "websocket() or rawSocket(), since Deno.upgradeWebSocket() has no effect here",
+  );
+}
+
 function notConstructed(): TypeError {
   return new TypeError(
     "Return value from serve handler must be a Response constructed via the " +
@@ -214,6 +244,10 @@ function alreadyConsumed(): TypeError {
     "The body of the Response returned from the serve handler has already " +
       "been consumed",
   );
+}
+
+function isLocked(): TypeError {
+  return new TypeError("ReadableStream is locked");
 }
 
 /**
@@ -275,12 +309,10 @@ function probes(): [response: Response, parts: ResponseParts][] {
       body: "1",
     }],
     [changed, { ...NO_PARTS, fields: [type, ["x-a", "1"]], body: "text" }],
-    [new Response("text", { status: 201, statusText: "Made" }), {
-      ...plain,
-      status: 201,
-      statusText: "Made",
-      body: "text",
-    }],
+    ...[200, 201].map((status): [Response, ResponseParts] => [
+      new Response("text", { status, statusText: "Made" }),
+      { ...plain, status, statusText: "Made", body: "text" },
+    ]),
     [new Response(null, { status: 204 }), { ...NO_PARTS, status: 204 }],
   ];
 }

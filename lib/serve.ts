@@ -2,13 +2,16 @@
 // serve.ts - serve(), with the calls that Deno.serve accepts; makes an http_server.ts.
 
 import type { HandlerInfo } from "./exchange.ts";
-import type { Handler } from "./http_connection.ts";
+import { internalServerError } from "./http_response.ts";
+import type { Handler } from "./http_host.ts";
 import {
   type HttpServer,
   openServer,
   type ServerAddress,
 } from "./http_server.ts";
 import { ENGINE_OPTION_NAMES, type EngineOptions } from "./options.ts";
+import type { RequestTimeouts } from "./request_timeouts.ts";
+import type { TrailersInit } from "./trailers.ts";
 
 /**
  * What a handler is told beside the request.
@@ -18,8 +21,46 @@ import { ENGINE_OPTION_NAMES, type EngineOptions } from "./options.ts";
 export interface ServeHandlerInfo<Addr extends Deno.Addr = Deno.Addr> {
   /** The peer's address. */
   readonly remoteAddr: Addr;
-  /** Resolves when all of the response is accepted for sending; rejects when the peer left before. */
+  /**
+   * Resolves when the kernel has taken the last byte of the response; rejects with `Deno.errors.Interrupted` when it
+   * will not, because the peer has left or the response broke off. That it rejects while nobody waits for it is no
+   * unhandled rejection. After an upgrade it resolves at once.
+   */
   readonly completed: Promise<void>;
+  /**
+   * Sets other timeouts for this request than the server's options say, as a long poll or a slow upload needs them.
+   * They hold until the response is complete; after that the call does nothing.
+   *
+   * @param timeouts What is to be different; 0 turns one off.
+   */
+  setTimeouts(timeouts: RequestTimeouts): void;
+  /**
+   * Trailer fields of the request, which are never merged into its headers. Resolves once all of the body has
+   * arrived, so read the body first; without any, with empty headers. Rejects when the body breaks off. Fields that
+   * must not come that late, such as `host`, `authorization` or `content-type`, are left out (RFC 9110 section
+   * 6.5.1).
+   */
+  readonly trailers: Promise<Headers>;
+  /**
+   * Has the response end in trailer fields, and be sent in chunks for that, whatever its body is. Fields are named
+   * in a `trailer` field; a function is called when the body has been sent, and for what it returns the handler may
+   * name them itself. Should it throw, the response breaks off. A second call takes the place of the first.
+   *
+   * Ignored where trailers cannot be: in answers to HTTP/1.0 and to HEAD, and with statuses without a body. Most
+   * clients drop trailers, unless they said `TE: trailers`.
+   *
+   * @param trailers The fields, or a function that returns them.
+   * @throws {TypeError} When a field must not come that late, is malformed, or the response has begun.
+   */
+  setTrailers(trailers: TrailersInit): void;
+  /**
+   * Sends 103 Early Hints at once, any number of times before the handler returns. Nothing is sent to a client of
+   * HTTP/1.0, nor to one that has left.
+   *
+   * @param headers Its fields, such as `link`.
+   * @throws {TypeError} When a field is malformed, or the response has begun.
+   */
+  earlyHints(headers: HeadersInit): void;
 }
 
 /**
@@ -45,7 +86,7 @@ export interface ServeOptions<Addr extends Deno.Addr = Deno.Addr>
   onError?: (error: unknown) => Response | Promise<Response>;
   /** Told when the server listens. By default logs the address. */
   onListen?: (localAddr: Addr) => void;
-  /** Not supported yet: only `false` is accepted. */
+  /** Compresses as `Deno.serve` does, which is `compress` with a threshold of 64 bytes. */
   automaticCompression?: boolean;
 }
 
@@ -100,6 +141,8 @@ type AnyOptions =
 const DEFAULT_PORT = 8000;
 const DEFAULT_HOSTNAME = "0.0.0.0";
 const DEFAULT_BACKLOG = 511;
+// From which on Deno.serve compresses.
+const AUTOMATIC_THRESHOLD = 64;
 
 const COMMON_OPTIONS = [
   "signal",
@@ -203,7 +246,7 @@ export function serve(first: unknown, second?: unknown): HttpServer {
     onListen: (options.onListen as ((addr: Deno.Addr) => void) | undefined) ??
       logAddress,
     signal: options.signal,
-    engine: options,
+    engine: engineOf(options),
   });
 }
 
@@ -252,11 +295,19 @@ function checkOptions(options: AnyOptions): void {
   ) {
     throw new TypeError('Cannot serve: "signal" must be an AbortSignal');
   }
-  if (options.automaticCompression === true) {
+  if (
+    options.automaticCompression !== undefined && options.compress !== undefined
+  ) {
     throw new TypeError(
-      'Cannot serve: "automaticCompression" is not supported yet',
+      'Cannot serve: "automaticCompression" and "compress" are the same; give one of them',
     );
   }
+}
+
+function engineOf(options: AnyOptions): EngineOptions {
+  return options.automaticCompression === true
+    ? { ...options, compress: { threshold: AUTOMATIC_THRESHOLD } }
+    : options;
 }
 
 function addressOf(options: AnyOptions): ServerAddress {
@@ -297,7 +348,7 @@ function addressOf(options: AnyOptions): ServerAddress {
 
 function logError(error: unknown): Response {
   console.error(error);
-  return new Response("Internal Server Error", { status: 500 });
+  return internalServerError();
 }
 
 function logAddress(addr: Deno.Addr): void {

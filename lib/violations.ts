@@ -29,6 +29,7 @@ const TEXTS: Record<number, string> = {
   [layout.BAD_TRAILER]: "malformed trailer",
   [layout.HEAD_TIMEOUT]: "request head took too long",
   [layout.BODY_TIMEOUT]: "request body took too long",
+  [layout.BODY_TOO_SLOW]: "request body came too slowly",
   [layout.WS_RESERVED_BITS]: "reserved bits set",
   [layout.WS_BAD_OPCODE]: "unknown opcode",
   [layout.WS_NOT_MASKED]: "frame not masked",

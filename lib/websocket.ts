@@ -2,6 +2,7 @@
 // websocket.ts - a WebSocket route: one object of handlers for all its sockets; made by the application, see
 // ws_route.ts for what happens behind it.
 
+import { resolveRoute } from "./route_options.ts";
 import { Route } from "./ws_route.ts";
 import type { Message, ServerWebSocket } from "./ws_socket.ts";
 
@@ -97,7 +98,6 @@ const DEFAULTS: Required<WebSocketOptions> = {
   maxQueueBytes: 16 * 1024 * 1024,
 };
 
-const MAX = 0xffffffff;
 const MAY_BE_0 = new Set(["maxMessageBytes", "idleTimeout"]);
 
 /**
@@ -125,32 +125,9 @@ export function websocket<Data = undefined>(
   handlers: WebSocketHandlers<Data>,
   options: WebSocketOptions = {},
 ): WebSocketRoute<Data> {
-  const route = new Route(handlers, resolve(options));
-  return { upgrade: (request, init) => route.upgrade(request, init) };
-}
-
-function resolve(options: WebSocketOptions): Required<WebSocketOptions> {
-  const all = { ...DEFAULTS };
-  for (const [name, value] of Object.entries(options)) {
-    if (!Object.hasOwn(DEFAULTS, name)) {
-      throw new TypeError(
-        `Cannot make a WebSocket route: unknown option "${name}"`,
-      );
-    }
-    if (value !== undefined) {
-      all[name as keyof WebSocketOptions] = checked(name, value);
-    }
-  }
-  return all;
-}
-
-function checked(name: string, value: unknown): number {
-  const min = MAY_BE_0.has(name) ? 0 : 1;
-  if (
-    typeof value === "number" && Number.isInteger(value) && value >= min &&
-    value <= MAX
-  ) return value;
-  throw new RangeError(
-    `Cannot make a WebSocket route: "${name}" must be an integer from ${min} to ${MAX}, is ${value}`,
+  const route = new Route(
+    handlers,
+    resolveRoute("a WebSocket route", options, DEFAULTS, MAY_BE_0),
   );
+  return { upgrade: (request, init) => route.upgrade(request, init) };
 }

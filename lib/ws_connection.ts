@@ -222,7 +222,9 @@ export class WebSocketConnection<Data> implements Connection {
 
   #onViolation(index: number): void {
     this.#closeCode = this.#inbox.code(index);
-    this.#closeReason = violationText(this.#inbox.aux(index));
+    const violation = this.#inbox.aux(index);
+    this.#closeReason = violationText(violation);
+    this.#loop.tally.refused(violation);
     this.#answer(this.#closeCode, this.#closeReason);
   }
 

@@ -11,6 +11,7 @@ export const OPCODE_PING = 9;
 export const OPCODE_PONG = 10;
 
 const FIN = 0x80;
+const HEADER_MAX = 10;
 const UTF8 = new TextEncoder();
 
 // Longest text that cannot need the long header, whatever its characters.
@@ -25,8 +26,8 @@ export function writeFrame(
 ): void {
   const { length } = payload;
   const header = headerLength(length);
-  // A payload that fits the outbox is staged with its header; a larger one goes on in pieces.
-  const whole = header + length <= outbox.bytes.length;
+  // A payload is staged with its header unless it has the longest: then it is worth sending without a copy.
+  const whole = header < HEADER_MAX && header + length <= outbox.bytes.length;
   const start = outbox.room(whole ? header + length : header);
   writeHeader(outbox.bytes, start, opcode, length);
   if (whole) {
@@ -83,7 +84,7 @@ function encodeAt(bytes: Uint8Array, at: number, text: string): number {
 }
 
 function headerLength(length: number): number {
-  return length <= 125 ? 2 : length <= 0xffff ? 4 : 10;
+  return length <= 125 ? 2 : length <= 0xffff ? 4 : HEADER_MAX;
 }
 
 function writeHeader(

@@ -1,18 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// ws_handshake.ts - the opening handshake of WebSocket (RFC 6455 section 4.2); called by websocket.ts, its
-// responses are recognised by http_connection.ts.
+// ws_handshake.ts - the opening handshake of WebSocket (RFC 6455 section 4.2); called by ws_route.ts.
 
 import { createHash } from "node:crypto";
-import type { Connection } from "./connection.ts";
-import { latin1 } from "./http_response.ts";
-import { LazyRequest } from "./http_request.ts";
-import type { PollLoop } from "./poll_loop.ts";
-
-/** What happens to the connection when a handler returns an upgrade response. */
-export interface Upgrade {
-  /** Answers 101 and takes the connection over. */
-  accept(handle: number, loop: PollLoop, address: Deno.Addr): Connection;
-}
+import type { LazyRequest } from "./http_request.ts";
+import { headLine, latin1 } from "./http_response.ts";
+import { extraLines, listOf, refuse } from "./upgrade.ts";
 
 const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -30,30 +22,8 @@ const HANDSHAKE_FIELDS = new Set([
   "upgrade",
 ]);
 
-const upgrades = new WeakMap<Response, Upgrade>();
-
-/** A Response that, returned from a handler, turns its connection over to `upgrade`. */
-export function upgradeResponse(upgrade: Upgrade): Response {
-  const response = new Response(null);
-  // The constructor refuses 101, which is for the server alone to say.
-  Object.defineProperty(response, "status", { value: 101 });
-  Object.defineProperty(response, "ok", { value: false });
-  upgrades.set(response, upgrade);
-  return response;
-}
-
-/** The upgrade behind a response, or null for an ordinary one. */
-export function upgradeOf(response: Response): Upgrade | null {
-  return upgrades.get(response) ?? null;
-}
-
 /** Why a request is no opening handshake: the response to give, or null when it is one. */
-export function refuseHandshake(request: Request): Response | null {
-  if (!(request instanceof LazyRequest)) {
-    throw new TypeError(
-      "Cannot upgrade: the request must be the one that the handler was given",
-    );
-  }
+export function refuseHandshake(request: LazyRequest): Response | null {
   if (
     request.method !== "GET" || !hasToken(request.field("upgrade"), "websocket")
   ) {
@@ -78,47 +48,36 @@ export function refuseHandshake(request: Request): Response | null {
     : refuse(400, "Malformed Sec-WebSocket-Key");
 }
 
-/** The head of the 101 response; `headers` are fields of the application. */
+/** The head of the 101 response; `headers` are fields of the application and its middleware. */
 export function acceptHead(
-  request: Request,
+  request: LazyRequest,
   protocol: string | undefined,
-  headers: Headers | null,
+  headers: Headers,
 ): Uint8Array {
-  const key = (request as LazyRequest).field("sec-websocket-key")!;
+  const key = request.field("sec-websocket-key")!;
   const accept = createHash("sha1").update(key + GUID).digest("base64");
   let head =
     "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n" +
     `sec-websocket-accept: ${accept}\r\n`;
-  if (protocol !== undefined) head += `sec-websocket-protocol: ${protocol}\r\n`;
-  for (const [name, value] of headers ?? []) {
-    if (!HANDSHAKE_FIELDS.has(name)) head += `${name}: ${value}\r\n`;
+  if (protocol !== undefined) {
+    head += headLine(`sec-websocket-protocol: ${protocol}`);
   }
-  return latin1(head + "\r\n");
+  return latin1(head + extraLines(headers, HANDSHAKE_FIELDS) + "\r\n");
 }
 
 /** Checks that the client offered a subprotocol (RFC 6455 section 4.2.2). */
 export function checkProtocol(
-  request: Request,
+  request: LazyRequest,
   protocol: string | undefined,
 ): void {
   if (protocol === undefined) return;
-  const offered = (request as LazyRequest).field("sec-websocket-protocol") ??
-    "";
-  if (offered.split(",").some((item) => item.trim() === protocol)) return;
+  const offered = request.field("sec-websocket-protocol") ?? "";
+  if (listOf(offered).includes(protocol)) return;
   throw new TypeError(
     `Cannot select subprotocol "${protocol}": the client offered "${offered}"`,
   );
 }
 
-function refuse(
-  status: number,
-  text: string,
-  headers: Record<string, string> = {},
-): Response {
-  return new Response(text, { status, headers });
-}
-
 function hasToken(value: string | null, token: string): boolean {
-  return value !== null &&
-    value.toLowerCase().split(",").some((item) => item.trim() === token);
+  return listOf(value).some((item) => item.toLowerCase() === token);
 }

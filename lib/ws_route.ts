@@ -4,18 +4,14 @@
 
 import { layout } from "../ffi/mod.ts";
 import type { PollLoop } from "./poll_loop.ts";
+import { upgradable, upgradeResponse } from "./upgrade.ts";
 import type {
   UpgradeOptions,
   WebSocketHandlers,
   WebSocketOptions,
 } from "./websocket.ts";
 import { type SocketHost, WebSocketConnection } from "./ws_connection.ts";
-import {
-  acceptHead,
-  checkProtocol,
-  refuseHandshake,
-  upgradeResponse,
-} from "./ws_handshake.ts";
+import { acceptHead, checkProtocol, refuseHandshake } from "./ws_handshake.ts";
 import { type Message, ServerWebSocket, watch } from "./ws_socket.ts";
 
 const INTERNAL_ERROR = 1011;
@@ -43,16 +39,15 @@ export class Route<Data> implements SocketHost<Data> {
 
   /** The response that turns the request's connection into a socket of this route, or that refuses to. */
   upgrade(request: Request, options: UpgradeOptions<Data> = {}): Response {
-    const refusal = refuseHandshake(request);
+    const own = upgradable(request);
+    const refusal = refuseHandshake(own);
     if (refusal !== null) return refusal;
     const { protocol } = options;
-    checkProtocol(request, protocol);
-    const headers = options.headers === undefined
-      ? null
-      : new Headers(options.headers);
-    const head = acceptHead(request, protocol, headers);
-    return upgradeResponse({
-      accept: (handle, loop, address): WebSocketConnection<Data> => {
+    checkProtocol(own, protocol);
+    return upgradeResponse(own, {
+      status: 101,
+      accept: (handle, loop, address, headers): WebSocketConnection<Data> => {
+        const head = acceptHead(own, protocol, headers);
         const connection = new WebSocketConnection<Data>(handle, loop, this);
         const data = options.data as Data;
         connection.socket = new ServerWebSocket(
@@ -64,7 +59,7 @@ export class Route<Data> implements SocketHost<Data> {
         this.#begin(connection, loop, head);
         return connection;
       },
-    });
+    }, options.headers);
   }
 
   // The hot path of a WebSocket server: no closure, and no promise unless the handler made one.

@@ -10,7 +10,7 @@ import {
 } from "./ws_connection.ts";
 
 /**
- * What became of a message given to `send()`:
+ * What became of what was given to `send()` or `write()`:
  * - `"sent"`: accepted, and less than the high watermark waits to be sent;
  * - `"queued"`: accepted, but the peer is slow: wait for `drain` before sending more;
  * - `"dropped"`: not accepted; the socket is closed or closing, or its queue is full.

@@ -4,6 +4,7 @@
 import {
   assert,
   assertEquals,
+  assertIsError,
   assertRejects,
   assertStrictEquals,
 } from "@std/assert";
@@ -246,7 +247,7 @@ Deno.test("BodyWriter.cancel() tells a stream that is being waited for", async (
   await settle();
   writer.cancel();
   assertEquals(await running, false);
-  assert(reasons[0] instanceof Deno.errors.ConnectionReset);
+  assertIsError(reasons[0], DOMException, "The peer has disconnected");
   assertEquals(reasons.length, 1);
   assertEquals(sink.wire.text(), "1\r\na\r\n");
   assertEquals(sink.wire.responses(), 0);

@@ -33,6 +33,11 @@ const readers: Record<string, Handler> = {
     for await (const part of request.body.pipeThrough(decoder)) text += part;
     return answer([text, request.bodyUsed]);
   },
+  textStream: async (request) => {
+    let text = "";
+    for await (const part of request.textStream()) text += part;
+    return answer([text, request.bodyUsed]);
+  },
   byob: async (request) => {
     if (request.body === null) return answer(null);
     const reader = request.body.getReader({ mode: "byob" });
@@ -222,6 +227,76 @@ const twice: Row[] = [
     handler: (request) =>
       new Response(request.body!.pipeThrough(new TransformStream())),
     send: chunked(["one", "two"]),
+  },
+  {
+    name: "body: passed on, 300 KiB with a length",
+    handler: readers.echo!,
+    send: post("x".repeat(307200)),
+  },
+  {
+    name: "body: passed on, of a copy",
+    handler: (request) => new Response(new Request(request).body),
+    send: post("body"),
+  },
+  {
+    name: "body: passed on, of a clone",
+    handler: (request) => new Response(request.clone().body),
+    send: post("body"),
+  },
+  {
+    name: "body: passed on after it was cloned",
+    handler: (request) => {
+      request.clone();
+      return new Response(request.body);
+    },
+    send: post("body"),
+  },
+  {
+    name: "body: passed on with its length",
+    handler: ({ body }) =>
+      new Response(body, { headers: { "content-length": "4" } }),
+    send: post("body"),
+  },
+  {
+    name: "body: passed on with less than its length",
+    handler: ({ body }) =>
+      new Response(body, { headers: { "content-length": "3" } }),
+    send: post("body"),
+  },
+  {
+    name: "body: passed on with the fields of the request",
+    handler: ({ body, headers }) => new Response(body, { headers }),
+    send: post("body", "Content-Type: a/b\r\n"),
+  },
+  {
+    name: "body: passed on through a stream of text",
+    handler: (request) =>
+      new Response(
+        request.body!.pipeThrough(new TextDecoderStream())
+          .pipeThrough(new TextEncoderStream()),
+      ),
+    send: post("h\xc3\xa4"),
+  },
+  {
+    name: "body: passed on twice",
+    handler: async (request) => {
+      const first = new Response(request.body);
+      return answer([
+        await outcome(() => new Response(request.body).text()),
+        await outcome(() => first.text()),
+      ]);
+    },
+    send: post("body"),
+  },
+  {
+    name: "body: passed on after a part of it was read",
+    handler: async (request) => {
+      const reader = request.body!.getReader();
+      await reader.read();
+      reader.releaseLock();
+      return new Response(request.body);
+    },
+    send: post("body"),
   },
   {
     name: "body: the blob has the type of the request",

@@ -3,7 +3,6 @@
 // topic, and what is known to differ in some of them.
 
 import { BODY_ROWS } from "./differential_bodies.ts";
-import { BUGS } from "./differential_bugs.ts";
 import { CONNECTION_ROWS } from "./differential_connections.ts";
 import { INTENDED_REQUESTS } from "./differential_intended_requests.ts";
 import { INTENDED_RESPONSES } from "./differential_intended_responses.ts";
@@ -20,25 +19,20 @@ const ALL: Row[] = [
   ...MALFORMED_ROWS,
 ];
 
-const INTENDED = [...INTENDED_REQUESTS, ...INTENDED_RESPONSES];
+/** What Millrace is meant to do otherwise. */
+export const INTENDED: readonly Known[] = [
+  ...INTENDED_REQUESTS,
+  ...INTENDED_RESPONSES,
+];
 
-/** Every name for which something is said to differ, as often as it is. */
-export const KNOWN_NAMES: readonly string[] = [...INTENDED, ...BUGS]
-  .flatMap(({ differences }) => differences.flatMap(({ rows }) => rows));
-
-/** All rows; those that differ say why, or what the fault is. */
+/** All rows; those that differ say why. */
 export const ROWS: readonly Row[] = ALL.map((row) => {
-  const intended = find(INTENDED, row.name);
-  if (intended !== null) return { ...row, differs: intended };
-  const bug = find(BUGS, row.name);
-  return bug === null ? row : { ...row, bug };
+  const differs = find(row.name);
+  return differs === null ? row : { ...row, differs };
 });
 
-function find(
-  known: readonly Known[],
-  name: string,
-): NonNullable<Row["bug"]> | null {
-  for (const { why, differences } of known) {
+function find(name: string): NonNullable<Row["differs"]> | null {
+  for (const { why, differences } of INTENDED) {
     for (const { rows, deno, millrace } of differences) {
       if (rows.includes(name)) return { why, deno, millrace };
     }

@@ -47,12 +47,18 @@ const keeping: Row[] = [
   ["HEAD, close", req("HEAD", "/", "Connection: close\r\n")],
   ["an empty line first", `\r\n${get()}`],
   ["two empty lines first", `\r\n\r\n${get()}`],
+  ["eight empty lines first", "\r\n".repeat(8) + get()],
 ].flatMap(([name, send]): Row[] => [
   { name: `keep: ${name}`, handler: hello, send: send! },
   { name: `keep: ${name}, a stream`, handler: stream, send: send! },
 ]);
 
 const closing: Row[] = [
+  {
+    name: "keep: nine empty lines first",
+    handler: hello,
+    send: "\r\n".repeat(9) + get(),
+  },
   {
     name: "keep: HTTP/1.0 POST with a length",
     handler: echo,
@@ -229,6 +235,33 @@ const expectation: Row[] = [
       req("POST", "/", "Content-Length: 4\r\nExpect: 100-Continue\r\n"),
       "body",
     ],
+  },
+  {
+    name: "expect: in capitals",
+    handler: echo,
+    send: [
+      req("POST", "/", "Content-Length: 4\r\nEXPECT: 100-CONTINUE\r\n"),
+      "body",
+    ],
+  },
+  {
+    name: "expect: body read in pieces",
+    handler: async (request) => {
+      let text = "";
+      const decoder = new TextDecoder();
+      for await (const part of request.body!) text += decoder.decode(part);
+      return new Response(text);
+    },
+    send: expecting("body"),
+  },
+  {
+    name: "expect: body read as a form",
+    handler: async (request) =>
+      new Response(String((await request.formData()).get("a"))),
+    send: expecting(
+      "a=1",
+      "Content-Type: application/x-www-form-urlencoded\r\n",
+    ),
   },
   {
     name: "expect: body read as a stream",

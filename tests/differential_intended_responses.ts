@@ -8,6 +8,26 @@ import type { Known } from "./differential_rows.ts";
 export const INTENDED_RESPONSES: readonly Known[] = [
   {
     why:
+      "A 2xx to CONNECT that was not upgraded is an error: what follows it is a tunnel (RFC 9110 section 9.3.6)",
+    differences: [
+      {
+        deno: [
+          "HTTP/1.1 200 OK",
+          "content-length: 23",
+          "content-type: text/plain;charset=UTF-8",
+          'body: "CONNECT http://other:80"',
+        ],
+        millrace: [
+          "HTTP/1.1 500 Internal Server Error",
+          "content-length: 21",
+          'body: "Internal Server Error"',
+        ],
+        rows: ["CONNECT"],
+      },
+    ],
+  },
+  {
+    why:
       "HTTP/1.0 is answered with the server's own version, and says when it closes (RFC 9110 section 6.2, RFC 9112 section 9.6)",
     differences: [
       {
@@ -35,6 +55,13 @@ export const INTENDED_RESPONSES: readonly Known[] = [
           "response: an empty stream, to HTTP/1.0",
           "response: a stream with an empty piece, to HTTP/1.0",
           "response: a stream of 300 KB, to HTTP/1.0",
+          "response: a byte stream, to HTTP/1.0",
+          "response: a stream of an iterable, to HTTP/1.0",
+          "response: a stream through another, to HTTP/1.0",
+          "response: the stream of a blob, to HTTP/1.0",
+          "response: an iterable, to HTTP/1.0",
+          "response: a file, to HTTP/1.0",
+          "response: an object, to HTTP/1.0",
           "response: nothing, to HTTP/1.0",
           "keep: HTTP/1.0",
           "keep: HTTP/1.0, a stream",
@@ -77,7 +104,8 @@ export const INTENDED_RESPONSES: readonly Known[] = [
     ],
   },
   {
-    why: "64 KiB of an unread body are dropped to keep the connection (README)",
+    why:
+      "Up to 64 KiB of an unread body are read and dropped to keep the connection",
     differences: [
       {
         deno: ["connection: close", "connection: closed"],
@@ -176,6 +204,12 @@ export const INTENDED_RESPONSES: readonly Known[] = [
           "response: an empty stream, to HEAD",
           "response: a stream with an empty piece, to HEAD",
           "response: a stream of 300 KB, to HEAD",
+          "response: a byte stream, to HEAD",
+          "response: a stream of an iterable, to HEAD",
+          "response: a stream through another, to HEAD",
+          "response: the stream of a blob, to HEAD",
+          "response: an iterable, to HEAD",
+          "response: a file, to HEAD",
           "stream with transfer-encoding: chunked, to HEAD",
           "stream breaks, to HEAD",
           "keep: HEAD, close, a stream",
@@ -195,7 +229,8 @@ export const INTENDED_RESPONSES: readonly Known[] = [
     ],
   },
   {
-    why: "A client that ended only its direction gets its answer (README)",
+    why:
+      "A client that ended only its direction (FIN) gets its answer (RFC 9112 section 9.6)",
     differences: [
       {
         deno: [],
@@ -214,7 +249,7 @@ export const INTENDED_RESPONSES: readonly Known[] = [
   },
   {
     why:
-      "HTTP/1.0: what is said of the connection is what happens (RFC 9112 section 9.6)",
+      "What is said to HTTP/1.0 of the connection is what happens (RFC 9112 section 9.6)",
     differences: [
       {
         deno: ["HTTP/1.0 200 OK", "connection: keep-alive"],
@@ -230,12 +265,15 @@ export const INTENDED_RESPONSES: readonly Known[] = [
   },
   {
     why:
-      "HTTP/1.0 with keep-alive is kept after a stream of known length (RFC 9112 section 9.3)",
+      "HTTP/1.0 with keep-alive is kept after a stream of known length, or in answer to HEAD (RFC 9112 section 9.3)",
     differences: [
       {
         deno: ["HTTP/1.0 200 OK", "connection: closed"],
         millrace: ["HTTP/1.1 200 OK", "connection: open"],
-        rows: ["keep: HTTP/1.0 keep-alive, a stream with a length"],
+        rows: [
+          "keep: HTTP/1.0 keep-alive, a stream with a length",
+          "keep: HTTP/1.0 HEAD, keep-alive, a stream",
+        ],
       },
     ],
   },
@@ -330,12 +368,121 @@ export const INTENDED_RESPONSES: readonly Known[] = [
   },
   {
     why:
-      "A request whose body is passed on after 100 Continue leaves the connection as usable as any",
+      "A request body that is passed on keeps its length and leaves the connection usable",
     differences: [
       {
-        deno: ["2: connection: close", "connection: closed"],
-        millrace: ["connection: open"],
+        deno: [
+          "2: connection: close",
+          "2: transfer-encoding: chunked",
+          "2: framing: chunked",
+          "connection: closed",
+        ],
+        millrace: [
+          "2: content-length: 4",
+          "2: framing: content-length",
+          "connection: open",
+        ],
         rows: ["expect: body read as a stream"],
+      },
+      {
+        deno: [
+          "connection: close",
+          "transfer-encoding: chunked",
+          "framing: chunked",
+          "connection: closed",
+        ],
+        millrace: [
+          "content-length: 307200",
+          "framing: content-length",
+          "connection: open",
+        ],
+        rows: ["body: passed on, 300 KiB with a length"],
+      },
+    ],
+  },
+  {
+    why:
+      "A copy or clone of a request passes its body on in chunks: the body may still be coming in",
+    differences: [
+      {
+        deno: ["content-length: 4", "framing: content-length"],
+        millrace: ["transfer-encoding: chunked", "framing: chunked"],
+        rows: [
+          "body: passed on, of a copy",
+          "body: passed on, of a clone",
+        ],
+      },
+    ],
+  },
+  {
+    why:
+      "A stream that two responses share can be read once, as in the Fetch standard",
+    differences: [
+      {
+        deno: ["content-length: 15", 'body: "[\\"body\\",\\"body\\"]"'],
+        millrace: [
+          "content-length: 43",
+          'body: "[\\"body\\",\\"TypeError: Body already consumed\\"]"',
+        ],
+        rows: ["body: passed on twice"],
+      },
+    ],
+  },
+  {
+    why:
+      "A handler's transfer-encoding is not sent: framing is the server's (RFC 9112 section 6.1)",
+    differences: [
+      {
+        deno: ["transfer-encoding: chunked", "framing: chunked"],
+        millrace: ["content-length: 5", "framing: content-length"],
+        rows: [
+          "response with transfer-encoding: chunked",
+          "response with transfer-encoding: gzip",
+        ],
+      },
+      {
+        deno: ["transfer-encoding: chunked", "framing: chunked"],
+        millrace: ["content-length: 0", "framing: content-length"],
+        rows: ["null body with transfer-encoding: chunked"],
+      },
+    ],
+  },
+  {
+    why: "The status text of a response is sent",
+    differences: [
+      {
+        deno: ["HTTP/1.1 404 Not Found"],
+        millrace: ["HTTP/1.1 404 Nope"],
+        rows: [
+          "response with own status text of 404",
+          "response with own status text of 404, to HEAD",
+        ],
+      },
+      {
+        deno: ["HTTP/1.1 200 OK"],
+        millrace: ["HTTP/1.1 200 Very Well"],
+        rows: [
+          "response with own status text",
+          "response with own status text, to HEAD",
+          "response with own status text and a field",
+          "response with own status text and a field, to HEAD",
+        ],
+      },
+      {
+        deno: ["HTTP/1.1 200 OK"],
+        millrace: ["HTTP/1.1 200 \u00e4"],
+        rows: [
+          "response with status text with an umlaut",
+          "response with status text with an umlaut, to HEAD",
+        ],
+      },
+      {
+        deno: ["HTTP/1.1 299 "],
+        millrace: ["HTTP/1.1 299 Hm"],
+        rows: [
+          "response with own status text of an unknown status",
+          "response with own status text of an unknown status, to HEAD",
+        ],
       },
     ],
   },

@@ -12,6 +12,7 @@ import {
   show,
   showUrl,
 } from "./differential_rows.ts";
+import { quiet } from "./testing.ts";
 
 const METHODS = [
   "GET",
@@ -77,6 +78,7 @@ const TARGETS = [
   "http://user:pass@other/path",
   "http://other/a/../b",
   "http://[::1]:80/path",
+  "http://1.256.0.1/path",
   `/${"a".repeat(4000)}`,
 ];
 
@@ -123,6 +125,14 @@ const HOSTS = [
   "Host: xn--bcher-kva.example",
   "Host: a%41",
   "X-First: 1\r\nHost: test",
+  "Host: 127.1",
+  "Host: 0x7f000001",
+  "Host: a.1",
+  "Host: 1.256.0.1",
+  "Host: 1.a",
+  "Host: xn--a",
+  "Host: a%2Fb",
+  "Host: a--b",
 ];
 
 const hosts: Row[] = HOSTS.map((host) => ({
@@ -316,6 +326,76 @@ const request: Row[] = [
     send: get(),
   },
   {
+    name: "request: all of it through a Proxy",
+    handler: async (request) => {
+      const proxy = new Proxy(request, {});
+      return answer([
+        proxy.url,
+        proxy.headers.get("x-a"),
+        proxy.cache,
+        proxy.signal.aborted,
+        proxy instanceof Request,
+        await proxy.clone().text(),
+        proxy.bodyUsed,
+        await new Request(proxy).text(),
+        request.bodyUsed,
+      ]);
+    },
+    send: post("body", "X-A: 1\r\n"),
+  },
+  {
+    name: "request: body through a Proxy",
+    handler: async (request) => {
+      const proxy = new Proxy(request, {});
+      return answer([await proxy.text(), proxy.bodyUsed, request.bodyUsed]);
+    },
+    send: post("body"),
+  },
+  {
+    name: "request: inherited from",
+    handler: async (request) => {
+      const heir = Object.create(request) as Request;
+      return answer([
+        heir.method,
+        heir.url,
+        [...heir.headers],
+        await heir.text(),
+      ]);
+    },
+    send: post("body"),
+  },
+  {
+    name: "request: accessors of the prototype",
+    handler: (request) => {
+      const { get } = Object.getOwnPropertyDescriptor(
+        Request.prototype,
+        "url",
+      )!;
+      return answer([get!.call(request), Reflect.get(request, "method")]);
+    },
+    send: get("/a"),
+  },
+  {
+    name: "request: given to fetch",
+    handler: async (request) => {
+      const upstream = Deno.serve(
+        { hostname: "127.0.0.1", port: 0, onListen: quiet },
+        async (request) =>
+          answer([
+            request.method,
+            request.headers.get("x-a"),
+            await request.text(),
+          ]),
+      );
+      const url = `http://127.0.0.1:${upstream.addr.port}/`;
+      const response = await fetch(url, request);
+      const text = await response.text();
+      await upstream.shutdown();
+      return new Response(text);
+    },
+    send: post("body", "X-A: 1\r\n"),
+  },
+  {
     name: "request: structuredClone throws",
     handler: async (request) =>
       answer(await outcome(() => JSON.stringify(structuredClone(request)))),
@@ -326,6 +406,30 @@ const request: Row[] = [
     handler: ({ signal }) =>
       answer([signal instanceof AbortSignal, signal.aborted, signal.reason]),
     send: get(),
+  },
+  {
+    name: "request: the same signal every time",
+    handler: (request) =>
+      answer([
+        Object.is(request.signal, request.signal),
+        request.clone().signal.aborted,
+        new Request(request).signal.aborted,
+      ]),
+    send: get(),
+  },
+  {
+    name: "request: signal after the response",
+    handler: hello,
+    setup: () => {
+      let before: AbortSignal | null = null;
+      return ({ signal }) => {
+        const said = String(before?.aborted);
+        before = signal;
+        return new Response(said);
+      };
+    },
+    send: get("/1") + get("/2"),
+    responses: 2,
   },
   {
     name: "request: body of GET is null",
@@ -422,6 +526,18 @@ const request: Row[] = [
       ]);
     },
     send: get(),
+  },
+  {
+    name:
+      "request: an address that the handler changes is not that of the next",
+    handler: (_request, info) => {
+      const address = info.remoteAddr as Deno.NetAddr;
+      const { hostname } = address;
+      address.hostname = "changed";
+      return answer(hostname);
+    },
+    send: get() + get(),
+    responses: 2,
   },
   {
     name: "request: URL without Host is that of the server",

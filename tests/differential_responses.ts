@@ -14,6 +14,7 @@ import {
   type Row,
   streamOf,
 } from "./differential_rows.ts";
+import { quiet } from "./testing.ts";
 
 const bytes = new Uint8Array([0, 1, 128, 255, 13, 10]);
 const error = (message: string): Error => {
@@ -50,6 +51,26 @@ const BODIES: Record<string, () => BodyInit | null> = {
   "an empty stream": () => streamOf(),
   "a stream with an empty piece": () => streamOf("one", "", "two"),
   "a stream of 300 KB": () => streamOf(...Array(30).fill("x".repeat(10000))),
+  "a byte stream": () =>
+    new ReadableStream({
+      type: "bytes",
+      pull(controller): void {
+        controller.enqueue(bytes.slice());
+        controller.close();
+      },
+    }),
+  "a stream of an iterable": () => ReadableStream.from([bytes, bytes]),
+  "a stream through another": () =>
+    streamOf("one").pipeThrough(new TransformStream()),
+  "the stream of a blob": () => new Blob(["blob"]).stream(),
+  "an iterable": () =>
+    ({
+      async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+        yield bytes;
+      },
+    }) as unknown as BodyInit,
+  "a file": () => new File(["file"], "x.txt", { type: "text/plain" }),
+  "an object": () => ({ toString: () => "object" }) as unknown as BodyInit,
   "nothing": () => null,
 };
 
@@ -105,6 +126,10 @@ const INITS: Record<string, ResponseInit> = {
   "upgrade": { headers: { upgrade: "h2c", connection: "upgrade" } },
   "trailer": { headers: { trailer: "x-a" } },
 };
+
+// 205 has a row of its own.
+const STATUSES = Array.from({ length: 400 }, (_, at) => 200 + at)
+  .filter((status) => status !== 205);
 
 const inits: Row[] = Object.entries(INITS).flatMap(([name, init]) => [
   responding(`response with ${name}`, () => new Response("hello", init)),
@@ -197,6 +222,85 @@ const statics: Row[] = [
     "response of a subclass",
     () => new (class extends Response {})("hello"),
   ),
+  responding("response of a subclass that says otherwise", () => {
+    class Other extends Response {
+      override get status(): number {
+        return 404;
+      }
+      override get statusText(): string {
+        return "a\r\nx-b: 1";
+      }
+      override get headers(): Headers {
+        return new Headers({ "x-a": "1" });
+      }
+      override get body(): null {
+        return null;
+      }
+    }
+    return new Other("hello");
+  }),
+  responding("response with properties of its own", () => {
+    const response = new Response("hello");
+    Object.defineProperty(response, "status", { value: 404 });
+    Object.defineProperty(response, "body", { value: null });
+    return response;
+  }),
+  responding(
+    "response behind a Proxy",
+    () => new Proxy(new Response("hello"), {}),
+  ),
+  responding("response of fetch is passed on", async () => {
+    const upstream = Deno.serve(
+      { hostname: "127.0.0.1", port: 0, onListen: quiet },
+      () => new Response("upstream", { status: 201, headers: { "x-a": "1" } }),
+    );
+    const { port } = upstream.addr;
+    const response = await fetch(`http://127.0.0.1:${port}/`);
+    upstream.shutdown();
+    return response;
+  }),
+  responding(
+    "response of fetch, data URL",
+    () => fetch("data:text/css,a%20b"),
+  ),
+  responding("response with the status of another", () => {
+    const other = new Response("other", { status: 404, headers: { a: "1" } });
+    return new Response(other.body, other);
+  }),
+  responding("every status", ({ url }) => {
+    const status = Number(new URL(url).pathname.slice(1));
+    return new Response(null, { status });
+  }, {
+    send: STATUSES.map((status) => get(`/${status}`)).join(""),
+    responses: STATUSES.length,
+  }),
+  responding("statuses that no response can have", async () => {
+    const statuses = [0, 100, 101, 199, 600, 1000];
+    const made = await Promise.all(
+      statuses.map((status) =>
+        outcome(() => new Response(null, { status }).ok)
+      ),
+    );
+    return new Response(made.join());
+  }),
+  responding("status texts that no response can have", async () => {
+    const texts = ["a\r\nb", "a\nb", "a\0b", "\u0100"];
+    const made = await Promise.all(
+      texts.map((statusText) =>
+        outcome(() => new Response(null, { statusText }).ok)
+      ),
+    );
+    return new Response(made.join());
+  }),
+  responding("fields that no response can have", async () => {
+    const values = ["a\r\nb", "a\nb", "a\0b", "\u0100"];
+    const made = await Promise.all(
+      values.map((value) =>
+        outcome(() => new Response(null, { headers: { a: value } }).ok)
+      ),
+    );
+    return new Response(made.join());
+  }),
   responding("response made later", async () => {
     await Promise.resolve();
     return new Response("later");
@@ -291,6 +395,17 @@ function failing(): ReadableStream<Uint8Array> {
 const bad = (value: unknown): Handler => () => value as Response;
 
 const failures: Row[] = [
+  responding("handler returns a number", bad(1)),
+  responding(
+    "handler returns a Promise of a string",
+    bad(Promise.resolve("x")),
+  ),
+  responding(
+    "handler returns what only inherits from Response",
+    bad(Object.create(Response.prototype)),
+  ),
+  responding("handler returns a Request", bad(new Request("http://a/"))),
+  responding("handler returns an error", bad(error("returned"))),
   responding("handler returns undefined", bad(undefined)),
   responding("handler returns null", bad(null)),
   responding("handler returns a string", bad("hello")),
@@ -360,6 +475,27 @@ const failures: Row[] = [
     )),
   responding("stream breaks after a piece", () => new Response(failing())),
   heading("stream breaks, to HEAD", () => new Response(failing())),
+  responding("onError returns Response.error", () => raise(error("x")), {
+    onError: () => Response.error(),
+  }),
+  responding("onError returns a used response", () => raise(error("x")), {
+    onError: async () => {
+      const response = new Response("hello");
+      await response.text();
+      return response;
+    },
+  }),
+  responding(
+    "onError is not asked for a stream that breaks",
+    () => new Response(failing()),
+    {
+      onError: () => new Response("caught"),
+    },
+  ),
+  responding("stream of buffers", () =>
+    new Response(
+      ReadableStream.from([bytes.buffer as unknown as Uint8Array]),
+    )),
   responding("stream of strings", () =>
     new Response(
       new ReadableStream({

@@ -34,8 +34,6 @@ export interface Row {
   refused?: boolean;
   /** A difference that is meant to be, and why. */
   differs?: Difference & { why: string };
-  /** A difference that is a fault of Millrace, as it is today. */
-  bug?: Difference & { why: string };
 }
 
 /** One reason to differ, with all rows that do. */

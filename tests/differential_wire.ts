@@ -8,12 +8,12 @@ const READ_BYTES = 65536;
 
 /** A connection that ends quietly, whether by FIN or by a reset. */
 export class Wire {
-  readonly #conn: Deno.TcpConn;
+  readonly #conn: Deno.Conn;
   readonly #scratch = new Uint8Array(READ_BYTES);
   #buffer: Uint8Array = new Uint8Array(0);
   #over = false;
 
-  constructor(conn: Deno.TcpConn) {
+  constructor(conn: Deno.Conn) {
     this.#conn = conn;
   }
 

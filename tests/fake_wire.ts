@@ -25,6 +25,8 @@ export class FakeWire {
   /** Commands that were flushed, in order. */
   readonly commands: Command[] = [];
   flushes = 0;
+  /** Bytes that the socket takes of a direct send. */
+  takes = 0;
   readonly #words: Uint32Array<ArrayBuffer>;
   readonly #bytes: ArrayBuffer;
   readonly #commandsAt = layout.CONTROL_BLOCKS_LOST + 8;
@@ -49,6 +51,7 @@ export class FakeWire {
     this.outbox = new Outbox(
       arena as unknown as Arena,
       () => this.flush(),
+      (handle, bytes) => this.#send(handle, bytes.slice(0, this.takes)),
     );
   }
 
@@ -77,6 +80,13 @@ export class FakeWire {
       );
     }
     this.outbox.count = 0;
+  }
+
+  #send(handle: number, bytes: Uint8Array<ArrayBuffer>): number {
+    this.flush();
+    const send = { op: layout.CMD_SEND, count: 0, offset: 0 };
+    this.commands.push({ handle, ...send, bytes });
+    return bytes.length;
   }
 
   /** Makes a handle the live one of its slot. */

@@ -433,3 +433,14 @@ Deno.test("RequestBody.discard() leaves alone what was read to its end", async (
   whole.discard();
   assertEquals(await text, "x");
 });
+
+Deno.test("RequestBody.lengthOf() knows the stream that was shown, and no other", () => {
+  const [known, unknown] = [bodyOf(3), bodyOf(null)];
+  const stream = known.stream();
+  assertEquals(known.lengthOf(stream), null);
+  known.show(stream);
+  assertEquals(known.lengthOf(stream), 3);
+  assertEquals(known.lengthOf(new ReadableStream()), null);
+  unknown.show(stream);
+  assertEquals(unknown.lengthOf(stream), null);
+});

@@ -96,7 +96,7 @@ for (const head of HEADS) {
     const context = new Context();
     const expected = await throughDenoServe(head, (request, port) => {
       // What Deno.serve calls every loopback address.
-      context.authority = `localhost:${port}`;
+      context.base.authority = `localhost:${port}`;
       return Promise.resolve(lookAtHead(request));
     });
     assertEquals(lookAtHead(lazy(head, { context })), expected);

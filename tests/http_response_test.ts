@@ -13,7 +13,7 @@ import {
   writePlainResponse,
   writeTextResponse,
 } from "../lib/http_response.ts";
-import type { ResponseParts } from "../lib/response_parts.ts";
+import type { Field, ResponseParts } from "../lib/response_parts.ts";
 import { FakeWire } from "./fake_wire.ts";
 import { fromLatin1, pattern } from "./testing.ts";
 
@@ -124,6 +124,32 @@ Deno.test("writeTextResponse() forgets the last head when anything changes", () 
       assertEquals(
         wire.text(),
         `HTTP/1.1 ${lines}content-length: 1\r\n\r\nx`,
+      );
+    }
+  }
+});
+
+Deno.test("writeTextResponse() repeats fields until one of them changes", () => {
+  const rows: [fields: Field[], lines: string][] = [
+    [[["X-A", "1"]], `x-a: 1\r\n${DATE}`],
+    [[["x-a", "2"]], `x-a: 2\r\n${DATE}`],
+    [[["x-b", "2"]], `x-b: 2\r\n${DATE}`],
+    [[["x-b", "2"], ["x-a", "1"]], `x-b: 2\r\nx-a: 1\r\n${DATE}`],
+    [[["x-b", "\xfc"]], `x-b: \xfc\r\n${DATE}`],
+    [[["Content-Length", "7"], ["Date", "never"]], "date: never\r\n"],
+    [[["connection", "x"]], `${DATE}connection: x\r\n`],
+  ];
+  for (const [first] of rows.entries()) {
+    for (const [fields, lines] of [rows[first]!, ...rows, ...rows]) {
+      const wire = new FakeWire();
+      const given = fields.map(([name, value]): Field => [name, value]);
+      const made = parts({ contentType: null, fields: given });
+      writeTextResponse(wire.outbox, 1, made, "x", mode());
+      // The handler may still have hold of its fields.
+      given[0]![1] = "changed";
+      assertEquals(
+        wire.text(),
+        `HTTP/1.1 200 OK\r\n${lines}content-length: 1\r\n\r\nx`,
       );
     }
   }

@@ -14,9 +14,9 @@ export const NO_FLOW = {
 };
 
 export class Context implements RequestContext {
-  readonly scheme = "http";
-  authority = "localhost:8000";
+  readonly base = { scheme: "http", authority: "localhost:8000" };
   readonly upgradable = false;
+  readonly upgrade = null;
   readonly origins = { line: "\n", origin: "" };
   readonly controller = new AbortController();
   signals = 0;

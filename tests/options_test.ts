@@ -29,7 +29,17 @@ Deno.test("resolveOptions() has the defaults that the README tells", () => {
     bodyTimeout: 30_000,
     idleTimeout: 65_000,
     stallTimeout: 20_000,
+    minBodyRate: 512,
+    minSendRate: 512,
+    rateGrace: 5000,
+    handlerTimeout: 0,
+    drainTimeout: 2000,
     lingerTimeout: 2000,
+    maxRequests: 100_000,
+    maxPipelined: 64,
+    maxConnectionsPerAddress: 0,
+    maxDrainBytes: 65536,
+    maxLingerBytes: 16 * MIB,
     maxBodyBytes: 64 * MIB,
   });
 });
@@ -42,7 +52,7 @@ Deno.test("resolveOptions() has the defaults that its documentation tells", () =
     source.matchAll(/@default \{("?\w+"?)\}\s+\*\/\s+(\w+)\?:/g),
     ([, value, name]) => [name, value] as const,
   );
-  assertEquals(told.length, 17);
+  assertEquals(told.length, 29);
   const readme = Deno.readTextFileSync(
     new URL("../README.md", import.meta.url),
   );
@@ -74,6 +84,17 @@ const RANGES: Range[] = [
   { name: "bodyTimeout", min: 0, max: WORD },
   { name: "idleTimeout", min: 0, max: WORD },
   { name: "stallTimeout", min: 0, max: WORD },
+  { name: "minBodyRate", min: 0, max: WORD },
+  { name: "minSendRate", min: 0, max: WORD },
+  { name: "rateGrace", min: 0, max: WORD },
+  { name: "handlerTimeout", min: 0, max: 0x7fffffff },
+  { name: "drainTimeout", min: 0, max: WORD },
+  { name: "lingerTimeout", min: 0, max: WORD },
+  { name: "maxRequests", min: 0, max: WORD },
+  { name: "maxPipelined", min: 1, max: 65536 },
+  { name: "maxConnectionsPerAddress", min: 0, max: MIB },
+  { name: "maxDrainBytes", min: 0, max: WORD },
+  { name: "maxLingerBytes", min: 0, max: WORD },
   {
     name: "highWatermark",
     min: 1,

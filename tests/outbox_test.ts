@@ -56,6 +56,33 @@ Deno.test("Outbox.commit() joins across a flush to no old command", () => {
   assertEquals(wire.commands.length, 2);
 });
 
+Deno.test("Outbox.file() leaves room for a short range behind its head", () => {
+  const wire = new FakeWire();
+  const { outbox } = wire;
+  outbox.write(1, latin1("head"), 0);
+  assertEquals(outbox.file(1, 7, 2 ** 33 + 1, 16384, 1), true);
+  assertEquals(outbox.file(1, 8, 0, 16385, 1), false);
+  const range = (at: number): number[] => {
+    const view = new DataView(outbox.bytes.buffer, at, layout.FILE_RANGE_BYTES);
+    return [
+      Number(view.getBigUint64(layout.FILE_RANGE_START, true)),
+      Number(view.getBigUint64(layout.FILE_RANGE_LENGTH, true)),
+      view.getUint32(layout.FILE_RANGE_FD, true),
+    ];
+  };
+  wire.flush();
+  const [head, short, long] = wire.commands;
+  assertEquals([head!.op, head!.bytes.length], [layout.CMD_SEND, 4]);
+  assertEquals([short!.op, short!.offset], [layout.CMD_FILE, 4 + 16384]);
+  assertEquals(range(short!.offset), [2 ** 33 + 1, 16384, 7]);
+  assertEquals([long!.op, long!.count, long!.bytes.length], [
+    layout.CMD_FILE,
+    1,
+    0,
+  ]);
+  assertEquals(range(long!.offset), [0, 16385, 8]);
+});
+
 Deno.test("Outbox.commit() counts responses up to 16 bits", () => {
   const wire = new FakeWire();
   for (let i = 0; i < 65_535 + 10; i++) {
@@ -91,6 +118,25 @@ Deno.test("Outbox.write() stages any number of bytes behind any other", () => {
       const sends = wire.commands.filter(({ handle }) => handle === 1);
       assertEquals(sends.at(-1)!.count, 1);
     }
+  }
+});
+
+Deno.test("Outbox.write() copies of many bytes what the socket does not take", () => {
+  const length = 64 * 1024;
+  for (const takes of [0, 1, length - 1, length]) {
+    const wire = new FakeWire();
+    const { outbox } = wire;
+    wire.takes = takes;
+    outbox.writeText(1, "head", 0);
+    outbox.writeText(2, "other", 0);
+    outbox.write(1, pattern(length), 1);
+    // What others have staged is still in use.
+    assertEquals(outbox.position, "headother".length + length - takes);
+    outbox.write(1, pattern(length - 1), 1);
+    assertEquals(outbox.position, "headother".length + 2 * length - takes - 1);
+    const all = [latin1("head"), pattern(length), pattern(length - 1)];
+    assertSameBytes(wire.bytes(1), concat(all), `${takes} taken`);
+    assertEquals(wire.responses(1), 2);
   }
 });
 
@@ -263,4 +309,22 @@ testReactors("Outbox.command() finishes and terminates", async (bare) => {
   outbox.command(rude.handle, layout.CMD_TERMINATE);
   const cut = await bare.during(rude.client.ending());
   assertEquals(cut, { text: "", reset: true });
+}, SMALL);
+
+testReactors("Outbox.timeouts() is for one connection", async (bare) => {
+  const { outbox } = bare.reactor;
+  const hasty = await opened(bare);
+  const patient = await opened(bare);
+  const head = "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\n";
+  const none = { stallTimeout: 0, minBodyRate: 0, minSendRate: 0 };
+  outbox.write(hasty.handle, latin1("before"), 0);
+  outbox.timeouts(hasty.handle, { bodyTimeout: 1, ...none });
+  outbox.write(hasty.handle, latin1("after"), 0);
+  await hasty.client.write(head);
+  await patient.client.write(head);
+  const index = await bare.record(layout.VIOLATION);
+  assertEquals(bare.reactor.inbox.handle(index), hasty.handle);
+  assertEquals(bare.reactor.inbox.aux(index), layout.BODY_TIMEOUT);
+  const got = await bare.during(hasty.client.exactly(11));
+  assertSameBytes(got, latin1("beforeafter"), "what was sent");
 }, SMALL);

@@ -62,6 +62,15 @@ const REFUSALS: Refusal[] = [
     "H11 Host with a path": `${LINE}Host: a/b\r\n\r\n`,
     "H11 Host with a bad port": `${LINE}Host: a:b\r\n\r\n`,
     "H11 Host with a blank": `${LINE}Host: a b\r\n\r\n`,
+    "H11 Host that is no address": `${LINE}Host: 1.256.0.1\r\n\r\n`,
+    "H11 Host that is no name": `${LINE}Host: a%2Fb:80\r\n\r\n`,
+    "H11 Host that is no name, with a body":
+      "POST / HTTP/1.1\r\nHost: xn--a\r\nContent-Length: 4\r\n\r\nbody",
+    "H12 target whose host is no name":
+      `GET http://xn--a/ HTTP/1.1\r\n${HOST}\r\n`,
+    "H13 CONNECT to what is no address":
+      `CONNECT a.1:80 HTTP/1.1\r\n${HOST}\r\n`,
+    "H4 nine empty lines": "\r\n".repeat(9) + get("/"),
     "H13 star for GET": "GET * HTTP/1.1\r\nHost: test\r\n\r\n",
     "H14 blank before the colon": `${LINE}Host : test\r\n\r\n`,
     "H15 folded line": `${LINE}${HOST}X: a\r\n b\r\n\r\n`,
@@ -179,6 +188,61 @@ testBackends("a refusal comes after the answers before it", async (t) => {
   assertEquals((await client.response()).text, "http://test/2");
   assertEquals((await client.response()).status, 400);
   assertEquals((await client.ending()).text, "");
+});
+
+testBackends("a refused host comes after the answers before it", async (t) => {
+  const hosts: string[] = [];
+  const server = t.serve(async (request) => {
+    await Promise.resolve();
+    hosts.push(new URL(request.url).host);
+    return new Response(request.url);
+  });
+  const client = t.using(await RawClient.connect(server));
+  const to = (host: string): string =>
+    `GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
+  await client.write(to("a") + to("127.1") + to("1.256.0.1") + to("b"));
+  assertEquals((await client.response()).text, "http://a/");
+  assertEquals((await client.response()).text, "http://127.1/");
+  assertEquals((await client.response()).status, 400);
+  assertEquals((await client.ending()).text, "");
+  assertEquals(hosts, ["a", "127.0.0.1"]);
+});
+
+// Each is a host by the grammar of RFC 3986, and some are none by that of URLs.
+const HOST_PARTS = [
+  ..."a Z 0 7 9 127 256 0x 0x7f . . - -- xn-- xn--ls8h _ ~ ! $ &".split(" "),
+  ..."%41 %2F %2e %30 %C3%A4 %FF %00 %25".split(" "),
+];
+
+function madeUpHosts(count: number): string[] {
+  let seed = 1;
+  const random = (below: number): number => {
+    seed = (seed * 48271) % 0x7fffffff;
+    return seed % below;
+  };
+  return Array.from({ length: count }, () => {
+    const parts = Array.from(
+      { length: 1 + random(5) },
+      () => HOST_PARTS[random(HOST_PARTS.length)],
+    );
+    return parts.join("");
+  });
+}
+
+testBackends("a handler gets a URL that parses, or no request", async (t) => {
+  const server = t.serve((request) => new Response(new URL(request.url).host));
+  const hosts = madeUpHosts(500);
+  const valid = hosts.filter((host) => URL.canParse(`http://${host}/`));
+  assert(valid.length > 100 && hosts.length - valid.length > 100);
+  for (const host of hosts) {
+    const client = t.using(await RawClient.connect(server));
+    const { status, text } = await client.request(
+      `GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`,
+    );
+    const url = URL.parse(`http://${host}/`);
+    assertEquals(status, url === null ? 400 : 200, host);
+    if (url !== null) assertEquals(text, url.host);
+  }
 });
 
 testBackends("a refusal harms no other connection", async (t) => {

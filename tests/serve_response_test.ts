@@ -196,7 +196,7 @@ testBackends("status and status text are sent", async (t) => {
     "201 Created",
     "299 Just so",
     "404 Not Found",
-    "418 I'm a Teapot",
+    "418 I'm a teapot",
     "500 Internal Server Error",
     "599 ",
   ]);

@@ -113,7 +113,7 @@ testBackends("serve() listens on the path of a Unix socket", async (t) => {
     }));
     assertEquals(server.addr, { transport: "unix", path });
     await assertServes(server);
-    assertEquals((remote as Deno.Addr | null)?.transport, "unix");
+    assertEquals(remote, { transport: "unix", path });
     await server.shutdown({ timeout: 1 });
   } finally {
     await Deno.remove(directory, { recursive: true });
@@ -240,9 +240,15 @@ const BAD_OPTIONS: {
   { options: { keyFormat: "pem" }, error: TypeError, says: '"keyFormat"' },
   { options: { alpnProtocols: [] }, error: TypeError, says: "alpnProtocols" },
   {
-    options: { automaticCompression: true },
+    options: { automaticCompression: true, compress: true },
     error: TypeError,
     says: "automaticCompression",
+  },
+  { options: { compress: "br" }, error: TypeError, says: '"compress"' },
+  {
+    options: { compress: { gzipLevel: 0 } },
+    error: RangeError,
+    says: '"compress.gzipLevel"',
   },
   { options: { port: -1 }, error: RangeError, says: '"port"' },
   { options: { port: 65536 }, error: RangeError, says: '"port"' },

@@ -113,6 +113,18 @@ export function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 1));
 }
 
+/** Turns the loop until the number stays the same for many turns. */
+export async function settled(value: () => number): Promise<number> {
+  let last = value();
+  for (let same = 0; same < 50; same++) {
+    await turn();
+    if (value() === last) continue;
+    last = value();
+    same = 0;
+  }
+  return last;
+}
+
 /** Silences console.error and collects what it was given. */
 export async function withoutErrors(
   fn: () => Promise<void>,

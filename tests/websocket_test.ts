@@ -66,6 +66,70 @@ testBackends("upgrade() answers 101 with protocol and fields", async (t) => {
   assertEquals(seen, ["/me", "chat"]);
 });
 
+testBackends("middleware may make the 101 anew", async (t) => {
+  const route = websocket(ECHO);
+  const server = t.serve((request) => {
+    const { headers, body } = route.upgrade(request, {
+      headers: { "x-one": "1", "x-two": "2" },
+    });
+    headers.set("x-one", "changed");
+    headers.delete("x-two");
+    headers.set("x-three", "3");
+    headers.set("upgrade", "other");
+    headers.set("sec-websocket-accept", "forged");
+    return new Response(body, { status: 101, headers });
+  });
+  const client = t.using(await WsClient.open(server));
+  const { response } = client;
+  assertEquals(response.field("x-one"), "changed");
+  assertEquals(response.field("x-two"), null);
+  assertEquals(response.field("x-three"), "3");
+  assertEquals(response.field("upgrade"), "websocket");
+  await client.text("hello");
+  assertEquals(await client.readText(), "hello");
+});
+
+testBackends("an upgrade that is not returned does not happen", async (t) => {
+  const route = websocket({ open: () => assert(false, "opened") });
+  const server = t.serve((request) => {
+    route.upgrade(request);
+    return new Response("refused", { status: 403 });
+  });
+  const client = t.using(await RawClient.connect(server));
+  const response = await client.request(handshake());
+  assertEquals([response.status, response.text], [403, "refused"]);
+  assertEquals((await client.request(get("/"))).status, 403);
+});
+
+testBackends(
+  "a 101 without an upgrade is an error of the handler",
+  async (t) => {
+    const route = websocket(ECHO);
+    let other: Response | undefined;
+    const server = t.serve((request) => {
+      const { pathname } = new URL(request.url);
+      // The upgrade of another request is none of this one.
+      if (pathname === "/other") return other!;
+      if (pathname === "/made") return new Response(null, { status: 101 });
+      other = route.upgrade(request);
+      return new Response("kept");
+    });
+    const logged = await withoutErrors(async () => {
+      const client = t.using(await RawClient.connect(server));
+      assertEquals((await client.request(handshake())).status, 200);
+      for (const request of [handshake("/other"), handshake("/made")]) {
+        assertEquals((await client.request(request)).status, 500);
+      }
+      assertEquals((await client.request(get("/made"))).status, 500);
+    });
+    assertEquals(logged.length, 3);
+    assertStringIncludes(
+      String(logged[0]![0]),
+      "Cannot answer 101: the request was not",
+    );
+  },
+);
+
 testBackends("upgrade() sends field values as Latin-1", async (t) => {
   const route = websocket(ECHO);
   const server = t.serve((request) =>

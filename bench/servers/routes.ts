@@ -2,6 +2,8 @@
 // routes.ts - the HTTP routes that every server of the benchmark offers, in one source so that all do the same
 // work. /ws is left to each server.
 
+const LARGE = payload(1024 * 1024);
+
 /** Path of an absolute URL without its query; cheaper than a `URL` object. */
 export function pathOf(url: string): string {
   const start = url.indexOf("/", "http://".length);
@@ -10,17 +12,46 @@ export function pathOf(url: string): string {
 }
 
 /** Answers every route but /ws. */
-export function route(url: string): Response | Promise<Response> {
-  switch (pathOf(url)) {
+export function route(request: Request): Response | Promise<Response> {
+  switch (pathOf(request.url)) {
     case "/plaintext":
       return new Response("Hello, World!");
+    case "/json":
+      return json();
+    case "/echo":
+      return echo(request);
+    case "/download":
+      return new Response(LARGE);
+    case "/upload":
+      return upload(request);
     case "/sleep":
       return sleep();
     case "/fetch":
-      return fetchText(new URL(url).searchParams.get("url") ?? "");
+      return fetchText(new URL(request.url).searchParams.get("url") ?? "");
     default:
       return new Response("Not Found", { status: 404 });
   }
+}
+
+// Three fields beside the content-type that Response.json() gives.
+function json(): Response {
+  return Response.json({ message: "Hello, World!" }, {
+    headers: {
+      "cache-control": "no-store",
+      "x-request-id": "4f9c1d2e",
+      "x-content-type-options": "nosniff",
+    },
+  });
+}
+
+// The whole body, so that all servers answer with its length; a stream that is passed on would come in chunks.
+async function echo(request: Request): Promise<Response> {
+  return new Response(await request.bytes());
+}
+
+async function upload(request: Request): Promise<Response> {
+  const bytes = await request.bytes();
+  return new Response(String(bytes.length));
 }
 
 async function sleep(): Promise<Response> {
@@ -31,4 +62,17 @@ async function sleep(): Promise<Response> {
 async function fetchText(url: string): Promise<Response> {
   const answer = await fetch(url);
   return new Response(await answer.text());
+}
+
+// Payload 0 of ../load_payload.c, which knows what has to come.
+function payload(length: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(length).fill("0".charCodeAt(0));
+  let random = 1;
+  for (let i = 0; i < length - 4; i++) {
+    random ^= random << 13;
+    random ^= random >>> 17;
+    random ^= random << 5;
+    bytes[i] = random >>> 7;
+  }
+  return bytes;
 }

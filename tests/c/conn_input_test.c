@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // conn_input_test.c - bytes of clients to records: however they are cut, the same comes out.
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -247,6 +248,32 @@ end:
   return t_close(&server) && ok;
 }
 
+// A peer whose bytes nobody wants may still reset.
+static bool run_reset_while_full(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  bool ok = true;
+  static uint8_t bytes[9 * MIB];
+  const size_t size = 8 * MIB;
+  const size_t head =
+      (size_t)sprintf((char *)bytes, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %zu\r\n\r\n", size);
+  memcpy(bytes + head, noise(size), size);
+  T_NEED(t_open(&server, &o, true) == 0);
+  uint32_t client = t_connect(&server);
+  T_NEED(t_until_opened(&server, 1));
+  t_write(&server, client, bytes, head + size);
+  T_NEED(t_until_seen(&server, MR_BODY, 1));
+  t_command(&server, server.last, MR_CMD_PAUSE, 0);
+  t_flush(&server, 0);
+  T_NEED(t_until(&server, filled, NULL));
+  t_turn_for(&server, 30);
+  T_NEED(server.ended == 0);
+  t_reset(&server, client);
+  T_NEED(t_until_closed(&server, 1));
+  T_NEED(t_last(&server)->closed == ECONNRESET);
+end:
+  return t_close(&server) && ok;
+}
+
 // After MR_UPGRADE nothing is parsed until JavaScript decides; then what waited is all there.
 static bool run_hold(uint32_t backend) {
   struct mr_options o = t_options(backend);
@@ -286,7 +313,7 @@ end:
   return t_close(&server) && ok;
 }
 
-// FIN behind data: MR_END comes after every byte, and waits while the connection is paused.
+// FIN behind data: MR_END comes after every byte, and waits while a paused connection has some.
 static bool run_end(uint32_t backend) {
   struct mr_options o = t_options(backend);
   bool ok = true;
@@ -307,6 +334,29 @@ static bool run_end(uint32_t backend) {
   T_NEED(t_last(&server)->seen[MR_END] == 1);
   t_command(&server, server.last, MR_CMD_FINISH, 0);
   T_NEED(t_until_closed(&server, 1));
+end:
+  return t_close(&server) && ok;
+}
+
+// FIN behind all that there is to parse is told whatever is paused or held, and to a socket once more.
+static bool run_end_at_once(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  bool ok = true;
+  T_NEED(t_open(&server, &o, true) == 0);
+  uint32_t client = t_connect(&server);
+  t_write(&server, client, requests, sizeof(requests) - 1 - 4);  // the last head lacks its end
+  T_NEED(t_until_seen(&server, MR_HEAD, 3));
+  t_command(&server, server.last, MR_CMD_PAUSE, 0);
+  t_flush(&server, 0);
+  t_hang_up(&server, client);
+  T_NEED(t_until_seen(&server, MR_END, 1));
+  client = t_connect(&server);
+  t_write(&server, client, T_UPGRADE, sizeof(T_UPGRADE) - 1);
+  T_NEED(t_until_opened(&server, 2) && t_until_seen(&server, MR_HEAD, 1));
+  t_hang_up(&server, client);
+  T_NEED(t_until_seen(&server, MR_END, 1));
+  t_command(&server, server.last, MR_CMD_WEBSOCKET, 1000);
+  T_NEED(t_until_seen(&server, MR_END, 2));
 end:
   return t_close(&server) && ok;
 }
@@ -332,9 +382,11 @@ int main(void) {
   T_BOTH("bodies over many blocks, of known length and chunked, are byte exact", run_bodies);
   T_BOTH("heads across the ends of blocks are whole", run_long_heads);
   T_BOTH("a paused connection stops receiving and loses nothing", run_pause);
+  T_BOTH("a reset is noticed while nothing is received", run_reset_while_full);
   T_BOTH("nothing is parsed between MR_UPGRADE and the decision", run_hold);
   T_BOTH("a refused upgrade goes on as HTTP", run_hold_refused);
   T_BOTH("MR_END comes once, after all bytes, and not while paused", run_end);
+  T_BOTH("MR_END waits for nothing when there is nothing to parse", run_end_at_once);
   T_BOTH("nothing behind a request without keep-alive is parsed", run_no_keep_alive);
   return t_done();
 }

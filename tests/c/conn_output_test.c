@@ -294,6 +294,66 @@ end:
   return t_close(&server) && ok;
 }
 
+// Hands over what is staged and then length bytes from outside the outbox; stages those that are not taken.
+static uint32_t send_direct(uint32_t at, uint32_t length) {
+  int32_t taken = mr_send(server.reactor, server.command_count, server.last, noise + at, length);
+  server.command_count = 0;
+  if (taken < 0 || (uint32_t)taken > length) return UINT32_MAX;
+  for (uint32_t done = (uint32_t)taken; done < length; done += 65536)
+    t_send(&server, server.last, noise + at + done, length - done < 65536 ? length - done : 65536, 0);
+  return (uint32_t)taken;
+}
+
+static bool run_direct(uint32_t backend) {
+  static const int results[] = {0, -3, -10, -4095, EINTR, EAGAIN};  // 0: as much as the socket takes
+  struct mr_options o = t_options(backend);
+  bool ok = true;
+  uint32_t client;
+  for (size_t i = 0; i < sizeof(results) / sizeof(results[0]); i++) {
+    T_NEED(open_narrow(&o, &client));
+    for (uint32_t at = 0; at < MIB; at += 100000) {
+      t_faults_clear();
+      if (results[i] != 0) t_fault(SYS_SENDMSG, 0, 1, results[i]);
+      t_send(&server, server.last, noise + at, 10, 0);
+      T_NEED(send_direct(at + 10, 99990) != UINT32_MAX);
+      if (at % 300000 == 0) t_turn(&server);
+    }
+    t_faults_clear();
+    T_NEED(t_until_read(&server, client, 1100000));
+    T_NEED(t_same(&server.clients[client].in, noise, 1100000));
+    t_turn(&server);
+    T_NEED(row()->queued == 0 && server.control->sent_bytes == 1100000);
+    // Nothing is queued now: bytes go out at once, with what is staged before them, and use no block.
+    uint32_t free_blocks = server.reactor->arena->free_count;
+    t_send(&server, server.last, noise, 10, 0);
+    T_NEED(send_direct(10, 1000) == 1000 && row()->queued == 0);
+    T_NEED(server.reactor->arena->free_count == free_blocks);
+    T_NEED(t_until_read(&server, client, 1101010));
+    T_NEED(t_close(&server));
+  }
+  return ok;
+end:
+  t_faults_clear();
+  return t_close(&server) && ok;
+}
+
+static bool run_direct_broken(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  bool ok = true;
+  T_NEED(t_open(&server, &o, true) == 0);
+  t_connect(&server);
+  T_NEED(t_until_opened(&server, 1));
+  t_faults_clear();
+  t_fault(SYS_SENDMSG, 0, 1, EPIPE);
+  T_NEED(send_direct(0, 1000) == 0);
+  T_NEED(t_until_closed(&server, 1));
+  T_NEED(t_last(&server)->closed == EPIPE);
+  T_NEED(send_direct(0, 1000) == 0);  // the handle is stale now
+end:
+  t_faults_clear();
+  return t_close(&server) && ok;
+}
+
 static bool run_broken(uint32_t backend) {
   static const int results[] = {EPIPE, ECONNRESET, ETIMEDOUT};
   struct mr_options o = t_options(backend);
@@ -330,5 +390,7 @@ int main(void) {
   T_BOTH("TERMINATE ends a connection that is finishing", run_terminate_finishing);
   T_BOTH("short, refused and interrupted sends lose nothing", run_short);
   T_BOTH("a failed send closes the connection with its errno", run_broken);
+  T_BOTH("direct bytes come behind what is staged, whatever the socket takes", run_direct);
+  T_BOTH("a failed direct send closes the connection with its errno", run_direct_broken);
   return t_done();
 }

@@ -72,6 +72,12 @@ const char *t_fault_name(enum sys_call call) {
       [SYS_TIMERFD] = "timerfd",
       [SYS_SOCKETPAIR] = "socketpair",
       [SYS_THREAD] = "thread",
+      [SYS_UNSENT] = "unsent",
+      [SYS_OPENAT] = "openat",
+      [SYS_OPENAT2] = "openat2",
+      [SYS_FSTAT] = "fstat",
+      [SYS_PREAD] = "pread",
+      [SYS_SENDFILE] = "sendfile",
   };
   return names[call];
 }

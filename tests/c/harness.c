@@ -80,6 +80,7 @@ struct mr_options t_options(uint32_t backend) {
       .max_queue_bytes = 8 << 20,
       .low_watermark = 65536,
       .max_fragments = 1024,
+      .max_pipelined = 1024,
   };
 }
 
@@ -211,6 +212,19 @@ bool t_send(struct t_server *s, uint32_t handle, const void *bytes, uint32_t len
   return true;
 }
 
+bool t_send_file(struct t_server *s, uint32_t handle, int fd, uint64_t start, uint64_t length, bool room) {
+  const struct mr_file_range range = {.start = start, .length = length, .fd = (uint32_t)fd};
+  uint32_t before = room ? (uint32_t)length : 0, all = before + (uint32_t)sizeof(range);
+  bool full = all > s->control->outbox_bytes - s->outbox_used;
+  if (full || s->command_count == s->control->commands_capacity) t_flush(s, 1);
+  uint32_t at = s->outbox_used + before;
+  memcpy(s->outbox + at, &range, sizeof(range));
+  s->commands[s->command_count++] =
+      (struct mr_command){.handle = handle, .op = MR_CMD_FILE, .offset = at, .length = before};
+  s->outbox_used += all;
+  return true;
+}
+
 void t_flush(struct t_server *s, uint32_t now) {
   mr_flush(s->reactor, s->command_count, now);
   s->command_count = 0;
@@ -244,11 +258,13 @@ static void log_record(struct t_conn *c, const struct mr_record *record, const u
   t_append(&c->log, text, (size_t)length);
   t_append(&c->log, bytes, record->length);
   if ((record->kind == MR_BODY || record->kind == MR_MESSAGE) && last) t_append(&c->log, "<last>", 6);
-  if (record->kind == MR_BODY || record->kind == MR_MESSAGE) t_append(&c->body, bytes, record->length);
+  if (record->kind == MR_BODY || record->kind == MR_MESSAGE || record->kind == MR_DATA) {
+    t_append(&c->body, bytes, record->length);
+  }
 }
 
 static bool record_valid(const struct t_server *s, const struct mr_record *r) {
-  if (r->kind < MR_OPEN || r->kind > MR_CLOSED) return false;
+  if (r->kind < MR_OPEN || r->kind >= T_KINDS) return false;
   uint32_t heads = s->control->heads_bytes;
   if (r->kind == MR_HEAD) return r->start <= heads && r->length <= heads - r->start;
   if (r->block == MR_NO_BLOCK) return r->length == 0;

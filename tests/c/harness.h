@@ -14,7 +14,7 @@
 
 #include "millrace.h"
 
-enum { T_CONNS_MAX = 1024, T_CLIENTS_MAX = 512, T_KINDS = 13, T_DEADLINE_MS = 5000 };
+enum { T_CONNS_MAX = 1024, T_CLIENTS_MAX = 512, T_KINDS = 17, T_DEADLINE_MS = 5000 };
 
 struct t_bytes {
   uint8_t *at;
@@ -105,6 +105,9 @@ void t_reset(struct t_server *s, uint32_t client);
 
 // Stages bytes as lib/ does. False when the outbox is full.
 bool t_send(struct t_server *s, uint32_t handle, const void *bytes, uint32_t length, uint16_t responses);
+
+// Stages a file as lib/ does, with room for it when it is short. C takes the descriptor over.
+bool t_send_file(struct t_server *s, uint32_t handle, int fd, uint64_t start, uint64_t length, bool room);
 bool t_command(struct t_server *s, uint32_t handle, uint16_t op, uint32_t offset);
 void t_flush(struct t_server *s, uint32_t now);
 

@@ -8,6 +8,7 @@
 
 #define HOST "Host: a\r\n"
 #define ON MR_KEEP_ALIVE
+#define LONG_PATH "0123456789012345678901234567890123456789012345678901234567890123456789"
 
 struct outcome {
   int32_t result;
@@ -126,6 +127,7 @@ static const struct head_case accepted[] = {
   {"obs-text behind the head does not count", T_BYTES("GET / HTTP/1.1\r\nHost: abcdefghi\r\n\r\n\xff\xff\xff\xff\xff\xff\xff\xff"), ON, 0, "GET / host=abcdefghi", 8},
   {"a tab inside a long value", T_BYTES("GET / HTTP/1.1\r\n" HOST "B: 0123456789\t0123456789012345\r\n\r\n"), ON, 0, "GET / host=a b=0123456789\t0123456789012345", 0},
   {"H4 one empty line before the request", T_BYTES("\r\nGET / HTTP/1.1\r\n" HOST "\r\n"), ON, 0, "GET / host=a", 0},
+  {"H4 eight empty lines before the request", T_BYTES("\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\n" HOST "\r\n"), ON, 0, "GET / host=a", 0},
   {"H7 HTTP/1.2 is handled as 1.1", T_BYTES("GET / HTTP/1.2\r\n" HOST "\r\n"), ON, 0, "GET / host=a", 0},
   {"H7 HTTP/1.9 is handled as 1.1", T_BYTES("GET / HTTP/1.9\r\n" HOST "\r\n"), ON, 0, "GET / host=a", 0},
   {"H7 HTTP/1.0 may lack Host and closes", T_BYTES("GET / HTTP/1.0\r\n\r\n"), MR_HTTP_1_0, 0, "GET /", 0},
@@ -138,7 +140,19 @@ static const struct head_case accepted[] = {
   {"H11 Host is an IPv4 address", T_BYTES("GET / HTTP/1.1\r\nHost: 127.0.0.1:80\r\n\r\n"), ON, 0, "GET / host=127.0.0.1:80", 0},
   {"H11 Host is an IPv6 address", T_BYTES("GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n"), ON, 0, "GET / host=[::1]:80", 0},
   {"H11 Host is the longest IPv6 address", T_BYTES("GET / HTTP/1.1\r\nHost: [2001:0db8:1111:2222:3333:4444:255.255.255.255]\r\n\r\n"), ON, 0, "GET / host=[2001:0db8:1111:2222:3333:4444:255.255.255.255]", 0},
-  {"H11 Host with escapes and sub-delims", T_BYTES("GET / HTTP/1.1\r\nHost: a%2Fz!$&'()*+;=_~%aF\r\n\r\n"), ON, 0, "GET / host=a%2Fz!$&'()*+;=_~%aF", 0},
+  {"H11 Host with escapes and sub-delims", T_BYTES("GET / HTTP/1.1\r\nHost: a%2Fz!$&'()*+;=_~%aF\r\n\r\n"), ON | MR_ODD_HOST, 0, "GET / host=a%2Fz!$&'()*+;=_~%aF", 0},
+  {"H11 Host: sub-delims alone are not odd", T_BYTES("GET / HTTP/1.1\r\nHost: !$&'()*+;=_~\r\n\r\n"), ON, 0, "GET / host=!$&'()*+;=_~", 0},
+  {"H11 Host: one that ends in a number is odd", T_BYTES("GET / HTTP/1.1\r\nHost: a.1\r\n\r\n"), ON | MR_ODD_HOST, 0, "GET / host=a.1", 0},
+  {"H11 Host: one that ends in a number and a dot is odd", T_BYTES("GET / HTTP/1.1\r\nHost: a.1.\r\n\r\n"), ON | MR_ODD_HOST, 0, "GET / host=a.1.", 0},
+  {"H11 Host: a number too large for an address is odd", T_BYTES("GET / HTTP/1.1\r\nHost: 1.256.0.1:80\r\n\r\n"), ON | MR_ODD_HOST, 0, "GET / host=1.256.0.1:80", 0},
+  {"H11 Host: a short address is odd", T_BYTES("GET / HTTP/1.1\r\nHost: 127.1\r\n\r\n"), ON | MR_ODD_HOST, 0, "GET / host=127.1", 0},
+  {"H11 Host: a hexadecimal number is odd", T_BYTES("GET / HTTP/1.1\r\nHost: 0x7f\r\n\r\n"), ON | MR_ODD_HOST, 0, "GET / host=0x7f", 0},
+  {"H11 Host: a long number is odd", T_BYTES("GET / HTTP/1.1\r\nHost: 12345678901234567890\r\n\r\n"), ON | MR_ODD_HOST, 0, "GET / host=12345678901234567890", 0},
+  {"H11 Host: a label that begins with a digit is not odd", T_BYTES("GET / HTTP/1.1\r\nHost: 1.2a.b3\r\n\r\n"), ON, 0, "GET / host=1.2a.b3", 0},
+  {"H11 Host: hyphens are not odd", T_BYTES("GET / HTTP/1.1\r\nHost: a-b.-c-\r\n\r\n"), ON, 0, "GET / host=a-b.-c-", 0},
+  {"H11 Host: punycode is odd", T_BYTES("GET / HTTP/1.1\r\nHost: a.XN--bcher-kva\r\n\r\n"), ON | MR_ODD_HOST, 0, "GET / host=a.XN--bcher-kva", 0},
+  {"H12 absolute-form with an odd host", T_BYTES("GET http://1.256.0.1/ HTTP/1.1\r\n" HOST "\r\n"), ON | MR_ODD_HOST, 0, "GET http://1.256.0.1/ host=a", 0},
+  {"H13 CONNECT to an odd host", T_BYTES("CONNECT a.1:443 HTTP/1.1\r\n" HOST "\r\n"), ON | MR_ODD_HOST | MR_UPGRADE, 0, "CONNECT a.1:443 host=a", 0},
   {"H12 absolute-form", T_BYTES("GET http://b:1/p?q HTTP/1.1\r\n" HOST "\r\n"), ON, 0, "GET http://b:1/p?q host=a", 0},
   {"H12 absolute-form, https, any case, no path", T_BYTES("GET HTTPS://[::1] HTTP/1.1\r\n" HOST "\r\n"), ON, 0, "GET HTTPS://[::1] host=a", 0},
   {"H12 absolute-form, query without path", T_BYTES("GET http://b?q HTTP/1.1\r\n" HOST "\r\n"), ON, 0, "GET http://b?q host=a", 0},
@@ -208,7 +222,10 @@ static const struct refusal refused[] = {
   {"H3 CR behind the request line", T_BYTES("GET / HTTP/1.1\rHost: a\r\n\r\n"), MR_BAD_REQUEST_LINE},
   {"H3 CR in the target", T_BYTES("GET /\r HTTP/1.1\r\n" HOST "\r\n"), MR_BAD_REQUEST_LINE},
   {"H3 CR before the method", T_BYTES("\rGET / HTTP/1.1\r\n" HOST "\r\n"), MR_BAD_REQUEST_LINE},
-  {"H4 a second empty line", T_BYTES("\r\n\r\nGET / HTTP/1.1\r\n" HOST "\r\n"), MR_BAD_REQUEST_LINE},
+  {"H4 a ninth empty line", T_BYTES("\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\n" HOST "\r\n"), MR_BAD_REQUEST_LINE},
+  {"H4 a ninth empty line at its first byte", T_BYTES("\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r"), MR_BAD_REQUEST_LINE},
+  {"H4 a lone CR behind an empty line", T_BYTES("\r\n\rGET / HTTP/1.1\r\n" HOST "\r\n"), MR_BAD_REQUEST_LINE},
+  {"H4 empty lines hide no long request line", T_BYTES("\r\n\r\nGET /" LONG_PATH " HTTP/2.0\r\n"), MR_UNSUPPORTED_VERSION},
   {"H5 white space before the first field", T_BYTES("GET / HTTP/1.1\r\n Host: a\r\n\r\n"), MR_OBS_FOLD},
   {"H6 no target", T_BYTES("GET HTTP/1.1\r\n" HOST "\r\n"), MR_BAD_REQUEST_LINE},
   {"H6 no version", T_BYTES("GET /\r\n\r\n"), MR_BAD_REQUEST_LINE},
@@ -324,6 +341,8 @@ static const struct refusal refused[] = {
   {"H22 hex", T_BYTES("POST / HTTP/1.1\r\n" HOST "Content-Length: 0x10\r\n\r\n"), MR_BAD_CONTENT_LENGTH},
   {"H22 octal", T_BYTES("POST / HTTP/1.1\r\n" HOST "Content-Length: 0o10\r\n\r\n"), MR_BAD_CONTENT_LENGTH},
   {"H22 space inside", T_BYTES("POST / HTTP/1.1\r\n" HOST "Content-Length: 1 0\r\n\r\n"), MR_BAD_CONTENT_LENGTH},
+  {"H38 CONNECT with a length", T_BYTES("CONNECT a:1 HTTP/1.1\r\n" HOST "Content-Length: 1\r\n\r\n"), MR_BAD_CONTENT_LENGTH},
+  {"H38 CONNECT, chunked", T_BYTES("CONNECT a:1 HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n"), MR_BAD_TRANSFER_ENCODING},
   {"H34 another expectation", T_BYTES("PUT / HTTP/1.1\r\n" HOST "Expect: 200-ok\r\n\r\n"), MR_BAD_EXPECT},
   {"H34 two expectations", T_BYTES("PUT / HTTP/1.1\r\n" HOST "Expect: 100-continue, x\r\n\r\n"), MR_BAD_EXPECT},
 };

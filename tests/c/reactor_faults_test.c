@@ -6,21 +6,38 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "check.h"
 #include "faults.h"
 #include "harness.h"
 
-enum { TIMES_MAX = 400, TURNS_MAX = 60 };
+enum { TIMES_MAX = 400, TURNS_MAX = 60, STREAMED = 30000 };
 
 static struct t_server server;
 
 static const char request[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 static const char reply[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-// Answers requests and echoes messages.
+#define CONNECT "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n"
+
+static uint32_t stream;  // handle of the connection that came with CONNECT
+
+// What a stream asks for: its bytes back, word of them, and its end.
+static void serve_stream(struct t_server *s, const struct mr_record *record, const uint8_t *bytes) {
+  if (record->kind == MR_HEAD) t_command(s, record->handle, MR_CMD_STREAM, 0);
+  if (record->kind == MR_END) t_command(s, record->handle, MR_CMD_END, 0);
+  if (record->kind != MR_DATA) return;
+  t_send(s, record->handle, bytes, record->length, 0);
+  t_command(s, record->handle, MR_CMD_NOTIFY, 0);
+}
+
+// Answers requests, echoes messages and bytes.
 static void serve(struct t_server *s, const struct mr_record *record, const uint8_t *bytes) {
-  if (record->kind == MR_HEAD && (record->flags & MR_UPGRADE) != 0) {
+  if (record->kind == MR_HEAD && (record->aux & 0xff) == 7) stream = record->handle;
+  if (record->handle == stream) {
+    serve_stream(s, record, bytes);
+  } else if (record->kind == MR_HEAD && (record->flags & MR_UPGRADE) != 0) {
     t_command(s, record->handle, MR_CMD_WEBSOCKET, 1 << 20);
   } else if (record->kind == MR_HEAD) {
     t_send(s, record->handle, reply, sizeof(reply) - 1, 1);
@@ -44,35 +61,53 @@ static bool echoed(void) {
   return server.clients[1].in.length >= 40000 || server.clients[1].ended;
 }
 
+static bool taken(void) {
+  return server.clients[2].out_done == server.clients[2].out_length || server.clients[2].error != 0;
+}
+
+static bool streamed(void) {
+  return server.clients[2].ended || server.clients[2].error != 0;
+}
+
 static bool all_closed(void) {
   return server.ended == server.opened && server.control->listeners == 0;
+}
+
+// What came back is the start of what was sent.
+static bool is_start(uint32_t client, const uint8_t *bytes, size_t length) {
+  const struct t_bytes *in = &server.clients[client].in;
+  return in->length <= length && (in->length == 0 || memcmp(in->at, bytes, in->length) == 0);
 }
 
 // One life. False when a byte is wrong or something is left behind.
 static bool live(uint32_t backend, bool *complete) {
   struct mr_options o = t_options(backend);
-  static uint8_t script[50000], payload[40000];
+  static uint8_t script[50000], payload[40000], bytes[sizeof(CONNECT) + STREAMED];
+  const size_t connect = sizeof(CONNECT) - 1;
   *complete = false;
+  stream = 0;
   t_pattern(payload, sizeof(payload), 5);
   size_t at = sizeof(T_UPGRADE) - 1;
   memcpy(script, T_UPGRADE, at);
   at += t_frame(script + at, 0x82, payload, sizeof(payload));
   at += t_frame(script + at, 0x88, "\x03\xe8", 2);
+  memcpy(bytes, CONNECT, connect);
+  memcpy(bytes + connect, payload, STREAMED);
   if (t_open(&server, &o, false) != 0) return true;
   server.handler = serve;
   t_write(&server, t_connect(&server), request, sizeof(request) - 1);
   turns(replied);
   t_write(&server, t_connect_sized(&server, 4096), script, at);
   turns(echoed);
-  bool ok = server.clients[0].in.length <= sizeof(reply) - 1 &&
-            memcmp(server.clients[0].in.length > 0 ? (const char *)server.clients[0].in.at : reply, reply,
-                   server.clients[0].in.length) == 0;
-  *complete = server.clients[1].in.length == 40000;
-  ok = ok && server.clients[1].in.length <= 40000 &&
-       (server.clients[1].in.length == 0 ||
-        memcmp(server.clients[1].in.at, payload, server.clients[1].in.length) == 0);
-  t_hang_up(&server, 0);
-  t_hang_up(&server, 1);
+  const uint32_t tunnel = t_connect_sized(&server, 4096);
+  t_write(&server, tunnel, bytes, connect + STREAMED);
+  turns(taken);
+  shutdown(server.clients[tunnel].fd, SHUT_WR);
+  turns(streamed);
+  const bool ok = is_start(0, (const uint8_t *)reply, sizeof(reply) - 1) &&
+                  is_start(1, payload, sizeof(payload)) && is_start(2, payload, STREAMED);
+  *complete = server.clients[1].in.length == sizeof(payload) && server.clients[2].in.length == STREAMED;
+  for (uint32_t client = 0; client < 3; client++) t_hang_up(&server, client);
   mr_unlisten(server.reactor, (uint32_t)server.listener);
   turns(all_closed);
   mr_arm(server.reactor);

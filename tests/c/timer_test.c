@@ -62,6 +62,27 @@ end:
   return t_close(&server) && ok;
 }
 
+// What came in time counts, although the application has kept the reactor from looking until after the
+// deadline.
+static bool run_away(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  o.head_timeout = DUE;
+  bool ok = true;
+  T_NEED(t_open(&server, &o, true) == 0);
+  uint32_t early = t_connect(&server), late = t_connect(&server);
+  T_NEED(t_until_opened(&server, 2));
+  t_write(&server, early, "GET / HTTP/1.1\r\n", 16);
+  t_write(&server, late, "GET / HTTP/1.1\r\n", 16);
+  t_turn_for(&server, DUE / 3);
+  T_NEED(send(server.clients[early].fd, "Host: a\r\n\r\n", 11, 0) == 11);
+  poll(NULL, 0, AWAY_MS + DUE);
+  T_NEED(t_until_seen(&server, MR_VIOLATION, 1));
+  T_NEED(server.conns[0].seen[MR_HEAD] == 1 && server.conns[0].seen[MR_VIOLATION] == 0);
+  T_NEED(server.conns[1].seen[MR_HEAD] == 0 && server.conns[1].seen[MR_VIOLATION] == 1);
+end:
+  return t_close(&server) && ok;
+}
+
 static bool run_keep_alive(uint32_t backend) {
   struct mr_options o = t_options(backend);
   o.idle_timeout = DUE;
@@ -282,6 +303,7 @@ int main(void) {
   t_pattern(noise, sizeof(noise), 3);
   T_BOTH("a connection that never speaks is closed without a word", run_silent);
   T_BOTH("a head's deadline is not moved by trickled bytes", run_trickle);
+  T_BOTH("nobody is late because the application was", run_away);
   T_BOTH("a connection between requests is closed after idle_timeout", run_keep_alive);
   T_BOTH("a slow handler is not the peer's fault", run_slow_handler);
   T_BOTH("a body's deadline counts from its last byte", run_body);

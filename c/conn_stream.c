@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// conn_stream.c - bytes of a connection whose protocol is the application's; called by conn_input.c and
+// conn.c.
+#include <errno.h>
+
+#include "conn.h"
+#include "inbox.h"
+
+uint32_t stream_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t start, uint32_t length) {
+  // The application can see all of the block through `.buffer` of a chunk.
+  if (r->arena->blocks[block].turn != r->turn) block_clean(r->arena, block);
+  inbox_push_bytes(r, c, MR_DATA, block, start, length);
+  return length;
+}
+
+void stream_expired(struct mr_reactor *r, struct conn *c) {
+  conn_count_timeout(r, &r->control->socket_timeouts);
+  conn_close(r, c, ETIMEDOUT);
+}

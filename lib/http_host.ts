@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// http_host.ts - what an http_connection.ts needs of its server, which is http_server.ts.
+
+import type { Compression } from "./compression.ts";
+import type { HandlerInfo } from "./exchange.ts";
+import type { HeadText } from "./head_text.ts";
+import type { UrlBase } from "./http_request.ts";
+import type { PollLoop } from "./poll_loop.ts";
+import type { AllTimeouts } from "./request_timeouts.ts";
+
+/** A `Deno.serve` handler. */
+export type Handler = (
+  request: Request,
+  info: HandlerInfo,
+) => Response | Promise<Response>;
+
+/** What a connection needs of its server. */
+export interface HttpHost {
+  readonly loop: PollLoop;
+  readonly heads: HeadText;
+  readonly handler: Handler;
+  readonly onError: (error: unknown) => Response | Promise<Response>;
+  readonly base: UrlBase;
+  /** Null when responses go out as they are. */
+  readonly compression: Compression | null;
+  readonly highWatermark: number;
+  readonly maxDrainBytes: number;
+  readonly maxRequests: number;
+  readonly timeouts: AllTimeouts;
+  readonly draining: boolean;
+  parseAddress(text: string): Deno.Addr;
+}
