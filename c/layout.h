@@ -208,7 +208,7 @@ struct mr_control {  // C writes
   uint64_t idle_timeouts;  // between two requests
   uint64_t stall_timeouts;
   uint64_t slow_readers;      // below min_send_rate
-  uint64_t socket_timeouts;   // WebSockets that were quiet, or did not end their closing handshake
+  uint64_t socket_timeouts;   // sockets that were quiet, or did not end their closing handshake
   uint64_t drain_timeouts;    // the rest of a body that nobody reads did not come in time
   uint64_t linger_timeouts;   // no FIN of the peer after ours
   uint64_t linger_overflows;  // more than linger_bytes came instead

@@ -84,7 +84,7 @@ export interface ReactorCounters {
   stallTimeouts: number;
   /** Peers that took less than `minSendRate`. */
   slowReaders: number;
-  /** WebSockets that were quiet, or did not end their closing handshake. */
+  /** WebSockets and raw sockets that were quiet, and WebSockets that did not end their closing handshake. */
   socketTimeouts: number;
   /** Connections that were closed because the rest of an unread body took longer than `drainTimeout`. */
   drainTimeouts: number;

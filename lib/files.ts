@@ -37,6 +37,7 @@ import {
 import { filePath } from "./file_path.ts";
 import { type ByteRange, parseRange } from "./file_range.ts";
 import { requireRead, requireReadBeneath } from "./permissions.ts";
+import { requireKnown } from "./route_options.ts";
 
 export type { FileCoding };
 
@@ -87,6 +88,21 @@ export interface ServeDirOptions extends ServeFileOptions {
   followSymlinks?: boolean;
 }
 
+const FILE_OPTIONS = ["headers", "precompressed", "maxRanges"];
+const DIR_OPTIONS = [
+  ...FILE_OPTIONS,
+  "urlRoot",
+  "index",
+  "showDotfiles",
+  "followSymlinks",
+];
+const DIR_TYPES = {
+  urlRoot: "string",
+  index: "string",
+  showDotfiles: "boolean",
+  followSymlinks: "boolean",
+} as const;
+
 const CODINGS: readonly FileCoding[] = ["br", "gzip"];
 const MAX_RANGES = 16;
 
@@ -117,14 +133,16 @@ type Opener = (path: string) => OpenedFile | null;
  * @param options What to add, and what to try.
  * @returns The response. Its body is to be sent, read or cancelled; the file is open until then.
  * @throws {Deno.errors.NotCapable} Without permission to read the file.
+ * @throws {TypeError} When the path is empty or no path, or an option is unknown or of another type.
  */
 export function serveFile(
   request: Request,
   path: string | URL,
   options: ServeFileOptions = {},
 ): Response {
-  if (!isRead(request)) return refused(405);
+  checkOptions(options, FILE_OPTIONS);
   const name = pathOf(path);
+  if (!isRead(request)) return refused(405);
   const open: Opener = (name) => {
     requireRead(name);
     return opened(openFile("", name, true), name);
@@ -144,12 +162,15 @@ export function serveFile(
  * @param options Which files to serve, and how.
  * @returns The response; see `serveFile()`.
  * @throws {Deno.errors.NotCapable} Without permission to read the file.
+ * @throws {TypeError} When the root is empty or no path, or an option is unknown or of another type.
  */
 export function serveDir(
   request: Request,
   root: string | URL,
   options: ServeDirOptions = {},
 ): Response {
+  checkOptions(options, DIR_OPTIONS);
+  const directory = pathOf(root);
   if (!isRead(request)) return refused(405);
   const { showDotfiles = false, followSymlinks = true } = options;
   const { index = "index.html" } = options;
@@ -159,7 +180,6 @@ export function serveDir(
   if (rest === "") return slashed(request.url, pathname);
   const found = filePath(rest, showDotfiles);
   if ("status" in found) return refused(found.status);
-  const directory = pathOf(root);
   const open: Opener = (path) => {
     requireReadBeneath(directory, path);
     return opened(openFile(directory, path, followSymlinks), path);
@@ -181,10 +201,47 @@ function pathOf(path: string | URL): string {
     throw new TypeError(`Cannot serve ${path}: it is no file URL`);
   }
   const text = path instanceof URL ? decodeURIComponent(path.pathname) : path;
+  if (typeof text !== "string") {
+    throw wrong("the path", "a string or a file URL", text);
+  }
   if (text === "") {
     throw new TypeError("Cannot serve a file: the path is empty");
   }
   return text;
+}
+
+// With the first request, and not only with one for which the option counts.
+function checkOptions(
+  options: ServeDirOptions,
+  known: readonly string[],
+): void {
+  requireKnown("serve a file", options, known);
+  for (const [name, type] of Object.entries(DIR_TYPES)) {
+    const value: unknown = options[name as keyof typeof DIR_TYPES];
+    if (value === undefined || typeof value === type) continue;
+    throw wrong(`"${name}"`, `a ${type}`, value);
+  }
+  const { precompressed = false, maxRanges = MAX_RANGES } = options;
+  const isList = Array.isArray(precompressed) &&
+    precompressed.every((coding) => CODINGS.includes(coding));
+  if (typeof precompressed !== "boolean" && !isList) {
+    throw wrong(
+      '"precompressed"',
+      'a boolean or a list of "br" and "gzip"',
+      precompressed,
+    );
+  }
+  if (!Number.isInteger(maxRanges) || maxRanges < 0) {
+    throw wrong('"maxRanges"', "an integer of at least 0", maxRanges);
+  }
+}
+
+function wrong(what: string, expected: string, value: unknown): TypeError {
+  return new TypeError(
+    `Cannot serve a file: ${what} must be ${expected}, is ${
+      Deno.inspect(value)
+    }`,
+  );
 }
 
 function joined(directory: string, name: string): string {

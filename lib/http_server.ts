@@ -59,6 +59,8 @@ export interface HttpServer<Addr extends Deno.Addr = Deno.Addr>
    * Stops accepting, lets requests in flight finish, closes idle connections at once and WebSockets with 1001, and
    * waits for raw sockets.
    *
+   * Further calls wait for the first one, whose timeout counts.
+   *
    * @param options When to stop waiting.
    * @returns What was open and what had to be cut.
    */
@@ -189,8 +191,16 @@ class Server<Addr extends Deno.Addr> implements HttpServer<Addr>, HttpHost {
     return this.#statistics ?? this.#count();
   }
 
-  shutdown(options: ShutdownOptions = {}): Promise<ShutdownReport> {
-    return this.#shutdown ??= this.#drain(options.timeout ?? SHUTDOWN_MS);
+  async shutdown(options: ShutdownOptions = {}): Promise<ShutdownReport> {
+    const { timeout = SHUTDOWN_MS } = options;
+    if (typeof timeout !== "number" || !(timeout >= 0)) {
+      throw new RangeError(
+        `Cannot shut down: "timeout" must be a number of at least 0, is ${
+          Deno.inspect(timeout)
+        }`,
+      );
+    }
+    return await (this.#shutdown ??= this.#drain(timeout));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -6,7 +6,7 @@ import { layout } from "../ffi/mod.ts";
 import type { LazyRequest } from "./http_request.ts";
 import { latin1 } from "./http_response.ts";
 import type { PollLoop } from "./poll_loop.ts";
-import { resolveRoute } from "./route_options.ts";
+import { requireCallbacks, resolveRoute } from "./route_options.ts";
 import { Socket, type SocketHandlers, type SocketOptions } from "./socket.ts";
 import { SocketConnection } from "./socket_connection.ts";
 import { SocketHost } from "./socket_host.ts";
@@ -55,6 +55,15 @@ const DEFAULTS: Required<SocketOptions> = {
   maxQueueBytes: 16 * 1024 * 1024,
 };
 
+const CALLBACKS = [
+  "open",
+  "data",
+  "drain",
+  "end",
+  "close",
+  "shutdown",
+] as const;
+
 const MAY_BE_0 = new Set(["idleTimeout"]);
 
 // protocol-name and protocol-version of RFC 9110 section 7.8.
@@ -89,17 +98,17 @@ const OWN_FIELDS = new Set([
  * @param handlers The callbacks of all sockets of the route.
  * @param options Limits of the route.
  * @returns The route.
- * @throws {TypeError} When an option is unknown.
+ * @throws {TypeError} When an option is unknown, or a callback is no function.
  * @throws {RangeError} When a limit is out of range.
  */
 export function rawSocket<Data = undefined>(
   handlers: SocketHandlers<Data>,
   options: SocketOptions = {},
 ): RawSocketRoute<Data> {
-  const host = new SocketHost(
-    handlers,
-    resolveRoute("a raw socket route", options, DEFAULTS, MAY_BE_0),
-  );
+  const what = "a raw socket route";
+  requireCallbacks(what, handlers, CALLBACKS);
+  const limits = resolveRoute(what, options, DEFAULTS, MAY_BE_0);
+  const host = new SocketHost(handlers, limits);
   return { upgrade: (request, init) => upgrade(host, request, init) };
 }
 

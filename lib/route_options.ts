@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// route_options.ts - checks the limits that a route is made with; called by websocket.ts and raw_socket.ts.
+// route_options.ts - checks what websocket(), rawSocket(), files and event streams are made with: limits, names of
+// options, callbacks.
 
 const MAX = 0xffffffff;
 
@@ -13,11 +14,9 @@ export function resolveRoute<Options extends object>(
   defaults: Required<Options>,
   mayBe0: ReadonlySet<string>,
 ): Required<Options> {
+  requireKnown(`make ${what}`, options, Object.keys(defaults));
   const all = { ...defaults } as Record<string, unknown>;
   for (const [name, value] of Object.entries(options)) {
-    if (!Object.hasOwn(defaults, name)) {
-      throw new TypeError(`Cannot make ${what}: unknown option "${name}"`);
-    }
     if (value === undefined) continue;
     const min = mayBe0.has(name) ? 0 : 1;
     if (!Number.isInteger(value) || value < min || value > MAX) {
@@ -28,4 +27,38 @@ export function resolveRoute<Options extends object>(
     all[name] = value;
   }
   return all as Required<Options>;
+}
+
+/** Throws a TypeError for an option that is not known: it would be taken for one that has an effect. */
+export function requireKnown(
+  action: string,
+  options: object,
+  known: readonly string[],
+): void {
+  for (const name of Object.keys(options)) {
+    if (known.includes(name)) continue;
+    throw new TypeError(`Cannot ${action}: unknown option "${name}"`);
+  }
+}
+
+/** Throws a TypeError unless those of the callbacks that are given are functions. */
+export function requireCallbacks<Handlers extends object>(
+  what: string,
+  handlers: Handlers,
+  names: readonly (keyof Handlers & string)[],
+): void {
+  if (typeof handlers !== "object" || handlers === null) {
+    throw new TypeError(
+      `Cannot make ${what}: an object of callbacks must be given`,
+    );
+  }
+  for (const name of names) {
+    const callback: unknown = handlers[name];
+    if (callback === undefined || typeof callback === "function") continue;
+    throw new TypeError(
+      `Cannot make ${what}: "${name}" must be a function, is ${
+        Deno.inspect(callback)
+      }`,
+    );
+  }
 }

@@ -1,11 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 // sse.ts - sse(): a Response whose body is a stream of server-sent events, fed by a producer; needs nothing of the
 // server but that it reads and cancels the body.
+/**
+ * Server-sent events: `sse()` makes a `Response` of them that any server can send.
+ *
+ * @example
+ * ```ts
+ * import { serve } from "@millrace/millrace";
+ * import { sse } from "@millrace/millrace/sse";
+ *
+ * serve((request) =>
+ *   sse(request, async (stream) => {
+ *     await stream.send({ event: "greeting", data: "Hello, World!" });
+ *   })
+ * );
+ * ```
+ *
+ * @module
+ */
 
 import {
   type ServerSentEventMessage,
   ServerSentEventStream,
 } from "@std/http/server-sent-event-stream";
+import { requireKnown } from "./route_options.ts";
 
 /** What one `send()` transmits; at least one field must be given. */
 export interface SseEvent {
@@ -67,6 +85,8 @@ export interface SseOptions {
   headers?: HeadersInit;
 }
 
+const OPTIONS = ["heartbeat", "retry", "signal", "headers"];
+
 const HEARTBEAT_MS = 15_000;
 // A longer timer would fire at once.
 const TIMER_MAX_MS = 0x7fffffff;
@@ -126,12 +146,20 @@ const BYTES = /^[\x00-\xff]*$/;
  * @param producer Sends the events.
  * @param options Heartbeat, delay of reconnections, end and header fields.
  * @returns The response, to be returned by the handler.
+ * @throws {TypeError} When the producer is no function, or an option is unknown.
+ * @throws {RangeError} When `heartbeat` or `retry` is out of range.
  */
 export function sse(
   request: Request,
   producer: SseProducer,
   options: SseOptions = {},
 ): Response {
+  requireKnown("make an event stream", options, OPTIONS);
+  if (typeof producer !== "function") {
+    throw new TypeError(
+      "Cannot make an event stream: a function that sends the events must be given",
+    );
+  }
   const headers = new Headers(options.headers);
   headers.set("content-type", "text/event-stream");
   if (!headers.has("cache-control")) headers.set("cache-control", "no-store");

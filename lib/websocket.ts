@@ -2,7 +2,7 @@
 // websocket.ts - a WebSocket route: one object of handlers for all its sockets; made by the application, see
 // ws_route.ts for what happens behind it.
 
-import { resolveRoute } from "./route_options.ts";
+import { requireCallbacks, resolveRoute } from "./route_options.ts";
 import { Route } from "./ws_route.ts";
 import type { Message, ServerWebSocket } from "./ws_socket.ts";
 
@@ -98,6 +98,8 @@ const DEFAULTS: Required<WebSocketOptions> = {
   maxQueueBytes: 16 * 1024 * 1024,
 };
 
+const CALLBACKS = ["open", "message", "drain", "close"] as const;
+
 const MAY_BE_0 = new Set(["maxMessageBytes", "idleTimeout"]);
 
 /**
@@ -120,14 +122,16 @@ const MAY_BE_0 = new Set(["maxMessageBytes", "idleTimeout"]);
  * @param handlers The callbacks of all sockets of the route.
  * @param options Limits of the route.
  * @returns The route.
+ * @throws {TypeError} When an option is unknown, or a callback is no function.
+ * @throws {RangeError} When a limit is out of range.
  */
 export function websocket<Data = undefined>(
   handlers: WebSocketHandlers<Data>,
   options: WebSocketOptions = {},
 ): WebSocketRoute<Data> {
-  const route = new Route(
-    handlers,
-    resolveRoute("a WebSocket route", options, DEFAULTS, MAY_BE_0),
-  );
+  const what = "a WebSocket route";
+  requireCallbacks(what, handlers, CALLBACKS);
+  const limits = resolveRoute(what, options, DEFAULTS, MAY_BE_0);
+  const route = new Route(handlers, limits);
   return { upgrade: (request, init) => route.upgrade(request, init) };
 }

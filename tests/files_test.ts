@@ -72,6 +72,40 @@ siteTest("serveFile() finds nothing but regular files", async (site) => {
   );
 });
 
+siteTest("misuse is told, whatever the request asks for", (site) => {
+  const wrong: [options: unknown, why: string][] = [
+    [{ indexes: "a" }, 'unknown option "indexes"'],
+    [{ index: 1 }, '"index" must be a string, is 1'],
+    [{ urlRoot: ["a"] }, '"urlRoot" must be a string'],
+    [{ showDotfiles: "no" }, '"showDotfiles" must be a boolean'],
+    [{ followSymlinks: 0 }, '"followSymlinks" must be a boolean'],
+    [{ precompressed: "br" }, '"precompressed" must be a boolean or a list'],
+    [{ precompressed: ["zstd"] }, '"precompressed" must be'],
+    [{ maxRanges: -1 }, '"maxRanges" must be an integer'],
+    [{ maxRanges: "3" }, '"maxRanges" must be an integer'],
+  ];
+  for (const [options, why] of wrong) {
+    const serve = (): Response =>
+      serveDir(request("/none"), site.www, options as ServeDirOptions);
+    assertThrows(serve, TypeError, why);
+  }
+  const forDirectories = { index: "a" } as never;
+  assertThrows(
+    () => serveFile(request("/"), `${site.www}/none`, forDirectories),
+    TypeError,
+    'unknown option "index"',
+  );
+  const noPath = undefined as never;
+  for (const serve of [serveFile, serveDir]) {
+    assertThrows(
+      () => serve(request("/"), noPath),
+      TypeError,
+      "the path must be a string or a file URL, is undefined",
+    );
+  }
+  return Promise.resolve();
+});
+
 siteTest("other methods than GET and HEAD are not allowed", async (site) => {
   site.put("a.txt", "hello");
   for (const method of ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"]) {

@@ -135,6 +135,10 @@ Deno.test("rawSocket() knows its options and their ranges", () => {
   assertThrows(make({ highWatermark: 0 }), RangeError, '"highWatermark"');
   assertThrows(make({ maxQueueBytes: 1.5 }), RangeError, '"maxQueueBytes"');
   make({ idleTimeout: 0, highWatermark: undefined })();
+  const noCallback = { data: "no function" } as never;
+  assertThrows(() => void rawSocket(noCallback), TypeError, '"data" must be');
+  const nothing = undefined as never;
+  assertThrows(() => void rawSocket(nothing), TypeError, "object of callbacks");
 });
 
 testBackends("bytes behind the head arrive once, wherever cut", async (t) => {

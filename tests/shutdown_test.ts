@@ -102,6 +102,19 @@ testBackends("shutdown() serves who waits in the accept queue", async (t) => {
   assertEquals((await report).forced, 0);
 });
 
+testBackends("shutdown() refuses a timeout that is none", async (t) => {
+  const server = t.serve(() => new Response("x"));
+  for (const timeout of [-1, NaN, "30"] as number[]) {
+    await assertRejects(
+      () => server.shutdown({ timeout }),
+      RangeError,
+      'Cannot shut down: "timeout" must be a number of at least 0',
+    );
+  }
+  const client = t.using(await RawClient.connect(server));
+  assertEquals((await client.request(get("/"))).text, "x");
+});
+
 testBackends("shutdown() cuts at the timeout", async (t) => {
   const started = Promise.withResolvers<void>();
   const answer = Promise.withResolvers<Response>();

@@ -192,6 +192,16 @@ Deno.test("options out of range throw", () => {
     );
   }
   assertThrows(() => sse(REQUEST, never, { retry: -1 }), RangeError, "retry");
+  assertThrows(
+    () => sse(REQUEST, never, { heartBeat: 1 } as never),
+    TypeError,
+    'Cannot make an event stream: unknown option "heartBeat"',
+  );
+  assertThrows(
+    () => sse(REQUEST, undefined as never),
+    TypeError,
+    "a function that sends the events must be given",
+  );
 });
 
 Deno.test("the application's cache-control stays, its content-type does not", () => {

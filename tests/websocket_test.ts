@@ -421,6 +421,23 @@ Deno.test("websocket() refuses unknown options", () => {
   assertThrows(() => websocket({}, { nope: undefined } as never), TypeError);
 });
 
+Deno.test("websocket() refuses callbacks that are none", () => {
+  for (const handlers of [undefined, null, () => {}]) {
+    assertThrows(
+      () => websocket(handlers as never),
+      TypeError,
+      "Cannot make a WebSocket route: an object of callbacks must be given",
+    );
+  }
+  for (const name of ["open", "message", "drain", "close"]) {
+    assertThrows(
+      () => websocket({ [name]: "no function" } as never),
+      TypeError,
+      `"${name}" must be a function, is "no function"`,
+    );
+  }
+});
+
 testBackends("options that are undefined have their defaults", async (t) => {
   const server = serveRoute(t, ECHO, {
     maxMessageBytes: undefined,
