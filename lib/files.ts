@@ -354,11 +354,10 @@ const types = new Map<string, string>();
 // Without a type that is known the client must not guess one: what people have uploaded may look like a page.
 function typeOf(name: string): string {
   const extension = /\.[a-z\d]{1,16}$/i.exec(name)?.[0].toLowerCase() ?? "";
-  let type = types.get(extension);
-  if (type === undefined) {
-    type = contentType(extension) ?? "application/octet-stream";
-    types.set(extension, type);
-  }
+  const known = types.get(extension);
+  if (known !== undefined) return known;
+  const type: string = contentType(extension) ?? "application/octet-stream";
+  types.set(extension, type);
   return type;
 }
 

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests of the import map in README.md: with it, and with nothing else, an
+// application in a directory of its own runs, and passes the type check.
+
+import { assertEquals } from "@std/assert";
+import { deadline } from "./testing.ts";
+
+const ROOT = new URL("..", import.meta.url);
+const README = Deno.readTextFileSync(new URL("README.md", ROOT));
+
+const APPLICATION = `
+import { rawSocket, serve, websocket } from "@millrace/millrace";
+import { serveDir } from "@millrace/millrace/files";
+import { sse } from "@millrace/millrace/sse";
+
+const server = serve(
+  { hostname: "127.0.0.1", port: 0, onListen: () => {}, compress: true },
+  (request) =>
+    request.url.endsWith("/events")
+      ? sse(request, (stream) => stream.send({ data: "hello" }))
+      : serveDir(request, "."),
+);
+const { port } = server.addr;
+const events = await (await fetch(\`http://127.0.0.1:\${port}/events\`)).text();
+const file = await (await fetch(\`http://127.0.0.1:\${port}/main.ts\`)).text();
+console.log(JSON.stringify([typeof rawSocket, typeof websocket, events, file]));
+await server.shutdown();
+`;
+
+function importMap(): { imports: Record<string, string> } {
+  return JSON.parse(/```json\n(\{\n  "imports".*?)```/s.exec(README)![1]!);
+}
+
+Deno.test("the import map of the README names what deno.json names", () => {
+  const own: Record<string, string> = JSON.parse(
+    Deno.readTextFileSync(new URL("deno.json", ROOT)),
+  ).imports;
+  const { imports } = importMap();
+  const others = Object.keys(imports).filter((name) =>
+    !name.startsWith("@millrace/")
+  );
+  assertEquals(others.length, 4);
+  for (const name of others) assertEquals(imports[name], own[name], name);
+});
+
+Deno.test("the import map of the README is enough for an application", async () => {
+  const cwd = await Deno.makeTempDir();
+  try {
+    await Deno.symlink(ROOT.pathname, `${cwd}/millrace`);
+    await Deno.writeTextFile(`${cwd}/deno.json`, JSON.stringify(importMap()));
+    await Deno.writeTextFile(`${cwd}/main.ts`, APPLICATION);
+    const permissions = ["--allow-net", "--allow-ffi", "--allow-read=."];
+    const child = new Deno.Command(Deno.execPath(), {
+      args: ["run", "--no-prompt", "--check", ...permissions, "main.ts"],
+      cwd,
+      env: { NO_COLOR: "1" },
+      stdin: "null",
+    });
+    const { stdout, stderr } = await deadline(
+      child.output(),
+      "the application",
+    );
+    const decoder = new TextDecoder();
+    const out = decoder.decode(stdout).trim();
+    assertEquals(
+      out,
+      JSON.stringify(["function", "function", "data:hello\n\n", APPLICATION]),
+      decoder.decode(stderr),
+    );
+  } finally {
+    await Deno.remove(cwd, { recursive: true });
+  }
+});
