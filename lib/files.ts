@@ -155,7 +155,7 @@ export function serveFile(
 /**
  * Answers a request with the file beneath a directory that its URL names. The path is percent-decoded once, and what
  * is not beneath the directory is never opened. A directory is answered with its `index`, or redirected to its name
- * with a slash.
+ * with a slash. A root that does not exist has no files.
  *
  * @param request The request.
  * @param root The directory.

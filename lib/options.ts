@@ -346,7 +346,9 @@ export function checkedOption(
   const [min, max] = RANGES[name];
   if (typeof value !== "number" || !Number.isInteger(value)) {
     throw new TypeError(
-      `Cannot ${doing}: "${name}" must be an integer, is ${String(value)}`,
+      `Cannot ${doing}: "${name}" must be an integer, is ${
+        Deno.inspect(value)
+      }`,
     );
   }
   if (value < min || value > max) {

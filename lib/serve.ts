@@ -312,14 +312,7 @@ function engineOf(options: AnyOptions): EngineOptions {
 
 function addressOf(options: AnyOptions): ServerAddress {
   const unix = options.path !== undefined;
-  if (
-    options.transport !== undefined &&
-    (options.transport as string) !== (unix ? "unix" : "tcp")
-  ) {
-    throw new TypeError(
-      `Cannot serve: "transport" is "${options.transport}" and "path" is ${options.path}`,
-    );
-  }
+  checkTransport(options.transport ?? (unix ? "unix" : "tcp"), unix);
   const {
     port = DEFAULT_PORT,
     hostname = DEFAULT_HOSTNAME,
@@ -344,6 +337,22 @@ function addressOf(options: AnyOptions): ServerAddress {
     backlog: tcpBacklog,
     reusePort: options.reusePort ?? false,
   };
+}
+
+function checkTransport(transport: string, hasPath: boolean): void {
+  if (transport !== "tcp" && transport !== "unix") {
+    throw new TypeError(
+      `Cannot serve: "transport" must be "tcp" or "unix", is ${
+        Deno.inspect(transport)
+      }`,
+    );
+  }
+  if ((transport === "unix") === hasPath) return;
+  throw new TypeError(
+    `Cannot serve: "transport" is "${transport}", which ${
+      hasPath ? "has no" : "needs a"
+    } "path"`,
+  );
 }
 
 function logError(error: unknown): Response {

@@ -142,7 +142,7 @@ for (const { name, min, max, with: more } of RANGES) {
       );
       assertEquals(
         error.message,
-        `Cannot serve: "${name}" must be an integer, is ${String(value)}`,
+        `Cannot serve: "${name}" must be an integer, is ${Deno.inspect(value)}`,
       );
     }
     assertEquals(resolveOptions({ [name]: undefined }), resolveOptions({}));

@@ -260,12 +260,25 @@ const BAD_OPTIONS: {
     error: RangeError,
     says: '"tcpBacklog"',
   },
-  { options: { transport: "unix" }, error: TypeError, says: '"transport"' },
-  { options: { transport: "udp" }, error: TypeError, says: '"transport"' },
+  {
+    options: { transport: "unix" },
+    error: TypeError,
+    says: '"transport" is "unix", which needs a "path"',
+  },
+  {
+    options: { transport: "udp" },
+    error: TypeError,
+    says: '"transport" must be "tcp" or "unix", is "udp"',
+  },
+  {
+    options: { transport: "vsock", path: "/tmp/x" },
+    error: TypeError,
+    says: '"transport" must be "tcp" or "unix", is "vsock"',
+  },
   {
     options: { transport: "tcp", path: "/tmp/x" },
     error: TypeError,
-    says: '"transport"',
+    says: '"transport" is "tcp", which has no "path"',
   },
   { options: { backend: "kqueue" }, error: TypeError, says: '"backend"' },
   { options: { batch: 0 }, error: RangeError, says: '"batch"' },
