@@ -17,6 +17,12 @@ import type { Field, ResponseParts } from "./response_parts.ts";
 /** A content coding that Millrace can apply. */
 export type ContentCoding = "br" | "gzip";
 
+/** A request as far as it decides about compression. */
+export interface FieldSource {
+  /** The value of a field by its lower-case name, or null. */
+  field(name: string): string | null;
+}
+
 /** How to compress responses. */
 export interface CompressOptions {
   /** Codings by preference, where the client has none. By default `br`, then `gzip`. */
@@ -100,24 +106,33 @@ export class Compression {
   }
 
   /**
-   * Replaces body and fields in `parts` where that is to be; `accept` is the request's Accept-Encoding. A response that
-   * cannot be compressed goes out as it is.
+   * Replaces body and fields in `parts` where that is to be; `headOnly` for an answer to HEAD. A response that cannot be
+   * compressed goes out as it is.
    */
-  apply(parts: ResponseParts, accept: string | null): void {
+  apply(parts: ResponseParts, request: FieldSource, headOnly: boolean): void {
     try {
-      this.#apply(parts, accept);
+      if (parts.status === 304) nameKnownTag(parts, request);
+      else this.#apply(parts, request, headOnly);
     } catch (error) {
       console.error("Exception while compressing a response", error);
     }
   }
 
-  #apply(parts: ResponseParts, accept: string | null): void {
+  #apply(
+    parts: ResponseParts,
+    request: FieldSource,
+    headOnly: boolean,
+  ): void {
     const { threshold } = this.#options;
     // Most that are too short show it before they are encoded: a character has at most three bytes.
     if (typeof parts.body === "string" && 3 * parts.body.length < threshold) {
       return;
     }
     const fields = fieldsOf(parts);
+    if (headOnly && parts.body === null && givenLength(fields) !== null) {
+      // The length is that of a body that GET would get compressed; one of unknown length stands for it.
+      parts.body = new ReadableStream();
+    }
     if (!this.#isMeant(parts, fields)) return;
     const body = typeof parts.body === "string"
       ? UTF8.encode(parts.body)
@@ -127,6 +142,7 @@ export class Compression {
       : givenLength(fields);
     if (length !== null && length < threshold) return;
 
+    const accept = request.field("accept-encoding");
     const coding = negotiate(accept, this.#options.encodings);
     if (coding !== null) parts.body = this.#compress(body, coding, length);
     parts.contentType = null;
@@ -215,14 +231,26 @@ function negotiate(
 // The handler's own list of fields is left alone: its Response shows it.
 function codedFields(fields: Field[], coding: ContentCoding): Field[] {
   const kept = fields.filter(([name]) => !STALE.has(name.toLowerCase()));
-  const coded = kept.map(([name, value]): Field =>
-    // The same tag for the same bytes only (RFC 9110 section 8.8.1).
+  return withVary([...withWeakTag(kept), ["content-encoding", coding]]);
+}
+
+// The same strong tag for the same bytes only (RFC 9110 section 8.8.1).
+function withWeakTag(fields: Field[]): Field[] {
+  return fields.map(([name, value]): Field =>
     name.toLowerCase() === "etag"
       ? [name, value.replace(STRONG_ETAG, "W/")]
       : [name, value]
   );
-  coded.push(["content-encoding", coding]);
-  return withVary(coded);
+}
+
+// A 304 has the tag and Vary that a 200 would have had (RFC 9110 section 15.4.5), or caches would not find what they
+// have by it. That it was compressed shows by the tag that the client names.
+function nameKnownTag(parts: ResponseParts, request: FieldSource): void {
+  const etag = fieldOf(parts.fields, "etag");
+  if (etag === null || !STRONG_ETAG.test(etag)) return;
+  const known = request.field("if-none-match");
+  if (known === null || !known.includes(`W/${etag}`)) return;
+  parts.fields = withVary(withWeakTag(parts.fields!));
 }
 
 // Caches have to know it of the answer that is not compressed, too.

@@ -3,6 +3,7 @@
 
 import { layout } from "../ffi/mod.ts";
 import { type BodyFlow, RequestBody } from "./http_body.ts";
+import type { FieldSource } from "./compression.ts";
 import type { OriginCache, RequestContext, UrlBase } from "./http_request.ts";
 import {
   type AllTimeouts,
@@ -48,8 +49,8 @@ export class Exchange implements RequestContext, BodyFlow, Staged {
   headOnly = false;
   /** The method is CONNECT. */
   connects = false;
-  /** The request's Accept-Encoding, where responses are compressed. */
-  acceptEncoding: string | null = null;
+  /** The request, where responses are compressed as its fields say. */
+  request: FieldSource | null = null;
   upgrade: Upgrade | null = null;
   /** The response has begun. */
   answered = false;

@@ -240,9 +240,7 @@ export class HttpConnection
 
   #start(request: LazyRequest, exchange: Exchange): void {
     this.#current = exchange;
-    if (this.#host.compression !== null) {
-      exchange.acceptEncoding = request.field("accept-encoding");
-    }
+    if (this.#host.compression !== null) exchange.request = request;
     const odd = (exchange.flags & layout.ODD_HOST) !== 0;
     if (odd && !URL.canParse(request.url)) return this.#refuseHost();
     let result: Response | Promise<Response>;
@@ -327,7 +325,10 @@ export class HttpConnection
       // After a 2xx to CONNECT comes a tunnel (RFC 9110 section 9.3.6), which nobody would serve.
       const tunnels = exchange.connects && status >= 200 && status < 300;
       if (status === 101 || tunnels) throw notUpgraded(status);
-      this.#host.compression?.apply(PARTS, exchange.acceptEncoding);
+      if (exchange.request !== null) {
+        const { request, headOnly } = exchange;
+        this.#host.compression!.apply(PARTS, request, headOnly);
+      }
     } catch (error) {
       this.#fail(exchange, error, recovering);
       return;

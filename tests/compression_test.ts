@@ -367,6 +367,57 @@ testBackends("HEAD has the fields of GET and no body", async (t) => {
   assertEquals(cancelled, 1);
 });
 
+testBackends("HEAD without a body has the fields of GET", async (t) => {
+  const server = t.serve((request) => {
+    const { searchParams } = new URL(request.url);
+    const text = TEXT.slice(0, Number(searchParams.get("n")));
+    const headers = {
+      "content-type": searchParams.get("type")!,
+      "content-length": String(text.length),
+      "accept-ranges": "bytes",
+      etag: '"a"',
+    };
+    const body = request.method === "HEAD" ? null : textStream(text);
+    return new Response(body, { headers });
+  }, { compress: true });
+  const client = t.using(await RawClient.connect(server));
+  const names = ["content-encoding", "vary", "content-length", "etag"];
+  names.push("transfer-encoding", "accept-ranges");
+  const fields = async (request: string): Promise<(string | null)[]> => {
+    const response = await client.request(request);
+    return names.map((name) => response.field(name));
+  };
+  for (const type of [HTML, "image/png"]) {
+    for (const n of [1023, 1024, 2000]) {
+      for (const accept of ["br", "identity"]) {
+        const target = `/?n=${n}&type=${encodeURIComponent(type)}`;
+        const request = get(target, `Accept-Encoding: ${accept}\r\n`);
+        assertEquals(
+          [target, accept, await fields(request.replace("GET", "HEAD"))],
+          [target, accept, await fields(request)],
+        );
+      }
+    }
+  }
+});
+
+testBackends("304 has the tag of what the client has", async (t) => {
+  const ask304 = async (etag: string, known: string): Promise<string> => {
+    const respond = (): Response =>
+      new Response(null, { status: 304, headers: { etag, vary: "origin" } });
+    const response = await ask(t, respond, `If-None-Match: ${known}\r\n`);
+    assertEquals([response.status, response.text], [304, ""]);
+    return `${response.field("etag")} ${response.field("vary")}`;
+  };
+  assertEquals(await ask304('"a"', 'W/"a"'), 'W/"a" origin, accept-encoding');
+  const list = '"b", W/"a"';
+  assertEquals(await ask304('"a"', list), 'W/"a" origin, accept-encoding');
+  assertEquals(await ask304('"a"', '"a"'), '"a" origin');
+  assertEquals(await ask304('"a"', 'W/"ab"'), '"a" origin');
+  assertEquals(await ask304('"a"', "*"), '"a" origin');
+  assertEquals(await ask304('W/"a"', 'W/"a"'), 'W/"a" origin');
+});
+
 testBackends("an answer of onError is compressed", async (t) => {
   const server = t.serve(() => {
     throw new Error("broken");
