@@ -66,7 +66,7 @@ void conn_file_send(struct mr_reactor *r, struct conn *c);
 // For the backends: sendfile(2) of at most count bytes of c's file.
 ssize_t conn_sendfile(const struct conn *c, size_t count);
 
-// Goes on with the files that had used up their share in the turn before.
+// Goes on with the files that had used up their share in the turn before, as far as this one reaches.
 void conn_send_files(struct mr_reactor *r);
 
 // Whether what is sent now is followed by bytes of a file at once.

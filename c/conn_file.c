@@ -108,7 +108,8 @@ void conn_file_send(struct mr_reactor *r, struct conn *c) {
 }
 
 void conn_send_files(struct mr_reactor *r) {
-  for (uint32_t count = r->queues[QUEUE_FILES].count; count > 0; count--) {
+  // Whom this turn has nothing left for stays in front of those that it was spent on.
+  for (uint32_t count = r->queues[QUEUE_FILES].count; count > 0 && r->files_left > 0; count--) {
     struct conn *c = &r->conns[slot_pop(r, QUEUE_FILES)];
     c->in_files = false;
     bool live = c->life == LIFE_OPEN || c->life == LIFE_FINISHING;
