@@ -93,9 +93,8 @@ void conn_file_send(struct mr_reactor *r, struct conn *c) {
   if (moved) {
     c->file_at += (uint64_t)sent;
     c->file_left -= (uint64_t)sent;
-    c->taken += (uint64_t)sent;
     r->files_left -= (uint32_t)sent;
-    r->control->sent_bytes += (uint64_t)sent;
+    output_taken(r, c, (uint32_t)sent);
   }
   if (c->file_left == 0) {
     file_done(r, c);

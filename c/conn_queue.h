@@ -24,6 +24,9 @@ static inline void ready_push(struct mr_reactor *r, struct conn *c) {
 // The arena has no block left for this connection: it is closed, the others live.
 void conn_exhausted(struct mr_reactor *r, struct conn *c);
 
+// The kernel took bytes, from wherever they came.
+void output_taken(struct mr_reactor *r, struct conn *c, uint32_t bytes);
+
 // A send of sent bytes has left some over: from here on it is the peer who is waited for.
 void output_blocked(struct mr_reactor *r, struct conn *c, uint32_t sent);
 
