@@ -105,7 +105,6 @@ int32_t mr_open(mr_arena *arena, const struct mr_options *options, mr_reactor **
 static void reset_connections(struct mr_reactor *r) {
   for (uint32_t slot = 0; slot < r->slots_used; slot++) {
     struct conn *c = &r->conns[slot];
-    c->in_ready = c->in_dirty = c->in_starved = c->in_files = false;
     if (c->life == LIFE_OPEN || c->life == LIFE_FINISHING) conn_reset(r, c, 0);
   }
 }
