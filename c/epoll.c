@@ -164,9 +164,10 @@ static bool read_block(struct mr_reactor *r, struct conn *c) {
   return false;
 }
 
-// One connection's share at a stretch, while its bytes and what they are copied into are in the cache.
+// One connection's share at a stretch, while its bytes and what they are copied into are in the cache. Those
+// that are dropped cost no share: of them a block at a time.
 static void on_readable(struct mr_reactor *r, struct conn *c) {
-  while (read_block(r, c) && c->life == LIFE_OPEN && conn_wants_input(c) && c->share > 0) {
+  while (read_block(r, c) && c->life == LIFE_OPEN && !c->deaf && conn_wants_input(c) && c->share > 0) {
   }
 }
 
