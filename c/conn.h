@@ -134,7 +134,8 @@ static inline uint32_t conn_patience(const struct conn *c) {
   return c->protocol == PROTOCOL_WEBSOCKET ? c->idle_ms / 2 + c->idle_ms % 2 : c->idle_ms;
 }
 
-// Reading stops, and goes on; the time between is not the peer's.
+// Reading stops, and goes on; the time between is not the peer's. Resumed without a pause, a body that waits
+// for 100 Continue begins.
 void http_paused(struct mr_reactor *r, struct conn *c);
 void http_resumed(struct mr_reactor *r, struct conn *c);
 

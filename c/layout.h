@@ -62,7 +62,7 @@ enum mr_command_op {
   MR_CMD_FINISH = 2,     // send what is queued, then FIN, linger for the peer's FIN, close
   MR_CMD_TERMINATE = 3,  // drop what is queued, close at once
   MR_CMD_PAUSE = 4,      // stop reading and parsing
-  MR_CMD_RESUME = 5,     // undo PAUSE
+  MR_CMD_RESUME = 5,     // undo PAUSE; without one: the peer has been sent 100 Continue
   MR_CMD_WEBSOCKET =
       6,            // what follows the request head is WebSocket frames; offset = largest message in bytes
   MR_CMD_IDLE = 7,  // offset = milliseconds after which to close without a byte received or, of a stream,
