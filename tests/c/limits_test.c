@@ -348,6 +348,25 @@ end:
   return t_close(&server) && ok;
 }
 
+// An upgrade ends the request, and with it what was set for it alone.
+static bool run_upgrade(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  o.stall_timeout = 7;
+  const struct mr_timeouts none = {0};
+  bool ok = true;
+  T_NEED(open_post(&o, "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n"));
+  set_timeouts(server.last, &none);
+  t_turn(&server);
+  const struct conn *c = &server.reactor->conns[server.last & MR_SLOT_MASK];
+  T_NEED(c->timeouts.stall_timeout == 0);
+  t_send(&server, server.last, "yes", 3, 0);
+  t_command(&server, server.last, MR_CMD_STREAM, 0);
+  T_NEED(t_until_read(&server, 0, 3));
+  T_NEED(c->timeouts.stall_timeout == 7);
+end:
+  return t_close(&server) && ok;
+}
+
 // Nothing in the command is trusted.
 static bool run_bad_timeouts(uint32_t backend) {
   static const uint32_t ranges[][2] = {{0, 15},          {0, 17},         {1 << 20, 16}, {(1 << 20) - 15, 16},
@@ -384,6 +403,7 @@ int main(void) {
   T_BOTH("a request's own timeouts end with it", run_own_timeouts);
   T_BOTH("a response's own timeouts hold until it is sent", run_own_stall);
   T_BOTH("the next request's body has the server's timeouts", run_next_body);
+  T_BOTH("a request's own timeouts end with an upgrade", run_upgrade);
   T_BOTH("malformed MR_CMD_TIMEOUTS change nothing", run_bad_timeouts);
   return t_done();
 }
