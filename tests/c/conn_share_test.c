@@ -289,6 +289,23 @@ end:
   return t_close(&server) && ok;
 }
 
+// Who floods hears of what was sent to it all the same.
+static bool run_told(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  bool ok = true;
+  T_NEED(t_open(&server, &o, true) == 0);
+  server.handler = switch_protocol;
+  t_write(&server, t_connect(&server), flood, make_flood());
+  T_NEED(t_until_seen(&server, MR_MESSAGE, 1));
+  t_send(&server, server.last, noise, o.low_watermark + 1, 0);
+  server.rows[server.last & MR_SLOT_MASK].flags |= MR_WANT_DRAIN;
+  t_command(&server, server.last, MR_CMD_NOTIFY, 0);
+  T_NEED(t_until_seen(&server, MR_DRAIN, 1) && t_until_seen(&server, MR_SENT, 1));
+  T_NEED(t_last(&server)->body.length < FLOOD);
+end:
+  return t_close(&server) && ok;
+}
+
 // A peer whose bytes nobody wants does not keep the turn by sending them as fast as they are dropped.
 static bool run_deaf(uint32_t backend) {
   static const char last[] = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -320,6 +337,7 @@ int main(void) {
   T_BOTH("all blocks are home when all connections are gone", run_home);
   T_BOTH("more heads than the heads area holds wait for the next turn", run_many_heads);
   T_BOTH("a crowd does not overrun the inbox", run_crowd);
+  T_BOTH("a flood does not keep back what is told of the output", run_told);
   T_BOTH("a flood that nobody wants does not keep a turn", run_deaf);
   return t_done();
 }
