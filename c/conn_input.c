@@ -219,8 +219,8 @@ static bool unparsed(const struct mr_reactor *r, const struct conn *c) {
   return front->next != NO_BLOCK || front->end - front->start > c->seen;
 }
 
-// Emits what JavaScript has to hear of the output, and of the end once the bytes before it are parsed. The end
-// comes in a pause too when there are none: it may be what JavaScript waits for.
+// Emits what JavaScript has to hear of the output, and of the end once the bytes before it are parsed. The
+// end comes in a pause too when there are none: it may be what JavaScript waits for.
 static void tell(struct mr_reactor *r, struct conn *c) {
   bool waits = c->in_ready || ((c->paused || c->held || conn_pipeline_full(r, c)) && unparsed(r, c));
   bool end = c->ended && !c->end_told && !waits && c->life == LIFE_OPEN;

@@ -197,7 +197,8 @@ void conn_send_dirty(struct mr_reactor *r, bool now) {
 }
 
 static uint64_t slow_due(const struct mr_reactor *r, const struct conn *c) {
-  uint64_t bytes = c->send_taken > c->send_acked ? c->send_taken : c->send_acked;
+  uint64_t taken = c->taken - c->send_from;
+  uint64_t bytes = taken > c->send_acked ? taken : c->send_acked;
   return conn_rate_due(r, c->send_since, bytes, c->timeouts.min_send_rate);
 }
 
@@ -217,7 +218,7 @@ void output_deadline(struct mr_reactor *r, struct conn *c) {
 
 bool output_expired(struct mr_reactor *r, struct conn *c) {
   // A large socket buffer takes more only when much of it is free: what a slow peer took shows there first.
-  uint64_t sent = c->send_taken + c->send_held;
+  uint64_t sent = c->taken - c->send_from + c->send_held;
   uint64_t held = sys_unsent(c->fd);
   if (sent > held && sent - held > c->send_acked) {
     c->send_acked = sent - held;
@@ -238,11 +239,11 @@ bool output_expired(struct mr_reactor *r, struct conn *c) {
 void output_blocked(struct mr_reactor *r, struct conn *c, uint32_t sent) {
   if (c->send_since == 0) {
     c->send_since = c->send_moved = r->now;
-    c->send_taken = c->send_acked = 0;
+    c->send_from = c->taken;
+    c->send_acked = 0;
     c->send_held = sys_unsent(c->fd);
   } else if (sent > 0) {
     c->send_moved = r->now;
-    c->send_taken += sent;
   } else {
     return;
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// conn_queue.h - what the parts of a connection (conn.c, conn_input.c, conn_output.c) tell each other.
+// conn_queue.h - what the parts of a connection (conn*.c) tell each other, and outbox.c them.
 #ifndef MR_CONN_QUEUE_H
 #define MR_CONN_QUEUE_H
 
