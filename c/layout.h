@@ -29,7 +29,7 @@ enum mr_record_kind {
   MR_PONG = 6,        // whole payload
   MR_CLOSE = 7,       // WebSocket close frame; code = close code (1005: none), bytes = reason
   MR_DRAIN = 8,       // the send queue fell to the low watermark and MR_WANT_DRAIN was set
-  MR_END = 9,         // the peer will send no more (FIN); for a WebSocket told anew
+  MR_END = 9,         // the peer will send no more (FIN); told anew after an upgrade
   MR_VIOLATION = 10,  // parsing stopped; code = HTTP status or WebSocket close code, aux = mr_violation
   MR_QUIET = 11,      // half of a WebSocket's idle time has passed without a byte
   MR_CLOSED =
