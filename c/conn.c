@@ -184,9 +184,9 @@ void conn_bury(struct mr_reactor *r) {
   for (uint32_t count = r->queues[QUEUE_DEAD].count; count > 0; count--) {
     uint32_t slot = slot_pop(r, QUEUE_DEAD);
     struct conn *c = &r->conns[slot];
-    // Another queue may still name the slot, which must then not be given out anew.
-    bool wait = inbox_is_full(r) || c->in_ready || c->in_dirty || c->in_starved || c->in_files;
-    if (wait) {
+    // Another queue may still name the slot, which must then not be given out anew; nor is it, at the end.
+    bool named = c->in_ready || c->in_dirty || c->in_starved || c->in_files;
+    if (inbox_is_full(r) || (named && !r->closing)) {
       slot_push(r, QUEUE_DEAD, slot);
     } else {
       bury(r, c);

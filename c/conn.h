@@ -66,7 +66,7 @@ void conn_file_send(struct mr_reactor *r, struct conn *c);
 // For the backends: sendfile(2) of at most count bytes of c's file.
 ssize_t conn_sendfile(const struct conn *c, size_t count);
 
-// Goes on with the files that had used up their share in the turn before.
+// Goes on with the files that had used up their share in the turn before, as far as this one reaches.
 void conn_send_files(struct mr_reactor *r);
 
 // Whether what is sent now is followed by bytes of a file at once.
@@ -134,7 +134,8 @@ static inline uint32_t conn_patience(const struct conn *c) {
   return c->protocol == PROTOCOL_WEBSOCKET ? c->idle_ms / 2 + c->idle_ms % 2 : c->idle_ms;
 }
 
-// Reading stops, and goes on; the time between is not the peer's.
+// Reading stops, and goes on; the time between is not the peer's. Resumed without a pause, a body that waits
+// for 100 Continue begins.
 void http_paused(struct mr_reactor *r, struct conn *c);
 void http_resumed(struct mr_reactor *r, struct conn *c);
 

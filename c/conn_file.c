@@ -93,9 +93,8 @@ void conn_file_send(struct mr_reactor *r, struct conn *c) {
   if (moved) {
     c->file_at += (uint64_t)sent;
     c->file_left -= (uint64_t)sent;
-    c->taken += (uint64_t)sent;
     r->files_left -= (uint32_t)sent;
-    r->control->sent_bytes += (uint64_t)sent;
+    output_taken(r, c, (uint32_t)sent);
   }
   if (c->file_left == 0) {
     file_done(r, c);
@@ -108,7 +107,8 @@ void conn_file_send(struct mr_reactor *r, struct conn *c) {
 }
 
 void conn_send_files(struct mr_reactor *r) {
-  for (uint32_t count = r->queues[QUEUE_FILES].count; count > 0; count--) {
+  // Whom this turn has nothing left for stays in front of those that it was spent on.
+  for (uint32_t count = r->queues[QUEUE_FILES].count; count > 0 && r->files_left > 0; count--) {
     struct conn *c = &r->conns[slot_pop(r, QUEUE_FILES)];
     c->in_files = false;
     bool live = c->life == LIFE_OPEN || c->life == LIFE_FINISHING;

@@ -24,8 +24,9 @@ static uint64_t slow_due(const struct mr_reactor *r, const struct conn *c) {
 // A body is in time as long as some of it comes within body_timeout and, on the whole, as fast as
 // min_body_rate.
 static void body_deadline(struct mr_reactor *r, struct conn *c) {
-  // Answered already: what is left of the body has drain_timeout, however it comes.
-  if (c->requests == 0) return;
+  // Answered already: what is left of the body has drain_timeout, however it comes. Not begun: a peer that
+  // waits for 100 Continue has all the time that the handler takes.
+  if (c->requests == 0 || c->http.since == 0) return;
   uint64_t quiet = c->timeouts.body_timeout == 0 ? 0 : r->now + c->timeouts.body_timeout;
   c->phase_deadline = timer_earlier(quiet, slow_due(r, c));
   timer_schedule(r, c);
@@ -43,11 +44,10 @@ static void body_begin(struct mr_reactor *r, struct conn *c, const struct http_h
   c->http.left = head->content_length;
   c->http.chunked = (struct http_chunked){0};
   c->http.received = 0;
-  // A peer that waits for 100 Continue has all the time that the handler takes.
   bool waits = (head->flags & (MR_EXPECT | MR_HTTP_1_0)) == MR_EXPECT;
   c->http.since = waits ? 0 : r->now;
   c->phase_deadline = 0;
-  if (!waits) body_deadline(r, c);
+  body_deadline(r, c);
 }
 
 static uint32_t head_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t start,
@@ -171,16 +171,13 @@ void http_paused(struct mr_reactor *r, struct conn *c) {
 
 void http_resumed(struct mr_reactor *r, struct conn *c) {
   if (c->phase < PHASE_BODY || c->deaf) return;
-  if (c->http.since == 0) {
-    c->http.since = r->now;
-  } else if (c->paused) {
-    c->http.since += r->now - c->http.paused_at;
-  }
+  if (c->paused && c->http.since != 0) c->http.since += r->now - c->http.paused_at;
+  if (!c->paused && c->http.since == 0) c->http.since = r->now;
   body_deadline(r, c);
 }
 
 void http_retimed(struct mr_reactor *r, struct conn *c) {
-  if (c->phase >= PHASE_BODY && !c->deaf && c->http.since != 0) body_deadline(r, c);
+  if (c->phase >= PHASE_BODY && !c->deaf) body_deadline(r, c);
 }
 
 void http_responded(struct mr_reactor *r, struct conn *c, uint32_t count) {

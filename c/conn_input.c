@@ -219,10 +219,10 @@ static bool unparsed(const struct mr_reactor *r, const struct conn *c) {
   return front->next != NO_BLOCK || front->end - front->start > c->seen;
 }
 
-// Emits what JavaScript has to hear once the bytes before it are parsed. The end comes in a pause too when
-// there are none: it may be what JavaScript waits for.
+// Emits what JavaScript has to hear of the output, and of the end once the bytes before it are parsed. The
+// end comes in a pause too when there are none: it may be what JavaScript waits for.
 static void tell(struct mr_reactor *r, struct conn *c) {
-  bool waits = (c->paused || c->held || conn_pipeline_full(r, c)) && unparsed(r, c);
+  bool waits = c->in_ready || ((c->paused || c->held || conn_pipeline_full(r, c)) && unparsed(r, c));
   bool end = c->ended && !c->end_told && !waits && c->life == LIFE_OPEN;
   if (!c->drained && !c->file_sent && !end) return;
   if (r->records + 3 > r->control->records_capacity) {
@@ -241,13 +241,12 @@ static void tell(struct mr_reactor *r, struct conn *c) {
 
 void conn_parse(struct mr_reactor *r, struct conn *c) {
   if (c->life != LIFE_OPEN) return;
-  if (!parse_input(r, c)) {
+  if (parse_input(r, c)) {
+    if (c->deaf) input_clear(r, c);
+    stash_rest(r, c);
+  } else {
     ready_push(r, c);
-    r->backend->receive(r, c);
-    return;
   }
-  if (c->deaf) input_clear(r, c);
-  stash_rest(r, c);
   tell_sent(r, c);
   tell(r, c);
   r->backend->receive(r, c);
@@ -321,7 +320,7 @@ void conn_ended(struct mr_reactor *r, struct conn *c) {
   r->backend->receive(r, c);
   if (c->life == LIFE_FINISHING) {
     if (c->fin_sent) conn_close(r, c, 0);
-  } else if (!c->in_ready) {
+  } else {
     tell(r, c);
   }
 }

@@ -136,6 +136,14 @@ void conn_stage(struct mr_reactor *r, struct conn *c, uint32_t offset, uint32_t 
   }
 }
 
+void output_taken(struct mr_reactor *r, struct conn *c, uint32_t bytes) {
+  r->control->sent_bytes += bytes;
+  c->taken += bytes;
+  // A stream that sends is not idle. The wheel finds the later deadline by itself.
+  bool busy = bytes > 0 && c->protocol == PROTOCOL_STREAM && c->life == LIFE_OPEN;
+  if (busy && c->idle_ms != 0) c->phase_deadline = r->now + c->idle_ms;
+}
+
 void conn_send_now(struct mr_reactor *r, struct conn *c) {
   ssize_t sent = sys_send(c->fd, r->arena->outbox + c->staged_offset, c->staged_length,
                           MSG_NOSIGNAL | MSG_DONTWAIT | conn_more(c));
@@ -157,8 +165,7 @@ uint32_t conn_send_direct(struct mr_reactor *r, struct conn *c, const uint8_t *b
   }
   uint32_t taken = sent < 0 ? 0 : (uint32_t)sent;
   uint32_t staged = taken < c->staged_length ? taken : c->staged_length;
-  r->control->sent_bytes += taken - staged;
-  c->taken += taken - staged;
+  output_taken(r, c, taken - staged);
   conn_sent(r, c, staged);
   return taken - staged;
 }
@@ -190,7 +197,8 @@ void conn_send_dirty(struct mr_reactor *r, bool now) {
 }
 
 static uint64_t slow_due(const struct mr_reactor *r, const struct conn *c) {
-  uint64_t bytes = c->send_taken > c->send_acked ? c->send_taken : c->send_acked;
+  uint64_t taken = c->taken - c->send_from;
+  uint64_t bytes = taken > c->send_acked ? taken : c->send_acked;
   return conn_rate_due(r, c->send_since, bytes, c->timeouts.min_send_rate);
 }
 
@@ -210,7 +218,7 @@ void output_deadline(struct mr_reactor *r, struct conn *c) {
 
 bool output_expired(struct mr_reactor *r, struct conn *c) {
   // A large socket buffer takes more only when much of it is free: what a slow peer took shows there first.
-  uint64_t sent = c->send_taken + c->send_held;
+  uint64_t sent = c->taken - c->send_from + c->send_held;
   uint64_t held = sys_unsent(c->fd);
   if (sent > held && sent - held > c->send_acked) {
     c->send_acked = sent - held;
@@ -231,11 +239,11 @@ bool output_expired(struct mr_reactor *r, struct conn *c) {
 void output_blocked(struct mr_reactor *r, struct conn *c, uint32_t sent) {
   if (c->send_since == 0) {
     c->send_since = c->send_moved = r->now;
-    c->send_taken = c->send_acked = 0;
+    c->send_from = c->taken;
+    c->send_acked = 0;
     c->send_held = sys_unsent(c->fd);
   } else if (sent > 0) {
     c->send_moved = r->now;
-    c->send_taken += sent;
   } else {
     return;
   }
@@ -258,8 +266,7 @@ void conn_notify(struct mr_reactor *r, struct conn *c) {
 void conn_sent(struct mr_reactor *r, struct conn *c, uint32_t sent) {
   struct mr_row *row = row_of(r, c);
   row->queued -= sent;
-  r->control->sent_bytes += sent;
-  c->taken += sent;
+  output_taken(r, c, sent);
   notify_if_taken(r, c);
   if (c->life == LIFE_CLOSING) return;
   if (c->staged_length > 0) {
@@ -271,8 +278,6 @@ void conn_sent(struct mr_reactor *r, struct conn *c, uint32_t sent) {
     queue_advance(r, c, sent);
   }
   if (c->life == LIFE_CLOSING) return;  // the arena was full
-  bool busy = sent > 0 && c->protocol == PROTOCOL_STREAM && c->life == LIFE_OPEN;
-  if (busy && c->idle_ms != 0) c->phase_deadline = r->now + c->idle_ms;
   if ((row->flags & MR_WANT_DRAIN) != 0 && row->queued <= r->options->low_watermark) {
     row->flags &= ~(uint32_t)MR_WANT_DRAIN;
     c->drained = true;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// conn_queue.h - what the parts of a connection (conn.c, conn_input.c, conn_output.c) tell each other.
+// conn_queue.h - what the parts of a connection (conn*.c) tell each other, and outbox.c them.
 #ifndef MR_CONN_QUEUE_H
 #define MR_CONN_QUEUE_H
 
@@ -23,6 +23,9 @@ static inline void ready_push(struct mr_reactor *r, struct conn *c) {
 
 // The arena has no block left for this connection: it is closed, the others live.
 void conn_exhausted(struct mr_reactor *r, struct conn *c);
+
+// The kernel took bytes, from wherever they came.
+void output_taken(struct mr_reactor *r, struct conn *c, uint32_t bytes);
 
 // A send of sent bytes has left some over: from here on it is the peer who is waited for.
 void output_blocked(struct mr_reactor *r, struct conn *c, uint32_t sent);

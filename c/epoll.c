@@ -76,8 +76,7 @@ static void accept_stop(struct mr_reactor *r, uint32_t id) {
 
 // Brings the mask in the kernel up to date; most turns find it so already.
 static void watch(struct mr_reactor *r, struct conn *c) {
-  uint32_t events =
-      (conn_wants_input(c) ? (uint32_t)EPOLLIN : 0) | (c->sending || c->awaiting ? (uint32_t)EPOLLOUT : 0);
+  uint8_t events = (conn_wants_input(c) ? EPOLLIN : 0) | (c->sending || c->awaiting ? EPOLLOUT : 0);
   if (events == c->events) return;
   struct epoll_event event = {.events = events, .data.u64 = c->handle};
   int op = c->receiving ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
@@ -164,9 +163,10 @@ static bool read_block(struct mr_reactor *r, struct conn *c) {
   return false;
 }
 
-// One connection's share at a stretch, while its bytes and what they are copied into are in the cache.
+// One connection's share at a stretch, while its bytes and what they are copied into are in the cache. Those
+// that are dropped cost no share: of them a block at a time.
 static void on_readable(struct mr_reactor *r, struct conn *c) {
-  while (read_block(r, c) && c->life == LIFE_OPEN && conn_wants_input(c) && c->share > 0) {
+  while (read_block(r, c) && c->life == LIFE_OPEN && !c->deaf && conn_wants_input(c) && c->share > 0) {
   }
 }
 

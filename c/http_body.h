@@ -10,7 +10,7 @@
 struct http_chunked {    // all zero at the start of a body
   uint64_t left;         // bytes of the current chunk still to come
   uint64_t body_bytes;   // declared by all chunk sizes so far
-  uint16_t line_bytes;   // bytes of the current size line, extension or trailer line
+  uint16_t line_bytes;   // bytes of the extensions of the current size line
   uint16_t extra_bytes;  // extension and trailer bytes of the whole message
   uint8_t state;
   uint8_t digits;

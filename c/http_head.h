@@ -16,7 +16,7 @@ struct http_field {  // offsets are from the first byte given to http_head_parse
 };
 
 struct http_head {
-  uint32_t start;  // 2 when one empty line was skipped, else 0; the method begins here
+  uint32_t start;  // of the method, behind the empty lines that were skipped
   uint32_t method_length;
   uint32_t target;
   uint32_t target_length;

@@ -29,7 +29,7 @@ enum mr_record_kind {
   MR_PONG = 6,        // whole payload
   MR_CLOSE = 7,       // WebSocket close frame; code = close code (1005: none), bytes = reason
   MR_DRAIN = 8,       // the send queue fell to the low watermark and MR_WANT_DRAIN was set
-  MR_END = 9,         // the peer will send no more (FIN); for a WebSocket told anew
+  MR_END = 9,         // the peer will send no more (FIN); told anew after an upgrade
   MR_VIOLATION = 10,  // parsing stopped; code = HTTP status or WebSocket close code, aux = mr_violation
   MR_QUIET = 11,      // half of a WebSocket's idle time has passed without a byte
   MR_CLOSED =
@@ -62,7 +62,7 @@ enum mr_command_op {
   MR_CMD_FINISH = 2,     // send what is queued, then FIN, linger for the peer's FIN, close
   MR_CMD_TERMINATE = 3,  // drop what is queued, close at once
   MR_CMD_PAUSE = 4,      // stop reading and parsing
-  MR_CMD_RESUME = 5,     // undo PAUSE
+  MR_CMD_RESUME = 5,     // undo PAUSE; without one: the peer has been sent 100 Continue
   MR_CMD_WEBSOCKET =
       6,            // what follows the request head is WebSocket frames; offset = largest message in bytes
   MR_CMD_IDLE = 7,  // offset = milliseconds after which to close without a byte received or, of a stream,

@@ -66,6 +66,7 @@ static bool run_upgrade(struct mr_reactor *r, struct conn *c, enum protocol prot
   c->held = false;
   c->requests = 0;
   c->end_told = false;  // the request heard of it, the new protocol has to as well
+  conn_timeouts(r, c, NULL);
   conn_deadline(r, c, conn_patience(c));
   ready_push(r, c);
   return true;

@@ -105,7 +105,6 @@ int32_t mr_open(mr_arena *arena, const struct mr_options *options, mr_reactor **
 static void reset_connections(struct mr_reactor *r) {
   for (uint32_t slot = 0; slot < r->slots_used; slot++) {
     struct conn *c = &r->conns[slot];
-    c->in_ready = c->in_dirty = c->in_starved = c->in_files = false;
     if (c->life == LIFE_OPEN || c->life == LIFE_FINISHING) conn_reset(r, c, 0);
   }
 }
@@ -141,14 +140,16 @@ int32_t mr_poll(mr_reactor *r) {
   r->batch_left = r->options->batch;
   r->now = timer_now();
   r->control->polls++;
-  if (r->now - r->polled_at < AWAY_MS) timer_advance(r);
+  bool away = r->now - r->polled_at >= AWAY_MS;
   r->polled_at = r->now;
+  if (!away) timer_advance(r);
   r->files_left = FILES_TURN_BYTES;
   conn_send_dirty(r, false);
   conn_send_files(r);
   conn_parse_ready(r);
   listener_tend(r);
   int rc = r->backend->poll(r);
+  if (away) timer_advance(r);
   conn_bury(r);
   r->control->blocks_free = r->arena->free_count;
   return rc < 0 ? rc : (int32_t)r->records;

@@ -37,6 +37,7 @@ struct conn {
   uint8_t life;
   uint8_t protocol;
   uint8_t phase;
+  uint8_t events;       // epoll: the mask that is set
   uint16_t close_code;  // errno of MR_CLOSED
   uint16_t ops;         // operations that the kernel holds for this connection (io_uring)
 
@@ -49,8 +50,8 @@ struct conn {
   bool ending : 1;      // FIN follows what is queued, and the peer may go on (MR_CMD_END)
   bool fin_sent : 1;
   bool reset : 1;       // close with RST
-  bool receiving : 1;   // the backend is asked to deliver
-  bool recv_armed : 1;  // io_uring: a multishot receive is in the kernel
+  bool receiving : 1;   // epoll: in the set
+  bool recv_armed : 1;  // io_uring: a receive is in the kernel
   bool recv_multishot : 1;
   bool recv_stopping : 1;  // io_uring: its cancellation is too
   bool watched : 1;        // io_uring: a poll for the peer's reset is in the kernel, or was
@@ -69,7 +70,6 @@ struct conn {
   bool in_dead : 1;
   bool heard : 1;         // a request has come
   bool timeouts_end : 1;  // the server's own timeouts are to be back once the queue is sent
-  uint32_t events;        // epoll: the mask that is set
 
   uint32_t in_head;  // blocks of unparsed bytes, oldest first
   uint32_t in_tail;
@@ -101,8 +101,8 @@ struct conn {
   struct mr_timeouts timeouts;
   uint64_t send_since;  // ms; the socket has been full since then, 0 = it is not
   uint64_t send_moved;  // ms; when the peer was last seen to take something
-  uint64_t send_taken;  // bytes that the kernel took since then
-  uint64_t send_acked;  // and those that the peer did, as of the last look
+  uint64_t send_from;   // value of taken at the beginning
+  uint64_t send_acked;  // bytes that the peer has taken since then, as of the last look
   uint32_t send_held;   // bytes that the kernel held at the beginning
 
   union {
@@ -120,6 +120,8 @@ struct conn {
   };
   uint8_t carry[HEADROOM];
 };
+
+_Static_assert(sizeof(struct conn) == 512, "a connection is eight cache lines");
 
 struct listener {
   int fd;

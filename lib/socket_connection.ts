@@ -27,6 +27,7 @@ export class SocketConnection<Data> implements Connection {
   readonly #loop: PollLoop;
   readonly #inbox: Inbox;
   readonly #outbox: Outbox;
+  readonly #upgradeTurn: number;
   #state = OPEN;
   #paused = false;
   // What had arrived when the application paused: copies of bytes, and whether the peer's FIN came behind them.
@@ -46,6 +47,7 @@ export class SocketConnection<Data> implements Connection {
     this.#loop = loop;
     this.#inbox = loop.reactor.inbox;
     this.#outbox = loop.reactor.outbox;
+    this.#upgradeTurn = loop.turn;
   }
 
   /** Bytes that the kernel has not taken yet. */
@@ -192,6 +194,8 @@ export class SocketConnection<Data> implements Connection {
   }
 
   #onEnd(): void {
+    // It came together with the head, for the request. C tells it again to who has taken over.
+    if (this.#loop.turn === this.#upgradeTurn) return;
     if (this.#paused) this.#endHeld = true;
     else if (this.#state < CLOSING) this.#host.end(this.socket);
   }

@@ -331,6 +331,24 @@ testBackends("terminate() resets, and close is told once", async (t) => {
   assertEquals(log, ["dropped", "close null"]);
 });
 
+testBackends("an end that comes with the head is told once", async (t) => {
+  const log: string[] = [];
+  const route = rawSocket({
+    end(socket): void {
+      log.push("end");
+      if (log.length > 1) return;
+      socket.write("still here");
+      setTimeout(() => socket.end(), 50);
+    },
+    close: (_socket, error) => void log.push(`close ${error}`),
+  });
+  const server = t.serve((request) => route.upgrade(request));
+  const client = t.using(await RawClient.connect(server));
+  await Promise.all([client.write(UPGRADE), client.closeWrite()]);
+  await until(() => log.at(-1) === "close null", "close");
+  assertEquals(log, ["end", "close null"]);
+});
+
 testBackends("a reset is told as one", async (t) => {
   const errors: (Error | null)[] = [];
   let opened = 0;

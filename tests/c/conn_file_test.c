@@ -251,6 +251,27 @@ end:
   return t_close(&server) && ok;
 }
 
+// Whom a turn had nothing left for is first in the next one.
+static bool run_next(uint32_t backend) {
+  enum { CLIENTS = 2 * FILES_TURN_BYTES / FILE_SHARE_BYTES };
+  struct mr_options o = t_options(backend);
+  bool ok = true;
+  T_NEED(t_open(&server, &o, true) == 0);
+  uint32_t handles[CLIENTS];
+  for (uint32_t i = 0; i < CLIENTS; i++) {
+    t_connect(&server);
+    T_NEED(t_until_opened(&server, i + 1));
+    handles[i] = server.last;
+  }
+  server.paused_clients = true;
+  for (uint32_t i = 0; i < CLIENTS; i++) t_send_file(&server, handles[i], file(), 0, FILE_BYTES, false);
+  t_turn(&server);
+  t_turn(&server);
+  for (uint32_t i = 0; i < CLIENTS; i++) T_NEED(server.reactor->conns[i].file_left < FILE_BYTES);
+end:
+  return t_close(&server) && ok;
+}
+
 int main(void) {
   t_pattern(noise, sizeof(noise), 5);
   T_BOTH("a range goes behind what was staged, 0 bytes to 3 MiB", run_sizes);
@@ -262,5 +283,6 @@ int main(void) {
   T_BOTH("what is staged behind a file resets the connection", run_broken_contract);
   T_BOTH("a peer that takes nothing of a file is given up", run_stall);
   T_BOTH("files of many connections share a turn", run_many);
+  T_BOTH("files that found nothing left of a turn are first in the next", run_next);
   return t_done();
 }

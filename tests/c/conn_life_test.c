@@ -126,7 +126,7 @@ static bool run_garbage(uint32_t backend) {
       uint64_t noise = t_random(&state);
       struct mr_command *command = &server.commands[server.command_count++];
       command->handle = noise % 3 == 0 ? (uint32_t)t_random(&state) : server.last - (uint32_t)(noise % 7);
-      command->op = (uint16_t)(noise % 5 == 0 ? t_random(&state) : t_random(&state) % 14);
+      command->op = (uint16_t)(noise % 5 == 0 ? t_random(&state) : t_random(&state) % (MR_CMD_END + 1));
       command->count = (uint16_t)t_random(&state);
       command->offset = (uint32_t)(t_random(&state) >> (noise % 33));
       command->length = (uint32_t)(t_random(&state) >> (32 + noise % 29));

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "arena.h"
 #include "check.h"
@@ -288,6 +289,43 @@ end:
   return t_close(&server) && ok;
 }
 
+// Who floods hears of what was sent to it all the same.
+static bool run_told(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  bool ok = true;
+  T_NEED(t_open(&server, &o, true) == 0);
+  server.handler = switch_protocol;
+  t_write(&server, t_connect(&server), flood, make_flood());
+  T_NEED(t_until_seen(&server, MR_MESSAGE, 1));
+  t_send(&server, server.last, noise, o.low_watermark + 1, 0);
+  server.rows[server.last & MR_SLOT_MASK].flags |= MR_WANT_DRAIN;
+  t_command(&server, server.last, MR_CMD_NOTIFY, 0);
+  T_NEED(t_until_seen(&server, MR_DRAIN, 1) && t_until_seen(&server, MR_SENT, 1));
+  T_NEED(t_last(&server)->body.length < FLOOD);
+end:
+  return t_close(&server) && ok;
+}
+
+// A peer whose bytes nobody wants does not keep the turn by sending them as fast as they are dropped.
+static bool run_deaf(uint32_t backend) {
+  static const char last[] = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+  struct mr_options o = t_options(backend);
+  bool ok = true;
+  T_NEED(t_open(&server, &o, true) == 0);
+  uint32_t client = t_connect(&server);
+  t_write(&server, client, last, sizeof(last) - 1);
+  T_NEED(t_until_seen(&server, MR_HEAD, 1));
+  while (send(server.clients[client].fd, noise, sizeof(noise), MSG_DONTWAIT) > 0) {
+  }
+  uint64_t before = server.control->received_bytes;
+  t_turn(&server);
+  // On io_uring, what the kernel has buffers for.
+  uint64_t most = (backend == MR_EPOLL ? 1 : o.receive_buffers) * (uint64_t)MR_BLOCK_BYTES;
+  T_NEED(server.control->received_bytes - before <= most);
+end:
+  return t_close(&server) && ok;
+}
+
 int main(void) {
   t_pattern(noise, sizeof(noise), 11);
   T_BOTH("two floods share every turn", run_fair);
@@ -299,5 +337,7 @@ int main(void) {
   T_BOTH("all blocks are home when all connections are gone", run_home);
   T_BOTH("more heads than the heads area holds wait for the next turn", run_many_heads);
   T_BOTH("a crowd does not overrun the inbox", run_crowd);
+  T_BOTH("a flood does not keep back what is told of the output", run_told);
+  T_BOTH("a flood that nobody wants does not keep a turn", run_deaf);
   return t_done();
 }

@@ -189,6 +189,22 @@ end:
   return t_close(&server) && ok;
 }
 
+// What mr_send hands over counts like what is staged.
+static bool run_idle_direct(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  bool ok = true;
+  uint32_t client;
+  T_NEED(open_stream(&o, &client));
+  t_command(&server, server.last, MR_CMD_IDLE, DUE);
+  for (int i = 0; i < 6; i++) {
+    t_turn_for(&server, DUE / 3);
+    T_NEED(mr_send(server.reactor, 0, server.last, noise, 1000) == 1000);
+  }
+  T_NEED(server.ended == 0);
+end:
+  return t_close(&server) && ok;
+}
+
 // Whoever is not listened to is not idle, and has all of its time again afterwards.
 static bool run_idle_paused(uint32_t backend) {
   struct mr_options o = t_options(backend);
@@ -328,6 +344,7 @@ int main(void) {
   T_BOTH("MR_CMD_FINISH after MR_CMD_END waits for the linger time", run_end_and_finish);
   T_BOTH("MR_CMD_STREAM and MR_CMD_END do nothing to HTTP", run_misuse);
   T_BOTH("a stream without a byte in either direction is closed", run_idle);
+  T_BOTH("a stream that is sent to directly is not idle", run_idle_direct);
   T_BOTH("a paused stream is not idle", run_idle_paused);
   T_BOTH("MR_SENT comes once the kernel has what was staged before", run_notify);
   T_BOTH("MR_SENT comes while a connection closes", run_notify_finishing);

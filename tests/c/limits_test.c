@@ -127,6 +127,25 @@ end:
   return t_close(&server) && ok;
 }
 
+// Nor is one whose request has waited for its turn: nobody has told it to go on yet.
+static bool run_expect_behind(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  o.body_timeout = DUE;
+  bool ok = true;
+  T_NEED(open_post(&o, GET POST "Expect: 100-continue\r\n\r\n"));
+  T_NEED(t_until_seen(&server, MR_HEAD, 2));
+  t_command(&server, server.last, MR_CMD_PAUSE, 0);
+  t_turn(&server);
+  t_send(&server, server.last, "answer", 6, 1);
+  t_command(&server, server.last, MR_CMD_RESUME, 0);
+  t_turn_for(&server, 3 * DUE);
+  T_NEED(t_last(&server)->seen[MR_VIOLATION] == 0);
+  t_command(&server, server.last, MR_CMD_RESUME, 0);
+  T_NEED(t_until_seen(&server, MR_VIOLATION, 1));
+end:
+  return t_close(&server) && ok;
+}
+
 // A peer that reads a little now and then makes progress, and not enough of it.
 static bool run_slow_reader(uint32_t backend) {
   struct mr_options o = t_options(backend);
@@ -329,6 +348,25 @@ end:
   return t_close(&server) && ok;
 }
 
+// An upgrade ends the request, and with it what was set for it alone.
+static bool run_upgrade(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  o.stall_timeout = 7;
+  const struct mr_timeouts none = {0};
+  bool ok = true;
+  T_NEED(open_post(&o, "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n"));
+  set_timeouts(server.last, &none);
+  t_turn(&server);
+  const struct conn *c = &server.reactor->conns[server.last & MR_SLOT_MASK];
+  T_NEED(c->timeouts.stall_timeout == 0);
+  t_send(&server, server.last, "yes", 3, 0);
+  t_command(&server, server.last, MR_CMD_STREAM, 0);
+  T_NEED(t_until_read(&server, 0, 3));
+  T_NEED(c->timeouts.stall_timeout == 7);
+end:
+  return t_close(&server) && ok;
+}
+
 // Nothing in the command is trusted.
 static bool run_bad_timeouts(uint32_t backend) {
   static const uint32_t ranges[][2] = {{0, 15},          {0, 17},         {1 << 20, 16}, {(1 << 20) - 15, 16},
@@ -354,6 +392,7 @@ int main(void) {
   T_BOTH("a body at the minimum rate may take its time", run_steady_body);
   T_BOTH("time in which a body is not read does not count", run_paused_rate);
   T_BOTH("a body's time begins with 100 Continue", run_expect);
+  T_BOTH("100 Continue is not due before a request's turn", run_expect_behind);
   T_BOTH("a peer that reads below the minimum rate is reset", run_slow_reader);
   T_BOTH("a peer that reads slowly from a large buffer is spared", run_fair_reader);
   T_BOTH("a stream with nothing to send is not slow", run_quiet_stream);
@@ -364,6 +403,7 @@ int main(void) {
   T_BOTH("a request's own timeouts end with it", run_own_timeouts);
   T_BOTH("a response's own timeouts hold until it is sent", run_own_stall);
   T_BOTH("the next request's body has the server's timeouts", run_next_body);
+  T_BOTH("a request's own timeouts end with an upgrade", run_upgrade);
   T_BOTH("malformed MR_CMD_TIMEOUTS change nothing", run_bad_timeouts);
   return t_done();
 }

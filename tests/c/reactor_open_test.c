@@ -55,6 +55,24 @@ end:
   return ok;
 }
 
+// A send that completes while the reactor closes answers a question that nobody is left to hear.
+static bool run_close_notified(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  bool ok = true;
+  T_NEED(t_open(&server, &o, true) == 0);
+  t_connect(&server);
+  T_NEED(t_until_opened(&server, 1));
+  t_faults_clear();
+  t_fault(SYS_SEND, 0, 1, EAGAIN);
+  t_send(&server, server.last, "late", 4, 0);
+  t_command(&server, server.last, MR_CMD_NOTIFY, 0);
+  t_flush(&server, 1);
+  T_NEED(t_faults_fired() == 1);
+end:
+  t_faults_clear();
+  return t_close(&server) && ok;
+}
+
 // Connections that the kernel has accepted for us and that we have never looked at.
 static bool run_close_backlog(uint32_t backend) {
   struct mr_options o = t_options(backend);
@@ -224,6 +242,7 @@ int main(void) {
   t_pattern(noise, sizeof(noise), 3);
   T_BOTH("a thousand times open and close leave nothing", run_rounds);
   T_BOTH("mr_close ends live connections, unread data and sends in flight", run_close_busy);
+  T_BOTH("mr_close ends a send whose completion is asked for", run_close_notified);
   T_BOTH("mr_close refuses who is still in the accept queue", run_close_backlog);
   T_BOTH("an arena used again is as new", run_arena_again);
   t_case("options that do not fit are refused", run_options());

@@ -83,6 +83,25 @@ end:
   return t_close(&server) && ok;
 }
 
+// An application that never lets the reactor look in time does not keep late peers for ever.
+static bool run_always_away(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  o.head_timeout = DUE;
+  bool ok = true;
+  T_NEED(t_open(&server, &o, true) == 0);
+  uint32_t client = t_connect(&server);
+  T_NEED(t_until_opened(&server, 1));
+  t_write(&server, client, "GET / HTTP/1.1\r\n", 16);
+  t_turn_for(&server, DUE / 3);
+  for (int i = 0; i < 2; i++) {
+    poll(NULL, 0, AWAY_MS + DUE);
+    t_turn(&server);
+  }
+  T_NEED(t_last(&server)->seen[MR_VIOLATION] == 1);
+end:
+  return t_close(&server) && ok;
+}
+
 static bool run_keep_alive(uint32_t backend) {
   struct mr_options o = t_options(backend);
   o.idle_timeout = DUE;
@@ -304,6 +323,7 @@ int main(void) {
   T_BOTH("a connection that never speaks is closed without a word", run_silent);
   T_BOTH("a head's deadline is not moved by trickled bytes", run_trickle);
   T_BOTH("nobody is late because the application was", run_away);
+  T_BOTH("deadlines count although the application is always late", run_always_away);
   T_BOTH("a connection between requests is closed after idle_timeout", run_keep_alive);
   T_BOTH("a slow handler is not the peer's fault", run_slow_handler);
   T_BOTH("a body's deadline counts from its last byte", run_body);
