@@ -296,8 +296,9 @@ export class HttpConnection
   #fail(exchange: Exchange, error: unknown, recovering: boolean): void {
     // Nobody waits for the answer: what went wrong is most likely just that.
     if (exchange !== this.#current || this.#finished) return;
-    if (error === exchange.abortReason) {
-      return this.#leave(exchange, exchange.abortReason!);
+    const { abortReason } = exchange;
+    if (abortReason !== null && error === abortReason) {
+      return this.#leave(exchange, abortReason);
     }
     if (recovering) return this.#giveUp(exchange, error);
     try {
