@@ -31,6 +31,7 @@ import { readRequest } from "./request_reader.ts";
 import type { AllTimeouts } from "./request_timeouts.ts";
 import { type ResponseOwner, ResponseWriter } from "./response_writer.ts";
 import { SentQueue } from "./sent_queue.ts";
+import { thrownError } from "./thrown.ts";
 import { violationText } from "./violations.ts";
 
 /** A request whose turn has not come: the one before it is still being answered. */
@@ -511,7 +512,7 @@ export class HttpConnection
     if (exchange !== this.#current) return;
     console.error("Exception while sending a response body", error);
     this.#current = null;
-    exchange.finish(error instanceof Error ? error : new Error(String(error)));
+    exchange.finish(thrownError(error));
     this.#cut(exchange);
   }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // exchange_end_test.ts - how exchanges end where features meet: upgrades, limits, files, errors of every kind.
 
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { get, RawClient } from "./raw_client.ts";
-import { testBackends, withoutErrors } from "./testing.ts";
+import { testBackends, until, withoutErrors } from "./testing.ts";
 
 // --- handlers
 
@@ -20,4 +20,27 @@ testBackends("a handler that throws null gets its 500", async (t) => {
     }
   });
   assertEquals(logged, [[null], [null]]);
+});
+
+testBackends("a stream may fail with anything", async (t) => {
+  const failure = Object.create(null);
+  const causes: unknown[] = [];
+  const server = t.serve((_request, info) => {
+    info.completed.catch((error) => causes.push(error.cause.cause));
+    return new Response(
+      new ReadableStream({
+        pull(): void {
+          throw failure;
+        },
+      }),
+    );
+  });
+  const client = t.using(await RawClient.connect(server));
+  await withoutErrors(async () => {
+    await client.write(get("/"));
+    await client.through("\r\n\r\n");
+    assertEquals(await client.rest(), "");
+    await until(() => causes.length === 1, "completed");
+  });
+  assert(causes[0] === failure);
 });
