@@ -485,6 +485,7 @@ export class HttpConnection
   // So that no handler has to expect `new URL(request.url)` to throw.
   #refuseHost(): void {
     [this.#violation, this.#violationStatus] = [layout.BAD_HOST, 400];
+    this.#host.loop.tally.refused(layout.BAD_HOST);
     this.#failBody(violationText(layout.BAD_HOST));
     this.#refuse();
   }
@@ -492,7 +493,7 @@ export class HttpConnection
   #refuse(): void {
     const text = violationText(this.#violation);
     writePlainResponse(this.#outbox, this.handle, this.#violationStatus, text, {
-      headOnly: false,
+      headOnly: this.#current?.headOnly ?? false,
       now: this.#host.loop.now,
     });
     this.#current?.finish(

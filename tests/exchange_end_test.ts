@@ -5,6 +5,30 @@ import { assert, assertEquals } from "@std/assert";
 import { get, RawClient } from "./raw_client.ts";
 import { testBackends, until, withoutErrors } from "./testing.ts";
 
+// No URL has it, as its last number is too large for an address.
+const ODD_HOST = "HTTP/1.1\r\nHost: 1.256.0.1\r\n\r\n";
+
+// --- refusals
+
+testBackends("a refused HEAD has no body", async (t) => {
+  const server = t.serve(() => new Response("never"));
+  const client = t.using(await RawClient.connect(server));
+  await client.write(`HEAD / ${ODD_HOST}`);
+  const { status, field } = await client.response(true);
+  assertEquals(status, 400);
+  assert(Number(field("content-length")) > 0);
+  assertEquals(await client.rest(), "");
+});
+
+testBackends("a refused Host is counted", async (t) => {
+  const server = t.serve(() => new Response("never"));
+  const client = t.using(await RawClient.connect(server));
+  assertEquals((await client.request(`GET / ${ODD_HOST}`)).status, 400);
+  assertEquals(server.statistics().refusals, {
+    "missing, repeated or malformed Host": 1,
+  });
+});
+
 // --- handlers
 
 testBackends("a handler that throws null gets its 500", async (t) => {
