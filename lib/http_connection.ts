@@ -331,6 +331,7 @@ export class HttpConnection
       if (status === 101 || tunnels) throw notUpgraded(status);
       this.#host.compression?.apply(PARTS, exchange.acceptEncoding);
     } catch (error) {
+      discardResponse(response, error);
       this.#fail(exchange, error, recovering);
       return;
     }

@@ -5,6 +5,7 @@ import { assert, assertEquals } from "@std/assert";
 import { get, RawClient } from "./raw_client.ts";
 import { testBackends, until, withoutErrors } from "./testing.ts";
 
+const CONNECT = "CONNECT other:1 HTTP/1.1\r\nHost: other:1\r\n\r\n";
 // No URL has it, as its last number is too large for an address.
 const ODD_HOST = "HTTP/1.1\r\nHost: 1.256.0.1\r\n\r\n";
 
@@ -67,4 +68,21 @@ testBackends("a stream may fail with anything", async (t) => {
     await until(() => causes.length === 1, "completed");
   });
   assert(causes[0] === failure);
+});
+
+// --- responses that are not sent
+
+testBackends("the body of a 2xx to CONNECT is cancelled", async (t) => {
+  const cancelled: unknown[] = [];
+  const server = t.serve(() =>
+    new Response(
+      new ReadableStream({ cancel: (why) => void cancelled.push(why) }),
+    )
+  );
+  const client = t.using(await RawClient.connect(server));
+  const [[logged] = []] = await withoutErrors(async () => {
+    assertEquals((await client.request(CONNECT)).status, 500);
+  });
+  assert(logged instanceof TypeError);
+  assertEquals(cancelled, [logged]);
 });
