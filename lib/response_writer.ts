@@ -2,7 +2,7 @@
 // response_writer.ts - writes the responses of one connection, whatever their bodies are, no faster than the peer
 // takes them; made by http_connection.ts.
 
-import { layout, type Outbox } from "../ffi/mod.ts";
+import { closeFile, layout, type Outbox } from "../ffi/mod.ts";
 import { type BodySink, BodyWriter } from "./body_writer.ts";
 import type { Exchange } from "./exchange.ts";
 import { type FileContent, takeFile } from "./file_body.ts";
@@ -177,7 +177,19 @@ export class ResponseWriter implements BodySink {
       : `content-length: ${length}\r\n`;
     // A body that the response passes on has to be asked for before the head goes out.
     if (exchange.body?.used) this.#owner.passOn(exchange);
-    writeHead(this.outbox, this.handle, parts, framing, mode, headOnly ? 1 : 0);
+    try {
+      writeHead(
+        this.outbox,
+        this.handle,
+        parts,
+        framing,
+        mode,
+        headOnly ? 1 : 0,
+      );
+    } catch (error) {
+      if (file !== null) closeFile(file.fd);
+      throw error;
+    }
     this.staged();
     if (headOnly) {
       if (body instanceof ReadableStream) body.cancel().catch(() => {});

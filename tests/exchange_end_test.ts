@@ -2,12 +2,26 @@
 // exchange_end_test.ts - how exchanges end where features meet: upgrades, limits, files, errors of every kind.
 
 import { assert, assertEquals } from "@std/assert";
+import { serveFile } from "../lib/files.ts";
+import { findResponseSlots } from "../lib/response_parts.ts";
 import { get, RawClient } from "./raw_client.ts";
 import { testBackends, until, withoutErrors } from "./testing.ts";
 
 const CONNECT = "CONNECT other:1 HTTP/1.1\r\nHost: other:1\r\n\r\n";
 // No URL has it, as its last number is too large for an address.
 const ODD_HOST = "HTTP/1.1\r\nHost: 1.256.0.1\r\n\r\n";
+
+/** The response with a field that cannot be sent. */
+function unsendable(response: Response): Response {
+  const slots = response as unknown as Record<symbol, { headerList: unknown }>;
+  const inner = slots[findResponseSlots()!.inner]!;
+  (inner.headerList as [string, string][]).push(["x-b", "\r\n"]);
+  return response;
+}
+
+function openFiles(): number {
+  return [...Deno.readDirSync("/proc/self/fd")].length;
+}
 
 // --- refusals
 
@@ -85,4 +99,23 @@ testBackends("the body of a 2xx to CONNECT is cancelled", async (t) => {
   });
   assert(logged instanceof TypeError);
   assertEquals(cancelled, [logged]);
+});
+
+testBackends("a file behind an unsendable head is closed", async (t) => {
+  const path = await Deno.makeTempFile();
+  try {
+    await Deno.writeFile(path, new Uint8Array(100_000));
+    const server = t.serve((request) => unsendable(serveFile(request, path)), {
+      onError: () => new Response("instead"),
+    });
+    const client = t.using(await RawClient.connect(server));
+    const ask = async (): Promise<number> => {
+      assertEquals((await client.request(get("/"))).text, "instead");
+      return openFiles();
+    };
+    const before = await ask();
+    for (let count = 0; count < 5; count++) assertEquals(await ask(), before);
+  } finally {
+    await Deno.remove(path);
+  }
 });
