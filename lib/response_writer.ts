@@ -48,7 +48,7 @@ export class ResponseWriter implements BodySink {
   readonly outbox: Outbox;
   readonly #host: HttpHost;
   readonly #owner: ResponseOwner;
-  #written = 0;
+  #ended = 0;
   #closed = false;
   #drained: (() => void) | null = null;
   #body: BodyWriter | FileSender | null = null;
@@ -113,6 +113,8 @@ export class ResponseWriter implements BodySink {
 
   /** The response is over, one way or the other. */
   end(): void {
+    const { loop, maxRequests } = this.#host;
+    if (++this.#ended >= maxRequests) loop.tally.requestLimits++;
     this.#body = null;
   }
 
@@ -140,9 +142,8 @@ export class ResponseWriter implements BodySink {
 
   #mode(exchange: Exchange, parts: ResponseParts): ResponseMode {
     const { loop, draining, maxRequests, maxDrainBytes } = this.#host;
-    const worn = ++this.#written >= maxRequests;
-    if (worn) loop.tally.requestLimits++;
-    const last = draining || worn || this.#owner.isLast;
+    const last = draining || this.#ended + 1 >= maxRequests ||
+      this.#owner.isLast;
     const wanted = (exchange.flags & layout.KEEP_ALIVE) !== 0 && !last;
     // The request may still be coming in while a stream goes out; only at its end shows how much is left of it.
     const unread = !(parts.body instanceof ReadableStream) &&

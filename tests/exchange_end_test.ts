@@ -119,3 +119,17 @@ testBackends("a file behind an unsendable head is closed", async (t) => {
     await Deno.remove(path);
   }
 });
+
+testBackends("a response that is replaced is not counted", async (t) => {
+  const server = t.serve(
+    () => unsendable(new Response("x", { headers: { a: "b" } })),
+    {
+      maxRequests: 2,
+      onError: () => new Response("instead"),
+    },
+  );
+  const client = t.using(await RawClient.connect(server));
+  assertEquals((await client.request(get("/"))).field("connection"), null);
+  assertEquals((await client.request(get("/"))).field("connection"), "close");
+  assertEquals(server.statistics().requestLimits, 1);
+});
