@@ -55,8 +55,6 @@ export class Exchange implements RequestContext, BodyFlow, Staged {
   answered = false;
   /** The client was told to go on with the body. */
   continued = false;
-  /** Bytes of the body that came after the response. */
-  dropped = 0;
   /** Timeouts of this request alone; null for those of the server. */
   timeouts: AllTimeouts | null = null;
   /** The handler was too slow, and its answer is no longer wanted. */

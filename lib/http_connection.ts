@@ -54,6 +54,8 @@ export class HttpConnection
   readonly origins: OriginCache = { line: "\n", origin: "" };
   #current: Exchange | null = null;
   #receiving: Exchange | null = null;
+  // Bytes of its body that came after its response.
+  #dropped = 0;
   #waiting: Waiting[] | null = null;
   #address: Deno.Addr | null = null;
   #paused = 0;
@@ -216,7 +218,10 @@ export class HttpConnection
     const inbox = this.#inbox;
     const total = inbox.total(index);
     const exchange = new Exchange(this, inbox.flags(index), total);
-    if (exchange.body !== null) this.#receiving = exchange;
+    if (exchange.body !== null) {
+      this.#receiving = exchange;
+      this.#dropped = 0;
+    }
     const request = readRequest(this.#host, index, exchange);
     if (
       this.#current === null && this.#waiting === null &&
@@ -433,9 +438,9 @@ export class HttpConnection
 
   // What comes after the answer is read to keep the connection, as long as it is little.
   #drop(exchange: Exchange, length: number): void {
-    exchange.dropped += length;
     if (!exchange.answered || this.#finished) return;
-    if (exchange.dropped <= this.#host.maxDrainBytes) return;
+    this.#dropped += length;
+    if (this.#dropped <= this.#host.maxDrainBytes) return;
     this.#host.loop.tally.unreadBodies++;
     this.#finish();
   }

@@ -5,7 +5,7 @@ import { assert, assertEquals } from "@std/assert";
 import { serveFile } from "../lib/files.ts";
 import { findResponseSlots } from "../lib/response_parts.ts";
 import { get, RawClient } from "./raw_client.ts";
-import { testBackends, until, withoutErrors } from "./testing.ts";
+import { settled, testBackends, until, withoutErrors } from "./testing.ts";
 
 const CONNECT = "CONNECT other:1 HTTP/1.1\r\nHost: other:1\r\n\r\n";
 // No URL has it, as its last number is too large for an address.
@@ -133,3 +133,27 @@ testBackends("a response that is replaced is not counted", async (t) => {
   assertEquals((await client.request(get("/"))).field("connection"), "close");
   assertEquals(server.statistics().requestLimits, 1);
 });
+
+testBackends(
+  "a body that came while its request waited is not dropped",
+  async (t) => {
+    const first = Promise.withResolvers<Response>();
+    const server = t.serve(
+      (request) => request.method === "GET" ? first.promise : new Response("x"),
+      { maxDrainBytes: 1000 },
+    );
+    const client = t.using(await RawClient.connect(server));
+    const chunk = `384\r\n${"a".repeat(900)}\r\n`;
+    const post =
+      "POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n";
+    await client.write(get("/") + post + chunk);
+    await until(() => server.statistics().receivedBytes > 900, "the requests");
+    await settled(() => server.statistics().polls);
+    first.resolve(new Response("first"));
+    assertEquals((await client.response()).text, "first");
+    assertEquals((await client.response()).text, "x");
+    await client.write(`${chunk}0\r\n\r\n${post}0\r\n\r\n`);
+    assertEquals((await client.response()).text, "x");
+    assertEquals(server.statistics().unreadBodies, 0);
+  },
+);
