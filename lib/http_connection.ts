@@ -355,6 +355,8 @@ export class HttpConnection
   #upgrade(exchange: Exchange, response: Response): boolean {
     const { upgrade } = exchange;
     if (upgrade === null || response.status !== upgrade.status) return false;
+    // Before the other protocol writes, whose bytes would be taken for the end of this response.
+    this.#endTimeouts(exchange);
     const connection = upgrade.accept(
       this.handle,
       this.#host.loop,
@@ -378,9 +380,7 @@ export class HttpConnection
     exchange.body?.discard();
     exchange.finish(null);
     this.#current = null;
-    if (exchange.timeouts !== null) {
-      this.#outbox.timeouts(this.handle, null);
-    }
+    this.#endTimeouts(exchange);
     const unread = exchange.leavesUnread(this.#host.maxDrainBytes);
     if (unread) this.#host.loop.tally.unreadBodies++;
     if (close || unread) return this.#finish();
@@ -388,6 +388,10 @@ export class HttpConnection
       this.#command(layout.CMD_DECLINE);
     }
     this.#advance();
+  }
+
+  #endTimeouts(exchange: Exchange): void {
+    if (exchange.timeouts !== null) this.#outbox.timeouts(this.handle, null);
   }
 
   // Starts the requests that wait, as long as they are answered at once and the peer takes the answers.

@@ -2,11 +2,13 @@
 // exchange_end_test.ts - how exchanges end where features meet: upgrades, limits, files, errors of every kind.
 
 import { assert, assertEquals } from "@std/assert";
+import { rawSocket } from "../mod.ts";
 import { serveFile } from "../lib/files.ts";
 import { findResponseSlots } from "../lib/response_parts.ts";
 import { get, RawClient } from "./raw_client.ts";
 import { settled, testBackends, until, withoutErrors } from "./testing.ts";
 
+const UPGRADE = get("/", "Connection: upgrade\r\nUpgrade: x\r\n");
 const CONNECT = "CONNECT other:1 HTTP/1.1\r\nHost: other:1\r\n\r\n";
 // No URL has it, as its last number is too large for an address.
 const ODD_HOST = "HTTP/1.1\r\nHost: 1.256.0.1\r\n\r\n";
@@ -157,3 +159,24 @@ testBackends(
     assertEquals(server.statistics().unreadBodies, 0);
   },
 );
+
+// --- upgrades
+
+testBackends("an upgrade ends the timeouts of its request", async (t) => {
+  const closed: (Error | null)[] = [];
+  const route = rawSocket({
+    open(socket): void {
+      socket.write(new Uint8Array(8 * 1024 * 1024));
+    },
+    close: (_socket, error) => void closed.push(error),
+  });
+  const server = t.serve((request, info) => {
+    info.setTimeouts({ stallTimeout: 0, minSendRate: 0 });
+    return route.upgrade(request);
+  }, { stallTimeout: 300 });
+  const client = t.using(await RawClient.connect(server));
+  await client.write(UPGRADE);
+  // It reads nothing: the server's own stallTimeout counts again.
+  await until(() => closed.length === 1, "the reset");
+  assert(closed[0] instanceof Deno.errors.TimedOut);
+});
