@@ -142,6 +142,7 @@ export class HttpConnection
     const error = new DOMException("The handler took too long", "TimeoutError");
     loop.tally.handlerTimeouts++;
     exchange.expired = true;
+    exchange.answered = true;
     writePlainResponse(this.#outbox, this.handle, 503, error.message, {
       headOnly: exchange.headOnly,
       now: Date.now(),
@@ -324,6 +325,7 @@ export class HttpConnection
       return discardResponse(response, exchange.abortReason);
     }
     try {
+      exchange.answered = true;
       requireResponse(response);
       if (
         (exchange.flags & layout.UPGRADE) !== 0 &&
@@ -336,12 +338,12 @@ export class HttpConnection
       if (status === 101 || tunnels) throw notUpgraded(status);
       this.#host.compression?.apply(PARTS, exchange.acceptEncoding);
     } catch (error) {
+      exchange.answered = false;
       discardResponse(response, error);
       this.#fail(exchange, error, recovering);
       return;
     }
     try {
-      exchange.answered = true;
       this.#responses.write(exchange, PARTS);
     } catch (error) {
       if (!(error instanceof UnsendableHead)) throw error;

@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // exchange_end_test.ts - how exchanges end where features meet: upgrades, limits, files, errors of every kind.
 
-import { assert, assertEquals } from "@std/assert";
-import { rawSocket } from "../mod.ts";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { rawSocket, type ServeHandlerInfo } from "../mod.ts";
 import { serveFile } from "../lib/files.ts";
 import { findResponseSlots } from "../lib/response_parts.ts";
 import { get, RawClient } from "./raw_client.ts";
-import { settled, testBackends, until, withoutErrors } from "./testing.ts";
+import {
+  settled,
+  testBackends,
+  turn,
+  until,
+  withoutErrors,
+} from "./testing.ts";
 
 const UPGRADE = get("/", "Connection: upgrade\r\nUpgrade: x\r\n");
 const CONNECT = "CONNECT other:1 HTTP/1.1\r\nHost: other:1\r\n\r\n";
@@ -84,6 +90,19 @@ testBackends("a stream may fail with anything", async (t) => {
     await until(() => causes.length === 1, "completed");
   });
   assert(causes[0] === failure);
+});
+
+testBackends("a response that is no longer wanted has begun", async (t) => {
+  let kept!: ServeHandlerInfo;
+  const server = t.serve((_request, info) => {
+    kept = info;
+    return new Promise<never>(() => {});
+  }, { handlerTimeout: 50 });
+  const client = t.using(await RawClient.connect(server));
+  assertEquals((await client.request(get("/"))).status, 503);
+  for (
+    const late of [() => kept.earlyHints({}), () => kept.setTrailers({})]
+  ) assertThrows(late, TypeError, "the response has begun");
 });
 
 // --- responses that are not sent
@@ -180,3 +199,31 @@ testBackends("an upgrade ends the timeouts of its request", async (t) => {
   await until(() => closed.length === 1, "the reset");
   assert(closed[0] instanceof Deno.errors.TimedOut);
 });
+
+testBackends(
+  "nothing is added to a response that was an upgrade",
+  async (t) => {
+    const thrown: unknown[] = [];
+    const route = rawSocket<ServeHandlerInfo>({
+      open(socket): void {
+        try {
+          socket.data.earlyHints({ link: "</a>" });
+        } catch (error) {
+          thrown.push(error);
+        }
+        socket.write("hello");
+        socket.end();
+      },
+    });
+    const server = t.serve((request, info) =>
+      route.upgrade(request, { data: info })
+    );
+    const client = t.using(await RawClient.connect(server));
+    await client.write(UPGRADE);
+    await client.through("\r\n\r\n");
+    await client.closeWrite();
+    assertEquals(await client.rest(), "hello");
+    assert(thrown[0] instanceof TypeError);
+    await turn();
+  },
+);
