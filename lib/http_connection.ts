@@ -145,7 +145,7 @@ export class HttpConnection
     exchange.answered = true;
     writePlainResponse(this.#outbox, this.handle, 503, error.message, {
       headOnly: exchange.headOnly,
-      now: Date.now(),
+      now: loop.now,
     });
     this.#current = null;
     this.#finish();

@@ -105,6 +105,26 @@ testBackends("a response that is no longer wanted has begun", async (t) => {
   ) assertThrows(late, TypeError, "the response has begun");
 });
 
+testBackends("a response after a sleep has the date of its own", async (t) => {
+  const handler = Promise.withResolvers<Response>();
+  const server = t.serve(() => handler.promise);
+  const client = t.using(await RawClient.connect(server));
+  await client.write(get("/"));
+  await until(() => server.statistics().receivedBytes > 0, "the request");
+  await settled(() => server.statistics().polls);
+  const { now } = Date;
+  const hour = 3_600_000;
+  const began = now();
+  Date.now = () => now() + hour;
+  try {
+    handler.resolve(new Response());
+    const { field } = await client.response();
+    assert(Date.parse(field("date")!) >= began + hour - 1000);
+  } finally {
+    Date.now = now;
+  }
+});
+
 // --- responses that are not sent
 
 testBackends("the body of a 2xx to CONNECT is cancelled", async (t) => {
