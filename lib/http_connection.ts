@@ -56,6 +56,8 @@ export class HttpConnection
   #receiving: Exchange | null = null;
   // Bytes of its body that came after its response.
   #dropped = 0;
+  // Its client was told to go on with the body.
+  #continued = false;
   #waiting: Waiting[] | null = null;
   #address: Deno.Addr | null = null;
   #paused = 0;
@@ -141,8 +143,6 @@ export class HttpConnection
     const { loop } = this.#host;
     const error = new DOMException("The handler took too long", "TimeoutError");
     loop.tally.handlerTimeouts++;
-    exchange.expired = true;
-    exchange.answered = true;
     writePlainResponse(this.#outbox, this.handle, 503, error.message, {
       headOnly: exchange.headOnly,
       now: loop.now,
@@ -150,8 +150,7 @@ export class HttpConnection
     this.#current = null;
     this.#finish();
     loop.settled();
-    exchange.body?.fail(error);
-    exchange.finish(error);
+    exchange.expire(error);
   }
 
   /** Exchanges that are not finished. */
@@ -182,10 +181,10 @@ export class HttpConnection
   // RFC 9110 section 10.1.1: once, only to a request that asks, and only while its body has not come.
   #sendContinue(exchange: Exchange): void {
     if (
-      !exchange.asksToContinue || exchange.continued ||
+      !exchange.asksToContinue || this.#continued ||
       exchange !== this.#receiving || exchange !== this.#current
     ) return;
-    exchange.continued = true;
+    this.#continued = true;
     this.#outbox.writeText(this.handle, CONTINUE, 0);
     // The time of the body begins now.
     if (this.#paused === 0) this.#command(layout.CMD_RESUME);
@@ -222,6 +221,7 @@ export class HttpConnection
     if (exchange.body !== null) {
       this.#receiving = exchange;
       this.#dropped = 0;
+      this.#continued = false;
     }
     const request = readRequest(this.#host, index, exchange);
     if (
