@@ -209,8 +209,9 @@ export class Exchange implements RequestContext, BodyFlow, Staged {
       bodyLeft > 0 && (flags & layout.EXPECT) !== 0;
   }
 
-  /** The handler has returned a promise: its time runs from now. */
+  /** The handler has returned a promise: its time runs from now, unless the handler itself has ended the server. */
   await(): void {
+    if (this.#outcome !== undefined) return;
     this.#awaited = true;
     this.#stopTimer();
     const ms = (this.timeouts ?? this.#owner.timeouts).handlerTimeout;

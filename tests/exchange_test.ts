@@ -284,6 +284,10 @@ Deno.test("Exchange.await() limits the time of a promise", async () => {
   const changed = new Exchange(owner, 0, 0);
   changed.await();
   changed.setTimeouts({ handlerTimeout: 0 });
+  // Its handler has ended it, and returns a promise nevertheless.
+  const over = new Exchange(owner, 0, 0);
+  over.finish(null);
+  over.await();
   owner.calls.length = 0;
   const late = new Exchange(owner, 0, 0);
   late.await();
