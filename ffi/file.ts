@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// file.ts - opens and reads files through the shim, which keeps paths beneath a root; used by lib/file_response.ts
-// and lib/file_body.ts.
+// file.ts - opens and reads files through the shim, which keeps paths beneath a root; used by lib/files.ts,
+// lib/file_body.ts and lib/file_sender.ts.
 
 import { errnoName, unwrap } from "./errno.ts";
 import * as layout from "./layout.ts";

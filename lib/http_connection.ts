@@ -42,6 +42,7 @@ interface Waiting {
 
 const PARTS: ResponseParts = { ...NO_PARTS };
 const CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n";
+
 /** A connection that speaks HTTP. */
 export class HttpConnection
   implements Connection, ExchangeOwner, ResponseOwner {
@@ -352,6 +353,8 @@ export class HttpConnection
       exchange.answered = false;
       this.#fail(exchange, error, recovering);
     }
+    // Only kept from the garbage collector: whoever still sends it has it.
+    PARTS.body = null;
   }
 
   #upgrade(exchange: Exchange, response: Response): boolean {

@@ -84,7 +84,7 @@ export class ResponseWriter implements BodySink {
       return this.#stream(exchange, parts, bytesOf(body), mode, trailers);
     }
     if (isBodyless(parts.status) || body === null) {
-      if (body instanceof ReadableStream) body.cancel();
+      if (body instanceof ReadableStream) body.cancel().catch(() => {});
       writeBytesResponse(this.outbox, this.handle, parts, null, mode);
     } else if (typeof body === "string" && body.length <= LONG_TEXT) {
       writeTextResponse(this.outbox, this.handle, parts, body, mode);
@@ -95,7 +95,6 @@ export class ResponseWriter implements BodySink {
     } else {
       return this.#stream(exchange, parts, bytesOf(body), mode, null);
     }
-    parts.body = null;
     this.#owner.complete(exchange, mode.close);
   }
 

@@ -17,6 +17,7 @@ class Owner implements ExchangeOwner {
   readonly base = { scheme: "http", authority: "localhost:8000" };
   readonly origins = { line: "\n", origin: "" };
   readonly calls: unknown[] = [];
+  readonly staged: Exchange[] = [];
   timeouts: AllTimeouts = {
     bodyTimeout: 1,
     minBodyRate: 2,
@@ -32,7 +33,6 @@ class Owner implements ExchangeOwner {
   expire(exchange: Exchange): void {
     this.calls.push("expire", exchange);
   }
-  readonly staged: Exchange[] = [];
 
   pauseBody(): void {
     this.calls.push("pause");
