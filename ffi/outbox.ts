@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// outbox.ts - stages bytes and commands for the next flush; pairs with c/outbox.c. Used by lib/connection.ts.
+// outbox.ts - stages bytes and commands for the next flush; pairs with c/outbox.c. Used by the protocols in lib/.
 
 import type { Arena } from "./arena.ts";
 import * as layout from "./layout.ts";

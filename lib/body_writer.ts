@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // body_writer.ts - sends a response body that does not go out at one blow: a stream, or very many bytes; made by
-// http_connection.ts.
+// response_writer.ts.
 
 import type { Outbox } from "../ffi/mod.ts";
 import { disconnected } from "./exchange.ts";

@@ -37,6 +37,20 @@ export interface ExchangeOwner {
   remoteAddress(): Deno.Addr;
 }
 
+/** What few exchanges have, so that the others need not carry it: made when the first of it is wanted. */
+class Extras {
+  upgrade: Upgrade | null = null;
+  request: FieldSource | null = null;
+  timeouts: AllTimeouts | null = null;
+  expired = false;
+  timer: ReturnType<typeof setTimeout> | undefined;
+  requestTrailers: RequestTrailers | null = null;
+  responseTrailers: ResponseTrailers | null = null;
+  controller: AbortController | null = null;
+  aborted: Error | null = null;
+  completed: PromiseWithResolvers<void> | null = null;
+}
+
 /** State of a request from its head to the last byte of its response. */
 export class Exchange implements RequestContext, BodyFlow, Staged {
   /** mr_head_flag of the request. */
@@ -49,29 +63,12 @@ export class Exchange implements RequestContext, BodyFlow, Staged {
   headOnly = false;
   /** The method is CONNECT. */
   connects = false;
-  /** The request, where responses are compressed as its fields say. */
-  request: FieldSource | null = null;
-  upgrade: Upgrade | null = null;
   /** The response has begun. */
   answered = false;
-  /** The client was told to go on with the body. */
-  continued = false;
-  /** Bytes of the body that came after the response. */
-  dropped = 0;
-  /** Timeouts of this request alone; null for those of the server. */
-  timeouts: AllTimeouts | null = null;
-  /** The handler was too slow, and its answer is no longer wanted. */
-  expired = false;
-  /** Trailers of the response, or null. */
-  responseTrailers: ResponseTrailers | null = null;
   readonly #owner: ExchangeOwner;
-  #trailers: RequestTrailers | null = null;
-  #controller: AbortController | null = null;
-  #completed: PromiseWithResolvers<void> | null = null;
   #awaited = false;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #aborted: Error | null = null;
   #outcome: Error | null | undefined;
+  #extras: Extras | null = null;
 
   constructor(owner: ExchangeOwner, flags: number, length: number) {
     this.#owner = owner;
@@ -93,6 +90,39 @@ export class Exchange implements RequestContext, BodyFlow, Staged {
     return (this.flags & layout.UPGRADE) !== 0;
   }
 
+  /** What the handler has asked to turn it over to. */
+  get upgrade(): Upgrade | null {
+    return this.#extras?.upgrade ?? null;
+  }
+
+  offer(upgrade: Upgrade): void {
+    this.#more().upgrade = upgrade;
+  }
+
+  /** The request, where responses are compressed as its fields say. */
+  get request(): FieldSource | null {
+    return this.#extras?.request ?? null;
+  }
+
+  set request(request: FieldSource) {
+    this.#more().request = request;
+  }
+
+  /** Timeouts of this request alone; null for those of the server. */
+  get timeouts(): AllTimeouts | null {
+    return this.#extras?.timeouts ?? null;
+  }
+
+  /** Whether it was ended by `expire()`. */
+  get expired(): boolean {
+    return this.#extras?.expired ?? false;
+  }
+
+  /** Trailers of the response, or null. */
+  get responseTrailers(): ResponseTrailers | null {
+    return this.#extras?.responseTrailers ?? null;
+  }
+
   /** The client waits for 100 Continue. */
   get asksToContinue(): boolean {
     return (this.flags & (layout.EXPECT | layout.HTTP_1_0)) === layout.EXPECT;
@@ -110,35 +140,35 @@ export class Exchange implements RequestContext, BodyFlow, Staged {
 
   /** Aborts when the peer disconnects before the response is complete. */
   abortSignal(): AbortSignal {
-    this.#controller ??= new AbortController();
-    if (this.#aborted !== null) this.#controller.abort(this.#aborted);
-    return this.#controller.signal;
+    const extras = this.#more();
+    const controller = extras.controller ??= new AbortController();
+    if (extras.aborted !== null) controller.abort(extras.aborted);
+    return controller.signal;
   }
 
   /** Resolves when the kernel has taken all of the response, rejects when it will not. */
   completed(): Promise<void> {
-    if (this.#completed === null) {
-      this.#completed = Promise.withResolvers();
+    const extras = this.#more();
+    if (extras.completed === null) {
+      extras.completed = Promise.withResolvers();
       // Nobody has to look at it: a failed response is not an unhandled rejection.
-      this.#completed.promise.catch(() => {});
+      extras.completed.promise.catch(() => {});
       if (this.#outcome !== undefined) this.#conclude(this.#outcome);
     }
-    return this.#completed.promise;
+    return extras.completed.promise;
   }
 
   /** Fields behind the request's body, once that is complete. */
   trailers(): Promise<Headers> {
-    if (this.#trailers === null) {
-      this.#trailers = new RequestTrailers();
-      if (this.bodyLeft === 0) this.#trailers.settle(null);
-    }
-    return this.#trailers.headers;
+    const trailers = this.#requestTrailers();
+    if (this.bodyLeft === 0) trailers.settle(null);
+    return trailers.headers;
   }
 
   /** Has the response end in trailers. */
   setTrailers(init: TrailersInit): void {
     this.#requireUnanswered("set trailers");
-    this.responseTrailers = new ResponseTrailers(init);
+    this.#more().responseTrailers = new ResponseTrailers(init);
   }
 
   /** Sends an interim response. */
@@ -154,7 +184,7 @@ export class Exchange implements RequestContext, BodyFlow, Staged {
 
   /** Why the request's signal aborted, or null. */
   get abortReason(): Error | null {
-    return this.#aborted;
+    return this.#extras?.aborted ?? null;
   }
 
   /** Changes timeouts for this request, as long as it is not over. */
@@ -164,7 +194,7 @@ export class Exchange implements RequestContext, BodyFlow, Staged {
       wanted,
     );
     if (this.#outcome !== undefined) return;
-    this.timeouts = timeouts;
+    this.#more().timeouts = timeouts;
     this.#owner.retime(this);
     if (this.#awaited && wanted.handlerTimeout !== undefined) this.await();
   }
@@ -180,12 +210,14 @@ export class Exchange implements RequestContext, BodyFlow, Staged {
       bodyLeft > 0 && (flags & layout.EXPECT) !== 0;
   }
 
-  /** The handler has returned a promise: its time runs from now. */
+  /** The handler has returned a promise: its time runs from now, unless the handler itself has ended the server. */
   await(): void {
+    if (this.#outcome !== undefined) return;
     this.#awaited = true;
     this.#stopTimer();
     const ms = (this.timeouts ?? this.#owner.timeouts).handlerTimeout;
-    if (ms > 0) this.#timer = setTimeout(() => this.#owner.expire(this), ms);
+    if (ms === 0) return;
+    this.#more().timer = setTimeout(() => this.#owner.expire(this), ms);
   }
 
   /** The promise has settled. */
@@ -194,10 +226,19 @@ export class Exchange implements RequestContext, BodyFlow, Staged {
     this.#stopTimer();
   }
 
+  /** The handler was too slow: the exchange is over, and what comes of it later is not wanted. */
+  expire(error: Error): void {
+    this.#more().expired = true;
+    this.answered = true;
+    this.body?.fail(error);
+    this.finish(error);
+  }
+
   /** Aborts the request's signal. */
   abort(error: Error): void {
-    this.#aborted ??= error;
-    this.#controller?.abort(error);
+    const extras = this.#more();
+    extras.aborted ??= error;
+    extras.controller?.abort(error);
   }
 
   /** The exchange is over: with null once all of the response is staged, else with what went wrong. */
@@ -206,32 +247,33 @@ export class Exchange implements RequestContext, BodyFlow, Staged {
     this.#outcome = error;
     if (this.#awaited) this.awaited();
     if (error !== null) this.abort(error);
-    if (this.#completed !== null) this.#conclude(error);
+    if (this.#extras !== null && this.#extras.completed !== null) {
+      this.#conclude(error);
+    }
   }
 
   sent(error: Error | null): void {
-    if (error === null) this.#completed!.resolve();
-    else this.#completed!.reject(notSent(error));
+    const { resolve, reject } = this.#extras!.completed!;
+    if (error === null) resolve();
+    else reject(notSent(error));
   }
 
   /** The next bytes of the request's trailer section. */
   pushTrailers(bytes: Uint8Array): void {
-    this.#trailers ??= new RequestTrailers();
-    this.#trailers.push(bytes);
+    this.#requestTrailers().push(bytes);
   }
 
   /** The request's body is complete. */
   endBody(): void {
     this.bodyLeft = 0;
     this.body!.end();
-    this.#trailers?.settle(null);
+    this.#extras?.requestTrailers?.settle(null);
   }
 
   /** The rest of the request's body will never come. */
   failBody(error: Error): void {
     this.body!.fail(error);
-    this.#trailers ??= new RequestTrailers();
-    this.#trailers.settle(error);
+    this.#requestTrailers().settle(error);
   }
 
   pause(): void {
@@ -246,10 +288,19 @@ export class Exchange implements RequestContext, BodyFlow, Staged {
     this.#owner.continueBody(this);
   }
 
+  #more(): Extras {
+    return this.#extras ??= new Extras();
+  }
+
+  #requestTrailers(): RequestTrailers {
+    return this.#more().requestTrailers ??= new RequestTrailers();
+  }
+
   #stopTimer(): void {
-    if (this.#timer === undefined) return;
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    const extras = this.#extras;
+    if (extras === null || extras.timer === undefined) return;
+    clearTimeout(extras.timer);
+    extras.timer = undefined;
   }
 
   #conclude(error: Error | null): void {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // file_body.ts - a response body that is a file, or parts of one: a stream for whoever reads it, and for
-// http_connection.ts, which does not, what file_sender.ts sends. Made by files.ts.
+// response_writer.ts, which does not, what file_sender.ts sends. Made by files.ts.
 
 import { closeFile, readFile } from "../ffi/mod.ts";
 import type { ByteRange } from "./file_range.ts";
@@ -48,13 +48,6 @@ export function takeFile(
   const content = sources.get(body)?.take(length) ?? null;
   if (content !== null) void body.cancel();
   return content;
-}
-
-/** Closes the file of a response that nobody will be sent. */
-export function dropFile(response: unknown): void {
-  if (!(response instanceof Response) || response.bodyUsed) return;
-  const { body } = response;
-  if (body !== null && !body.locked && sources.has(body)) void body.cancel();
 }
 
 class FileSource implements UnderlyingDefaultSource<Uint8Array<ArrayBuffer>> {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // file_sender.ts - sends a body that is a file without reading it: C takes the bytes from file to socket. Made by
-// http_connection.ts.
+// response_writer.ts.
 
 import { closeFile, dupFile } from "../ffi/mod.ts";
 import type { BodySink } from "./body_writer.ts";

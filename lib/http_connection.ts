@@ -31,6 +31,7 @@ import { readRequest } from "./request_reader.ts";
 import type { AllTimeouts } from "./request_timeouts.ts";
 import { type ResponseOwner, ResponseWriter } from "./response_writer.ts";
 import { SentQueue } from "./sent_queue.ts";
+import { thrownError } from "./thrown.ts";
 import { violationText } from "./violations.ts";
 
 /** A request whose turn has not come: the one before it is still being answered. */
@@ -41,6 +42,7 @@ interface Waiting {
 
 const PARTS: ResponseParts = { ...NO_PARTS };
 const CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n";
+
 /** A connection that speaks HTTP. */
 export class HttpConnection
   implements Connection, ExchangeOwner, ResponseOwner {
@@ -53,6 +55,10 @@ export class HttpConnection
   readonly origins: OriginCache = { line: "\n", origin: "" };
   #current: Exchange | null = null;
   #receiving: Exchange | null = null;
+  // Bytes of its body that came after its response.
+  #dropped = 0;
+  // Its client was told to go on with the body.
+  #continued = false;
   #waiting: Waiting[] | null = null;
   #address: Deno.Addr | null = null;
   #paused = 0;
@@ -138,16 +144,14 @@ export class HttpConnection
     const { loop } = this.#host;
     const error = new DOMException("The handler took too long", "TimeoutError");
     loop.tally.handlerTimeouts++;
-    exchange.expired = true;
     writePlainResponse(this.#outbox, this.handle, 503, error.message, {
       headOnly: exchange.headOnly,
-      now: Date.now(),
+      now: loop.now,
     });
     this.#current = null;
     this.#finish();
     loop.settled();
-    exchange.body?.fail(error);
-    exchange.finish(error);
+    exchange.expire(error);
   }
 
   /** Exchanges that are not finished. */
@@ -178,10 +182,10 @@ export class HttpConnection
   // RFC 9110 section 10.1.1: once, only to a request that asks, and only while its body has not come.
   #sendContinue(exchange: Exchange): void {
     if (
-      !exchange.asksToContinue || exchange.continued ||
+      !exchange.asksToContinue || this.#continued ||
       exchange !== this.#receiving || exchange !== this.#current
     ) return;
-    exchange.continued = true;
+    this.#continued = true;
     this.#outbox.writeText(this.handle, CONTINUE, 0);
     // The time of the body begins now.
     if (this.#paused === 0) this.#command(layout.CMD_RESUME);
@@ -215,7 +219,11 @@ export class HttpConnection
     const inbox = this.#inbox;
     const total = inbox.total(index);
     const exchange = new Exchange(this, inbox.flags(index), total);
-    if (exchange.body !== null) this.#receiving = exchange;
+    if (exchange.body !== null) {
+      this.#receiving = exchange;
+      this.#dropped = 0;
+      this.#continued = false;
+    }
     const request = readRequest(this.#host, index, exchange);
     if (
       this.#current === null && this.#waiting === null &&
@@ -294,8 +302,9 @@ export class HttpConnection
   #fail(exchange: Exchange, error: unknown, recovering: boolean): void {
     // Nobody waits for the answer: what went wrong is most likely just that.
     if (exchange !== this.#current || this.#finished) return;
-    if (error === exchange.abortReason) {
-      return this.#leave(exchange, exchange.abortReason!);
+    const { abortReason } = exchange;
+    if (abortReason !== null && error === abortReason) {
+      return this.#leave(exchange, abortReason);
     }
     if (recovering) return this.#giveUp(exchange, error);
     try {
@@ -315,6 +324,7 @@ export class HttpConnection
       return discardResponse(response, exchange.abortReason);
     }
     try {
+      exchange.answered = true;
       requireResponse(response);
       if (
         (exchange.flags & layout.UPGRADE) !== 0 &&
@@ -330,11 +340,12 @@ export class HttpConnection
         this.#host.compression!.apply(PARTS, request, headOnly);
       }
     } catch (error) {
+      exchange.answered = false;
+      discardResponse(response, error);
       this.#fail(exchange, error, recovering);
       return;
     }
     try {
-      exchange.answered = true;
       this.#responses.write(exchange, PARTS);
     } catch (error) {
       if (!(error instanceof UnsendableHead)) throw error;
@@ -343,11 +354,15 @@ export class HttpConnection
       exchange.answered = false;
       this.#fail(exchange, error, recovering);
     }
+    // Only kept from the garbage collector: whoever still sends it has it.
+    PARTS.body = null;
   }
 
   #upgrade(exchange: Exchange, response: Response): boolean {
     const { upgrade } = exchange;
     if (upgrade === null || response.status !== upgrade.status) return false;
+    // Before the other protocol writes, whose bytes would be taken for the end of this response.
+    this.#endTimeouts(exchange);
     const connection = upgrade.accept(
       this.handle,
       this.#host.loop,
@@ -371,9 +386,7 @@ export class HttpConnection
     exchange.body?.discard();
     exchange.finish(null);
     this.#current = null;
-    if (exchange.timeouts !== null) {
-      this.#outbox.timeouts(this.handle, null);
-    }
+    this.#endTimeouts(exchange);
     const unread = exchange.leavesUnread(this.#host.maxDrainBytes);
     if (unread) this.#host.loop.tally.unreadBodies++;
     if (close || unread) return this.#finish();
@@ -381,6 +394,10 @@ export class HttpConnection
       this.#command(layout.CMD_DECLINE);
     }
     this.#advance();
+  }
+
+  #endTimeouts(exchange: Exchange): void {
+    if (exchange.timeouts !== null) this.#outbox.timeouts(this.handle, null);
   }
 
   // Starts the requests that wait, as long as they are answered at once and the peer takes the answers.
@@ -431,9 +448,9 @@ export class HttpConnection
 
   // What comes after the answer is read to keep the connection, as long as it is little.
   #drop(exchange: Exchange, length: number): void {
-    exchange.dropped += length;
     if (!exchange.answered || this.#finished) return;
-    if (exchange.dropped <= this.#host.maxDrainBytes) return;
+    this.#dropped += length;
+    if (this.#dropped <= this.#host.maxDrainBytes) return;
     this.#host.loop.tally.unreadBodies++;
     this.#finish();
   }
@@ -484,6 +501,7 @@ export class HttpConnection
   // So that no handler has to expect `new URL(request.url)` to throw.
   #refuseHost(): void {
     [this.#violation, this.#violationStatus] = [layout.BAD_HOST, 400];
+    this.#host.loop.tally.refused(layout.BAD_HOST);
     this.#failBody(violationText(layout.BAD_HOST));
     this.#refuse();
   }
@@ -491,7 +509,7 @@ export class HttpConnection
   #refuse(): void {
     const text = violationText(this.#violation);
     writePlainResponse(this.#outbox, this.handle, this.#violationStatus, text, {
-      headOnly: false,
+      headOnly: this.#current?.headOnly ?? false,
       now: this.#host.loop.now,
     });
     this.#current?.finish(
@@ -511,7 +529,7 @@ export class HttpConnection
     if (exchange !== this.#current) return;
     console.error("Exception while sending a response body", error);
     this.#current = null;
-    exchange.finish(error instanceof Error ? error : new Error(String(error)));
+    exchange.finish(thrownError(error));
     this.#cut(exchange);
   }
 

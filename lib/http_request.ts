@@ -14,8 +14,8 @@ export interface RequestContext {
   readonly origins: OriginCache;
   /** Whether the connection can be turned over to another protocol. */
   readonly upgradable: boolean;
-  /** What the handler has asked to turn it over to. */
-  upgrade: Upgrade | null;
+  /** The handler asks to turn it over to `upgrade`. */
+  offer(upgrade: Upgrade): void;
   /** The signal of the request; asked at most once for each request. */
   abortSignal(): AbortSignal;
 }
@@ -211,7 +211,7 @@ export class LazyRequest {
 
   /** Has the connection turned over to `upgrade` when the response is a 101. */
   offer(upgrade: Upgrade): void {
-    this[CONTEXT].upgrade = upgrade;
+    this[CONTEXT].offer(upgrade);
   }
 }
 

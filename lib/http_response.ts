@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // http_response.ts - writes response heads and bodies of known length into the outbox (RFC 9112 sections 4 to 6);
-// called by http_connection.ts.
+// called by response_writer.ts, and by http_connection.ts for answers that no handler gave.
 
 import { STATUS_CODES } from "node:http";
 import type { Outbox } from "../ffi/mod.ts";

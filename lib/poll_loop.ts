@@ -48,8 +48,6 @@ export class PollLoop {
   readonly reactor: Reactor;
   /** What its connections count. */
   readonly tally: Tally = new Tally();
-  /** Milliseconds since the epoch, as of this turn. */
-  now: number = Date.now();
   /** Number of this turn. */
   turn = 0;
   /** Number of records in this turn's inbox. */
@@ -63,6 +61,7 @@ export class PollLoop {
   readonly #connections: (Connection | null)[] = [];
   readonly #turn = (): void => this.#run();
   #state = TURNING;
+  #now = Date.now();
   #promises = 0;
   #lastYield = 0;
   #turnsAwake = 0;
@@ -85,6 +84,11 @@ export class PollLoop {
     this.#spinMs = options.spin / 1000;
     this.#wake = new WakeSocket(this.reactor.wakeSocket(), () => this.#woken());
     this.#schedule();
+  }
+
+  /** Milliseconds since the epoch, as of this turn; a promise that settles between turns may do so after a long sleep. */
+  get now(): number {
+    return this.#state === ASLEEP ? Date.now() : this.#now;
   }
 
   /** All live connections. */
@@ -157,7 +161,7 @@ export class PollLoop {
   #run(): void {
     if (this.#state === STOPPED) return;
     this.#state = TURNING;
-    this.now = Date.now();
+    this.#now = Date.now();
     let worked = false;
     try {
       worked = this.#turns();

@@ -2,7 +2,7 @@
 // response_writer.ts - writes the responses of one connection, whatever their bodies are, no faster than the peer
 // takes them; made by http_connection.ts.
 
-import { layout, type Outbox } from "../ffi/mod.ts";
+import { closeFile, layout, type Outbox } from "../ffi/mod.ts";
 import { type BodySink, BodyWriter } from "./body_writer.ts";
 import type { Exchange } from "./exchange.ts";
 import { type FileContent, takeFile } from "./file_body.ts";
@@ -48,7 +48,7 @@ export class ResponseWriter implements BodySink {
   readonly outbox: Outbox;
   readonly #host: HttpHost;
   readonly #owner: ResponseOwner;
-  #written = 0;
+  #ended = 0;
   #closed = false;
   #drained: (() => void) | null = null;
   #body: BodyWriter | FileSender | null = null;
@@ -95,7 +95,6 @@ export class ResponseWriter implements BodySink {
     } else {
       return this.#stream(exchange, parts, bytesOf(body), mode, null);
     }
-    parts.body = null;
     this.#owner.complete(exchange, mode.close);
   }
 
@@ -113,6 +112,8 @@ export class ResponseWriter implements BodySink {
 
   /** The response is over, one way or the other. */
   end(): void {
+    const { loop, maxRequests } = this.#host;
+    if (++this.#ended >= maxRequests) loop.tally.requestLimits++;
     this.#body = null;
   }
 
@@ -140,9 +141,8 @@ export class ResponseWriter implements BodySink {
 
   #mode(exchange: Exchange, parts: ResponseParts): ResponseMode {
     const { loop, draining, maxRequests, maxDrainBytes } = this.#host;
-    const worn = ++this.#written >= maxRequests;
-    if (worn) loop.tally.requestLimits++;
-    const last = draining || worn || this.#owner.isLast;
+    const last = draining || this.#ended + 1 >= maxRequests ||
+      this.#owner.isLast;
     const wanted = (exchange.flags & layout.KEEP_ALIVE) !== 0 && !last;
     // The request may still be coming in while a stream goes out; only at its end shows how much is left of it.
     const unread = !(parts.body instanceof ReadableStream) &&
@@ -177,7 +177,19 @@ export class ResponseWriter implements BodySink {
       : `content-length: ${length}\r\n`;
     // A body that the response passes on has to be asked for before the head goes out.
     if (exchange.body?.used) this.#owner.passOn(exchange);
-    writeHead(this.outbox, this.handle, parts, framing, mode, headOnly ? 1 : 0);
+    try {
+      writeHead(
+        this.outbox,
+        this.handle,
+        parts,
+        framing,
+        mode,
+        headOnly ? 1 : 0,
+      );
+    } catch (error) {
+      if (file !== null) closeFile(file.fd);
+      throw error;
+    }
     this.staged();
     if (headOnly) {
       if (body instanceof ReadableStream) body.cancel().catch(() => {});

@@ -7,6 +7,7 @@ import type { Connection } from "./connection.ts";
 import type { PollLoop } from "./poll_loop.ts";
 import type { Socket } from "./socket.ts";
 import type { SocketHost } from "./socket_host.ts";
+import { thrownError } from "./thrown.ts";
 import type { SendStatus } from "./ws_socket.ts";
 
 // The life of a connection, as far as this side decides it.
@@ -122,7 +123,7 @@ export class SocketConnection<Data> implements Connection {
 
   /** Cuts the connection because a callback has thrown; `close` is told so. */
   fail(error: unknown): void {
-    this.#failure ??= error instanceof Error ? error : new Error(String(error));
+    this.#failure ??= thrownError(error);
     this.terminate();
   }
 

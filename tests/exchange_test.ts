@@ -17,6 +17,7 @@ class Owner implements ExchangeOwner {
   readonly base = { scheme: "http", authority: "localhost:8000" };
   readonly origins = { line: "\n", origin: "" };
   readonly calls: unknown[] = [];
+  readonly staged: Exchange[] = [];
   timeouts: AllTimeouts = {
     bodyTimeout: 1,
     minBodyRate: 2,
@@ -32,7 +33,6 @@ class Owner implements ExchangeOwner {
   expire(exchange: Exchange): void {
     this.calls.push("expire", exchange);
   }
-  readonly staged: Exchange[] = [];
 
   pauseBody(): void {
     this.calls.push("pause");
@@ -284,6 +284,10 @@ Deno.test("Exchange.await() limits the time of a promise", async () => {
   const changed = new Exchange(owner, 0, 0);
   changed.await();
   changed.setTimeouts({ handlerTimeout: 0 });
+  // Its handler has ended it, and returns a promise nevertheless.
+  const over = new Exchange(owner, 0, 0);
+  over.finish(null);
+  over.await();
   owner.calls.length = 0;
   const late = new Exchange(owner, 0, 0);
   late.await();

@@ -28,7 +28,7 @@ await server.shutdown();
 `;
 
 function importMap(): { imports: Record<string, string> } {
-  return JSON.parse(/```json\n(\{\n  "imports".*?)```/s.exec(README)![1]!);
+  return JSON.parse(/```json\n(\{\n {2}"imports".*?)```/s.exec(README)![1]!);
 }
 
 Deno.test("the import map of the README names what deno.json names", () => {

@@ -16,7 +16,7 @@ export const NO_FLOW = {
 export class Context implements RequestContext {
   readonly base = { scheme: "http", authority: "localhost:8000" };
   readonly upgradable = false;
-  readonly upgrade = null;
+  offer(): void {}
   readonly origins = { line: "\n", origin: "" };
   readonly controller = new AbortController();
   signals = 0;
