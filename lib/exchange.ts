@@ -4,7 +4,7 @@
 import { layout } from "../ffi/mod.ts";
 import { type BodyFlow, RequestBody } from "./http_body.ts";
 import type { FieldSource } from "./compression.ts";
-import type { OriginCache, RequestContext, UrlBase } from "./http_request.ts";
+import type { RequestContext, UrlBase, UrlCache } from "./http_request.ts";
 import {
   type AllTimeouts,
   mergeTimeouts,
@@ -21,7 +21,7 @@ import type { Upgrade } from "./upgrade.ts";
 /** What an exchange asks of its connection. */
 export interface ExchangeOwner {
   readonly base: UrlBase;
-  readonly origins: OriginCache;
+  readonly urls: UrlCache;
   /** Those of the server. */
   readonly timeouts: AllTimeouts;
   /** The exchange has got timeouts of its own. */
@@ -129,8 +129,8 @@ export class Exchange implements RequestContext, BodyFlow, Staged {
   }
 
   /** What the requests of the connection have in common. */
-  get origins(): OriginCache {
-    return this.#owner.origins;
+  get urls(): UrlCache {
+    return this.#owner.urls;
   }
 
   /** What the server adds to URLs. */

@@ -11,7 +11,12 @@ import {
   HandlerInfo,
 } from "./exchange.ts";
 import type { HttpHost } from "./http_host.ts";
-import type { LazyRequest, OriginCache, UrlBase } from "./http_request.ts";
+import {
+  emptyUrlCache,
+  type LazyRequest,
+  type UrlBase,
+  type UrlCache,
+} from "./http_request.ts";
 import {
   internalServerError,
   UnsendableHead,
@@ -51,8 +56,7 @@ export class HttpConnection
   readonly #inbox: Inbox;
   readonly #outbox: Outbox;
   readonly #responses: ResponseWriter;
-  // No line begins like that.
-  readonly origins: OriginCache = { line: "\n", origin: "" };
+  readonly urls: UrlCache = emptyUrlCache();
   #current: Exchange | null = null;
   #receiving: Exchange | null = null;
   // Bytes of its body that came after its response.

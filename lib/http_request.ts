@@ -11,7 +11,7 @@ export interface RequestContext {
   /** What the server adds to URLs. */
   readonly base: UrlBase;
   /** What the requests of the connection have in common. */
-  readonly origins: OriginCache;
+  readonly urls: UrlCache;
   /** Whether the connection can be turned over to another protocol. */
   readonly upgradable: boolean;
   /** The handler asks to turn it over to `upgrade`. */
@@ -28,12 +28,24 @@ export interface UrlBase {
   readonly authority: string;
 }
 
-/** The Host of the last request of a connection that had it as its first field, as nearly all have. */
-export interface OriginCache {
-  /** Its whole line, or what no line can be. */
-  line: string;
-  /** Scheme and authority of the URL that it leads to. */
+/**
+ * The URL of the last request of a connection, when its Host was the first field, as nearly always: clients repeat
+ * themselves, and putting a URL together costs as much as all the rest of a request.
+ */
+export interface UrlCache {
+  /** From the target to the end of the Host line, or what no head can have. */
+  lines: string;
+  /** The URL that they lead to. */
+  url: string;
+  /** The Host line alone. */
+  hostLine: string;
+  /** Scheme and authority that it leads to. */
   origin: string;
+}
+
+/** A cache in which nothing is yet: no head begins a line with its end. */
+export function emptyUrlCache(): UrlCache {
+  return { lines: "\n", url: "", hostLine: "\n", origin: "" };
 }
 
 /** A header field: lower-case name, value without surrounding blanks. */
@@ -228,27 +240,48 @@ function targetEndOf(request: LazyRequest): number {
 
 // As Deno.serve does: put together from what was received, not normalised.
 function makeUrl(request: LazyRequest): string {
+  const { urls } = request[CONTEXT];
+  const text = request[TEXT];
   const start = request[START] + request[METHOD_LENGTH] + 1;
-  const target = request[TEXT].slice(start, start + request[TARGET_LENGTH]);
-  if (target.startsWith("/")) return originOf(request) + target;
+  if (hasAt(text, urls.lines, start)) return urls.url;
+  const target = text.slice(start, start + request[TARGET_LENGTH]);
+  if (target.startsWith("/")) return makeOriginUrl(request, target);
   if (target === "*") return originOf(request) + "/*";
   const { scheme } = request[CONTEXT].base;
   if (request.method === "CONNECT") return `${scheme}://${target}`;
   return /:\/\/[^/?]*$/.test(target) ? target + "/" : target;
 }
 
+function makeOriginUrl(request: LazyRequest, target: string): string {
+  const { urls } = request[CONTEXT];
+  const text = request[TEXT];
+  const start = request[START] + request[METHOD_LENGTH] + 1;
+  const hostLine = start + target.length + VERSION_LENGTH;
+  const url = originOf(request) + target;
+  if (hasAt(text, urls.hostLine, hostLine)) {
+    urls.lines = text.slice(start, hostLine + urls.hostLine.length);
+    urls.url = url;
+  }
+  return url;
+}
+
 function originOf(request: LazyRequest): string {
-  const { base, origins } = request[CONTEXT];
+  const { base, urls } = request[CONTEXT];
   const text = request[TEXT];
   const at = request[START] + targetEndOf(request) + VERSION_LENGTH;
-  if (text.startsWith(origins.line, at)) return origins.origin;
+  if (hasAt(text, urls.hostLine, at)) return urls.origin;
   const host = request.field("host") || base.authority;
   const origin = `${base.scheme}://${host}`;
   if (text.startsWith("host:", at)) {
-    origins.line = text.slice(at, text.indexOf("\n", at) + 1);
-    origins.origin = origin;
+    urls.hostLine = text.slice(at, text.indexOf("\n", at) + 1);
+    urls.origin = origin;
   }
   return origin;
+}
+
+// A third of what startsWith() costs, which compares character by character.
+function hasAt(text: string, part: string, at: number): boolean {
+  return text.slice(at, at + part.length) === part;
 }
 
 function hidesBody({ method }: LazyRequest): boolean {

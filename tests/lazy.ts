@@ -4,7 +4,11 @@
 
 import { assertInstanceOf } from "@std/assert";
 import { RequestBody } from "../lib/http_body.ts";
-import { LazyRequest, type RequestContext } from "../lib/http_request.ts";
+import {
+  emptyUrlCache,
+  LazyRequest,
+  type RequestContext,
+} from "../lib/http_request.ts";
 import { latin1 } from "./testing.ts";
 
 export const NO_FLOW = {
@@ -17,7 +21,7 @@ export class Context implements RequestContext {
   readonly base = { scheme: "http", authority: "localhost:8000" };
   readonly upgradable = false;
   offer(): void {}
-  readonly origins = { line: "\n", origin: "" };
+  readonly urls = emptyUrlCache();
   readonly controller = new AbortController();
   signals = 0;
 
