@@ -105,8 +105,13 @@ export function requireResponse(value: unknown): void {
 
 /** Drops a response that nobody will get: a stream's producer is told, and can close what it reads from. */
 export function discardResponse(value: unknown, reason: unknown): void {
-  // Rejects when somebody else has the stream, who then has to care for it.
-  if (isResponse(value)) value.body?.cancel(reason).catch(() => {});
+  if (!isResponse(value)) return;
+  try {
+    // Rejects when somebody else has the stream, who then has to care for it.
+    value.body?.cancel(reason).catch(() => {});
+  } catch {
+    // It only inherits from Response, and has no body.
+  }
 }
 
 /** A body that is not to be written as text. */
