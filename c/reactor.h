@@ -9,6 +9,7 @@
 #include "http_body.h"
 #include "http_head.h"
 #include "limits.h"
+#include "ws_deflate.h"
 #include "ws_frame.h"
 
 struct mr_reactor;
@@ -105,6 +106,8 @@ struct conn {
   uint64_t send_acked;  // and those that the peer did, as of the last look
   uint32_t send_held;   // bytes that the kernel held at the beginning
 
+  struct ws_deflate *deflate;  // NULL: nothing is compressed
+
   union {
     struct {
       uint64_t left;
@@ -171,6 +174,8 @@ struct mr_reactor {
   uint32_t slots_used;    // slots that were ever given out
   uint64_t now;           // ms, monotonic, read once a turn
   uint64_t polled_at;     // ms, of the last turn
+
+  struct ws_contexts contexts;
 
   uint64_t wheel_tick;  // the last tick that was looked at
   uint32_t wheel[WHEEL_SLOTS];
