@@ -63,8 +63,10 @@ export {
   type WebSocketOptions,
   type WebSocketRoute,
 } from "./lib/websocket.ts";
+export type { WebSocketCompression } from "./lib/ws_deflate.ts";
 export {
   type Message,
+  type SendOptions,
   type SendStatus,
   ServerWebSocket,
 } from "./lib/ws_socket.ts";

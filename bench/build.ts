@@ -35,7 +35,7 @@ const FLOOR: Program = {
     "-DMR_ABI_HASH=0u",
     `-I${benchPath("../c")}`,
   ],
-  libraries: ["-l:liburing.a", "-ldl", "-lpthread"],
+  libraries: ["-l:liburing.a", "-l:libz.a", "-ldl", "-lpthread"],
 };
 
 /** Compiles the load client if it is stale and returns its path. */

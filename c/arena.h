@@ -57,6 +57,11 @@ uint32_t block_get(struct mr_arena *arena);
 // Clears what is left in a block of an earlier use: all but the bytes from start to end.
 void block_clean(struct mr_arena *arena, uint32_t index);
 
+// Bytes of a block up to end were written to, though they are no longer in use.
+static inline void block_dirtied(const struct mr_arena *arena, uint32_t index, uint32_t end) {
+  if (end > arena->blocks[index].dirty) arena->blocks[index].dirty = end;
+}
+
 // Drops one reference; the last one frees the block.
 void block_put(struct mr_arena *arena, uint32_t index);
 

@@ -118,6 +118,15 @@ void conn_deadline(struct mr_reactor *r, struct conn *c, uint32_t ms);
 // One of the deadlines has passed; called by timer.c.
 void conn_expired(struct mr_reactor *r, struct conn *c);
 
+// Answer of a step that took nothing and has to be repeated: it has spent of the share what it cost.
+#define STEP_AGAIN UINT32_MAX
+
+// Charges a step to a connection's share of the turn: one part, and one more for every SHARE_BYTES.
+static inline void conn_spend(struct conn *c, uint32_t bytes) {
+  uint32_t cost = 1 + bytes / SHARE_BYTES;
+  c->share = cost < c->share ? c->share - cost : 0;
+}
+
 // One step of a protocol: takes bytes off the front of the input. Returns how many, 0 when more are needed.
 uint32_t http_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t start, uint32_t length);
 uint32_t ws_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t start, uint32_t length);

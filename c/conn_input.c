@@ -28,13 +28,17 @@ static void evict_slowest(struct mr_reactor *r) {
   if (r->rows[slowest].queued > 0) conn_exhausted(r, &r->conns[slowest]);
 }
 
+void input_shortage(struct mr_reactor *r) {
+  if (r->arena->free_count + r->arena->borrowed_count <= arena_reserve(r->arena)) evict_slowest(r);
+}
+
 void conn_starve(struct mr_reactor *r, struct conn *c) {
   r->control->starved++;
   if (c->in_starved) return;
   c->in_starved = true;
   slot_push(r, QUEUE_STARVED, slot_of(c->handle));
   r->backend->receive(r, c);
-  if (r->arena->free_count + r->arena->borrowed_count <= arena_reserve(r->arena)) evict_slowest(r);
+  input_shortage(r);
 }
 
 void conn_feed(struct mr_reactor *r, uint32_t buffers) {
@@ -72,6 +76,7 @@ static void input_shift(struct mr_reactor *r, struct conn *c) {
 
 void input_clear(struct mr_reactor *r, struct conn *c) {
   while (c->in_head != NO_BLOCK) input_shift(r, c);
+  ws_deflate_drop(r, c);
   c->carry_length = 0;
   c->seen = 0;
 }
@@ -143,12 +148,6 @@ static bool share_open(struct mr_reactor *r, struct conn *c) {
   return c->share > 0 && inbox_has_room(r);
 }
 
-// A step costs one part of the share, and one more for every SHARE_BYTES.
-static void spend(struct conn *c, uint32_t used) {
-  uint32_t cost = 1 + used / SHARE_BYTES;
-  c->share = cost < c->share ? c->share - cost : 0;
-}
-
 static uint32_t step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t start, uint32_t length) {
   switch (c->protocol) {
     case PROTOCOL_HTTP:
@@ -167,7 +166,8 @@ static bool parse_input(struct mr_reactor *r, struct conn *c) {
     struct block *front = &r->arena->blocks[c->in_head];
     uint32_t length = front->end - front->start;
     uint32_t used = step(r, c, c->in_head, front->start, length);
-    spend(c, used);
+    if (used == STEP_AGAIN) continue;
+    conn_spend(c, used);
     if (used > 0) {
       c->seen = 0;
       front->start += used;

@@ -5,8 +5,11 @@
 
 #include "reactor.h"
 
-// Drops all bytes that were received and not parsed.
+// Drops all bytes that were received and not parsed, and what would be needed to inflate them.
 void input_clear(struct mr_reactor *r, struct conn *c);
+
+// Cuts the slowest peer off when next to no block is free, nor will be in the next turn.
+void input_shortage(struct mr_reactor *r);
 
 // Drops all bytes that were not sent. The kernel must hold none of them.
 void output_clear(struct mr_reactor *r, struct conn *c);

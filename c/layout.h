@@ -81,6 +81,11 @@ enum mr_command_op {
   MR_CMD_END = 14,       // of a stream: send what is queued, then FIN; the peer may go on
 };
 
+enum mr_deflate_flag {
+  MR_SERVER_TAKEOVER = 1,  // the connection has a deflater of its own, which remembers earlier messages
+  MR_CLIENT_TAKEOVER = 2,  // the same of its inflater
+};
+
 enum mr_row_flag {
   MR_WANT_DRAIN = 1,  // JS sets it when it reported backpressure; C clears it and emits MR_DRAIN
 };
@@ -146,6 +151,8 @@ enum mr_violation {
   MR_WS_BAD_CLOSE_CODE = 37,
   MR_WS_BAD_CLOSE_LENGTH = 38,
   MR_WS_TOO_MANY_FRAGMENTS = 39,
+  MR_WS_BAD_DEFLATE = 40,
+  MR_WS_EXPANDS = 41,
 };
 
 struct mr_record {  // C writes
@@ -216,9 +223,10 @@ struct mr_control {  // C writes
   uint64_t received_bytes;
   uint64_t sent_bytes;
   uint64_t polls;
-  uint64_t wakes;        // wake chains armed
-  uint64_t blocks_free;  // blocks that hold nothing, at the end of the last mr_poll
-  uint64_t blocks_lost;  // blocks whose ArrayBuffer the application transferred away
+  uint64_t wakes;          // wake chains armed
+  uint64_t blocks_free;    // blocks that hold nothing, at the end of the last mr_poll
+  uint64_t blocks_lost;    // blocks whose ArrayBuffer the application transferred away
+  uint64_t deflate_bytes;  // memory of compression contexts now, what is kept for those to come included
 };
 
 struct mr_options {  // JS writes; times in milliseconds, sizes in bytes
@@ -247,6 +255,7 @@ struct mr_options {  // JS writes; times in milliseconds, sizes in bytes
   uint32_t rate_grace;  // milliseconds before the rates count
   uint32_t max_pipelined;
   uint64_t max_body_bytes;
+  uint64_t max_deflate_bytes;  // what deflate_bytes may grow to
 };
 
 // What one request may have otherwise than the options say.
@@ -255,6 +264,16 @@ struct mr_timeouts {  // JS writes
   uint32_t stall_timeout;
   uint32_t min_body_rate;
   uint32_t min_send_rate;
+};
+
+// What a handshake has agreed on for permessage-deflate.
+struct mr_deflate_options {  // JS writes
+  uint32_t flags;            // mr_deflate_flag
+  uint32_t server_bits;      // window of what is sent, 9 to 15: its length is 1 << bits
+  uint32_t client_bits;      // window of what is received, 8 to 15
+  uint32_t mem_level;        // 1 to 9
+  uint32_t level;            // 1 to 9
+  uint32_t max_ratio;        // a message may inflate to so many times its length; 0 = no limit
 };
 
 struct mr_listen_options {  // JS writes
@@ -285,9 +304,10 @@ struct mr_file_range {  // JS writes
 _Static_assert(sizeof(struct mr_record) == 32, "record is 32 bytes");
 _Static_assert(sizeof(struct mr_command) == 16, "command is 16 bytes");
 _Static_assert(sizeof(struct mr_row) == 16, "row is 16 bytes");
-_Static_assert(sizeof(struct mr_control) == 264, "control has no padding");
-_Static_assert(sizeof(struct mr_options) == 104, "options have no padding");
+_Static_assert(sizeof(struct mr_control) == 272, "control has no padding");
+_Static_assert(sizeof(struct mr_options) == 112, "options have no padding");
 _Static_assert(sizeof(struct mr_timeouts) == 16, "timeouts have no padding");
+_Static_assert(sizeof(struct mr_deflate_options) == 24, "deflate options have no padding");
 _Static_assert(sizeof(struct mr_file) == 40, "file has no padding");
 _Static_assert(sizeof(struct mr_file_range) == 24, "file range has no padding");
 _Static_assert(sizeof(struct mr_listen_options) == 12 + MR_TEXT_BYTES, "listen options have no padding");

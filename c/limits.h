@@ -18,6 +18,20 @@
 #define SHARE_RECORDS 512
 #define SHARE_BYTES 2048
 
+// A message that has inflated to less is never held against its ratio: short ones may well be all alike.
+#define RATIO_GRACE_BYTES (64u << 10)
+
+// One part in this many of max_deflate_bytes is kept from contexts that belong to one connection: messages of
+// the others need some too.
+#define DEFLATE_SHARED_PART 4
+
+// Inflaters kept for messages to come, and deflaters of different shapes.
+#define INFLATERS_IDLE_MAX 16
+#define DEFLATERS_SHARED_MAX 8
+
+// Room left in a block from which on it is worth inflating another message of the same connection to it.
+#define INFLATE_ROOM_MIN 4096
+
 // Request heads of one turn. They are copied side by side, which JavaScript turns into text at one blow.
 #define HEADS_BYTES (1u << 20)
 

@@ -63,6 +63,17 @@ int32_t mr_flush(mr_reactor *reactor, uint32_t count, uint32_t now);
 // queued.
 int32_t mr_send(mr_reactor *reactor, uint32_t count, uint32_t handle, const uint8_t *bytes, uint32_t length);
 
+// Has what follows the handshake of a connection be compressed (RFC 7692), and keeps the memory for it.
+// -ENOMEM: there is none left for contexts of its own, and without such it may be asked for again. -ESTALE
+// for an old handle, -EINVAL for options that are none.
+int32_t mr_deflate_open(mr_reactor *reactor, uint32_t handle, const struct mr_deflate_options *options);
+
+// Deflates a message to out: into the context of the connection if it has one of its own, else into one that
+// all share and that remembers nothing, by the options given. Returns the length of a frame's payload, or 0
+// when it would not be shorter than the message: that then has to be sent as it is.
+int32_t mr_deflate(mr_reactor *reactor, uint32_t handle, const struct mr_deflate_options *options,
+                   const uint8_t *bytes, uint32_t length, uint8_t *out, uint32_t capacity);
+
 // The JavaScript end of the wake socket; the caller owns it from here on.
 int32_t mr_wake_socket(mr_reactor *reactor);
 

@@ -76,6 +76,7 @@ static void run_websocket(struct mr_reactor *r, struct conn *c, uint32_t max_mes
   if (!run_upgrade(r, c, PROTOCOL_WEBSOCKET)) return;
   memset(&c->ws, 0, sizeof(c->ws));
   c->ws.max_message_bytes = max_message_bytes;
+  c->ws.frames.deflate = c->deflate != NULL;
 }
 
 static void run_timeouts(struct mr_reactor *r, struct conn *c, const struct mr_command *command) {

@@ -118,6 +118,7 @@ int32_t mr_close(mr_reactor *r) {
     conn_bury(r);
   }
   listener_close_all(r);
+  ws_contexts_close(r);
   close_fds(r);
   // A retired block belongs to whoever the application has given it to, for good.
   if (rc == 0 && r->control->blocks_lost > 0) rc = -EBUSY;

@@ -9,6 +9,7 @@
 #include "http_body.h"
 #include "http_head.h"
 #include "limits.h"
+#include "ws_deflate.h"
 #include "ws_frame.h"
 
 struct mr_reactor;
@@ -83,7 +84,8 @@ struct conn {
   uint32_t out_tail;
   uint32_t staged_offset;  // range of the outbox that goes before them
   uint32_t staged_length;
-  int file;  // while filing
+  uint32_t send_held;  // bytes that the kernel held at send_since
+  int file;            // while filing
   uint64_t file_at;
   uint64_t file_left;
   uint32_t file_responses;
@@ -103,7 +105,8 @@ struct conn {
   uint64_t send_moved;  // ms; when the peer was last seen to take something
   uint64_t send_from;   // value of taken at the beginning
   uint64_t send_acked;  // bytes that the peer has taken since then, as of the last look
-  uint32_t send_held;   // bytes that the kernel held at the beginning
+
+  struct ws_deflate *deflate;  // NULL: nothing is compressed
 
   union {
     struct {
@@ -173,6 +176,8 @@ struct mr_reactor {
   uint32_t slots_used;    // slots that were ever given out
   uint64_t now;           // ms, monotonic, read once a turn
   uint64_t polled_at;     // ms, of the last turn
+
+  struct ws_contexts contexts;
 
   uint64_t wheel_tick;  // the last tick that was looked at
   uint32_t wheel[WHEEL_SLOTS];

@@ -11,6 +11,7 @@
 #include <linux/openat2.h>
 #include <linux/sockios.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -45,6 +46,7 @@ enum sys_call {
   SYS_FSTAT,
   SYS_PREAD,
   SYS_SENDFILE,
+  SYS_ALLOCATE,
   SYS_CALLS,
 };
 
@@ -161,6 +163,10 @@ static inline ssize_t sys_sendfile(int socket, int file, off_t offset, size_t le
   int failed;
   length = sys_cut(SYS_SENDFILE, length, &failed);
   return failed ? -1 : sendfile(socket, file, &offset, length);
+}
+
+static inline void *sys_allocate(size_t count, size_t bytes) {
+  return sys_failed(SYS_ALLOCATE) ? NULL : calloc(count, bytes);
 }
 
 static inline void *sys_mmap(size_t bytes, int flags) {

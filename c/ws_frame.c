@@ -18,6 +18,7 @@ enum {
   PONG = 10,
   FIN = 0x80,
   RESERVED = 0x70,
+  COMPRESSED = 0x40,  // RSV1, RFC 7692 section 6
   OPCODE = 0x0f,
   CONTROL = 0x08,
   MASKED = 0x80,
@@ -121,7 +122,7 @@ static int32_t data_piece(struct ws_frames *frames, uint8_t *bytes, uint32_t len
   event->total = frames->frame_bytes;
   frames->first = false;
   frames->in_message = !last;
-  if (frames->text) {
+  if (frames->text && !frames->compressed) {
     frames->utf8 = utf8_check(frames->utf8, payload, taken);
     if (frames->utf8 == UTF8_REJECT || (last && frames->utf8 != UTF8_ACCEPT)) return -MR_WS_BAD_UTF8;
   }
@@ -130,7 +131,8 @@ static int32_t data_piece(struct ws_frames *frames, uint8_t *bytes, uint32_t len
 
 static int32_t first_bytes_verdict(const struct ws_frames *frames, const uint8_t *bytes) {
   const uint32_t opcode = bytes[0] & OPCODE;
-  if (bytes[0] & RESERVED) return -MR_WS_RESERVED_BITS;
+  const bool may_mark = frames->deflate && (opcode == TEXT || opcode == BINARY);
+  if (bytes[0] & RESERVED & ~(may_mark ? COMPRESSED : 0)) return -MR_WS_RESERVED_BITS;
   if (opcode > PONG || (opcode > BINARY && opcode < CLOSE)) return -MR_WS_BAD_OPCODE;
   if (opcode == CONTINUATION && !frames->in_message) return -MR_WS_BAD_CONTINUATION;
   if (opcode != CONTINUATION && opcode < CLOSE && frames->in_message) return -MR_WS_INTERLEAVED;
@@ -155,6 +157,12 @@ static int32_t payload_length(const uint8_t *bytes, uint32_t length, uint64_t *o
   return (int32_t)(6 + count);
 }
 
+// A message that does not compress may grow by it: by an eighth at worst, with fixed codes of nine bits.
+static uint64_t deflated_max(uint64_t bytes) {
+  const uint64_t more = bytes / 8 + 256;
+  return bytes > UINT64_MAX - more ? UINT64_MAX : bytes + more;
+}
+
 int32_t ws_frame_next(struct ws_frames *frames, uint8_t *bytes, uint32_t length,
                       const struct ws_limits *limits, struct ws_event *event) {
   if (frames->in_frame) return length > 0 ? data_piece(frames, bytes, length, 0, event) : 0;
@@ -167,10 +175,11 @@ int32_t ws_frame_next(struct ws_frames *frames, uint8_t *bytes, uint32_t length,
   const int32_t header = payload_length(bytes, length, &frame_bytes);
   if (header <= 0) return header;
   const bool begins = (bytes[0] & OPCODE) != CONTINUATION;
+  const bool compressed = begins ? (bytes[0] & COMPRESSED) != 0 : frames->compressed;
+  const uint64_t most = compressed ? deflated_max(limits->max_message_bytes) : limits->max_message_bytes;
   const uint64_t before = begins ? 0 : frames->message_bytes;
   const uint32_t fragments = begins ? 0 : frames->fragments;
-  if (before > limits->max_message_bytes || frame_bytes > limits->max_message_bytes - before)
-    return -MR_WS_TOO_LARGE;
+  if (before > most || frame_bytes > most - before) return -MR_WS_TOO_LARGE;
   if (fragments >= limits->max_fragments) return -MR_WS_TOO_MANY_FRAGMENTS;
   const uint32_t header_length = (uint32_t)header;
   // A frame with a payload begins with its first byte, so that no piece but that of an empty frame is empty.
@@ -178,6 +187,7 @@ int32_t ws_frame_next(struct ws_frames *frames, uint8_t *bytes, uint32_t length,
 
   if (begins) {
     frames->text = (bytes[0] & OPCODE) == TEXT;
+    frames->compressed = compressed;
     frames->utf8 = UTF8_ACCEPT;
     frames->first = true;
   }
@@ -193,10 +203,12 @@ int32_t ws_frame_next(struct ws_frames *frames, uint8_t *bytes, uint32_t length,
 uint16_t ws_violation_code(enum mr_violation violation) {
   switch ((uint32_t)violation) {
     case MR_WS_BAD_UTF8:
+    case MR_WS_BAD_DEFLATE:
       return 1007;
     case MR_WS_TOO_MANY_FRAGMENTS:
       return 1008;
     case MR_WS_TOO_LARGE:
+    case MR_WS_EXPANDS:
       return 1009;
     default:
       return 1002;

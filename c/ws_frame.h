@@ -19,6 +19,8 @@ struct ws_frames {         // all zero at the start of a connection
   bool fin;                // the current frame ends its message
   bool text;               // the current message is text
   bool first;              // no piece of the current message has been given out
+  bool deflate;            // permessage-deflate was agreed on: RSV1 may mark a message (RFC 7692 section 6)
+  bool compressed;         // the current message is marked; its text is for others to check
 };
 
 struct ws_limits {

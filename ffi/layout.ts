@@ -2,7 +2,7 @@
 // layout.ts - generated from c/layout.h by ffi/layout_gen.ts, do not edit: constants, and offsets in bytes.
 
 /** First 32 bits of the SHA-256 of c/layout.h and c/millrace.h. */
-export const ABI_HASH = 0x751f2e58;
+export const ABI_HASH = 0xc726ac87;
 
 export const SLOT_BITS = 20;
 export const SLOT_MASK = 1048575;
@@ -50,6 +50,8 @@ export const CMD_NOTIFY = 11;
 export const CMD_FILE = 12;
 export const CMD_TIMEOUTS = 13;
 export const CMD_END = 14;
+export const SERVER_TAKEOVER = 1;
+export const CLIENT_TAKEOVER = 2;
 export const WANT_DRAIN = 1;
 export const FILE_REGULAR = 1;
 export const FILE_DIRECTORY = 2;
@@ -98,6 +100,8 @@ export const WS_BAD_UTF8 = 36;
 export const WS_BAD_CLOSE_CODE = 37;
 export const WS_BAD_CLOSE_LENGTH = 38;
 export const WS_TOO_MANY_FRAGMENTS = 39;
+export const WS_BAD_DEFLATE = 40;
+export const WS_EXPANDS = 41;
 
 export const RECORD_BYTES = 32;
 export const RECORD_HANDLE = 0;
@@ -124,7 +128,7 @@ export const ROW_QUEUED = 4;
 export const ROW_STAGED = 8;
 export const ROW_FLAGS = 12;
 
-export const CONTROL_BYTES = 264;
+export const CONTROL_BYTES = 272;
 export const CONTROL_ABI = 0;
 export const CONTROL_RECORDS_OFFSET = 4;
 export const CONTROL_RECORDS_CAPACITY = 8;
@@ -166,8 +170,9 @@ export const CONTROL_POLLS = 232;
 export const CONTROL_WAKES = 240;
 export const CONTROL_BLOCKS_FREE = 248;
 export const CONTROL_BLOCKS_LOST = 256;
+export const CONTROL_DEFLATE_BYTES = 264;
 
-export const OPTIONS_BYTES = 104;
+export const OPTIONS_BYTES = 112;
 export const OPTIONS_BACKEND = 0;
 export const OPTIONS_RING_ENTRIES = 4;
 export const OPTIONS_BATCH = 8;
@@ -193,12 +198,21 @@ export const OPTIONS_MIN_SEND_RATE = 84;
 export const OPTIONS_RATE_GRACE = 88;
 export const OPTIONS_MAX_PIPELINED = 92;
 export const OPTIONS_MAX_BODY_BYTES = 96;
+export const OPTIONS_MAX_DEFLATE_BYTES = 104;
 
 export const TIMEOUTS_BYTES = 16;
 export const TIMEOUTS_BODY_TIMEOUT = 0;
 export const TIMEOUTS_STALL_TIMEOUT = 4;
 export const TIMEOUTS_MIN_BODY_RATE = 8;
 export const TIMEOUTS_MIN_SEND_RATE = 12;
+
+export const DEFLATE_OPTIONS_BYTES = 24;
+export const DEFLATE_OPTIONS_FLAGS = 0;
+export const DEFLATE_OPTIONS_SERVER_BITS = 4;
+export const DEFLATE_OPTIONS_CLIENT_BITS = 8;
+export const DEFLATE_OPTIONS_MEM_LEVEL = 12;
+export const DEFLATE_OPTIONS_LEVEL = 16;
+export const DEFLATE_OPTIONS_MAX_RATIO = 20;
 
 export const LISTEN_OPTIONS_BYTES = 268;
 export const LISTEN_OPTIONS_FLAGS = 0;

@@ -40,6 +40,7 @@ export interface ReactorOptions {
   rateGrace: number;
   maxPipelined: number;
   maxBodyBytes: number;
+  maxDeflateBytes: number;
 }
 
 /** Struct mr_listen_options. */
@@ -52,7 +53,7 @@ export interface ListenAddress {
   unix: boolean;
 }
 
-/** What a reactor counts; all but `connections` and `blocksFree` only grow. */
+/** What a reactor counts; all but `connections`, `blocksFree` and `deflateBytes` only grow. */
 export interface ReactorCounters {
   /** Connections that are open. */
   connections: number;
@@ -106,6 +107,8 @@ export interface ReactorCounters {
   blocksFree: number;
   /** Receive buffers that the application has transferred away. */
   blocksLost: number;
+  /** Memory that WebSockets have for compression now. */
+  deflateBytes: number;
 }
 
 const EBUSY = 16;
@@ -239,6 +242,37 @@ export class Reactor {
     if (!this.#closed) this.#shim.mr_wake(this.#pointer);
   }
 
+  /**
+   * Has a connection compress what follows its handshake; `settings` are those of `packDeflate()`. False when there is
+   * no memory for contexts of its own, or the connection is gone.
+   */
+  openDeflate(handle: number, settings: Uint8Array<ArrayBuffer>): boolean {
+    if (this.#closed) return false;
+    return this.#shim.mr_deflate_open(this.#pointer, handle, settings) === 0;
+  }
+
+  /**
+   * Deflates a message into `out`, which is a few bytes longer: for a connection, or, with handle 0, so that anybody
+   * with these settings can inflate it. Returns the length, 0 when the message has to be sent as it is.
+   */
+  deflate(
+    handle: number,
+    settings: Uint8Array<ArrayBuffer>,
+    bytes: Uint8Array<ArrayBuffer>,
+    out: Uint8Array<ArrayBuffer>,
+  ): number {
+    if (this.#closed) return 0;
+    return this.#shim.mr_deflate(
+      this.#pointer,
+      handle,
+      settings,
+      bytes,
+      bytes.length,
+      out,
+      out.length,
+    );
+  }
+
   /** A copy of the counters. */
   counters(): ReactorCounters {
     const read = (offset: number): number => this.#arena.counter(offset);
@@ -269,6 +303,7 @@ export class Reactor {
       wakes: read(layout.CONTROL_WAKES),
       blocksFree: read(layout.CONTROL_BLOCKS_FREE),
       blocksLost: read(layout.CONTROL_BLOCKS_LOST),
+      deflateBytes: read(layout.CONTROL_DEFLATE_BYTES),
     };
   }
 
@@ -325,6 +360,11 @@ function packOptions(options: ReactorOptions): Uint8Array<ArrayBuffer> {
   view.setBigUint64(
     layout.OPTIONS_MAX_BODY_BYTES,
     BigInt(options.maxBodyBytes),
+    true,
+  );
+  view.setBigUint64(
+    layout.OPTIONS_MAX_DEFLATE_BYTES,
+    BigInt(options.maxDeflateBytes),
     true,
   );
   return bytes;

@@ -49,6 +49,11 @@ const COMPILER: Need[] = [
     what: "liburing with its headers",
     present: () => isIn(HEADER_DIRS, "liburing.h"),
   },
+  {
+    pkg: "zlib1g-dev",
+    what: "zlib as a static library, with its headers",
+    present: () => isIn(HEADER_DIRS, "zlib.h") && isIn(LIBRARY_DIRS, "libz.a"),
+  },
 ];
 
 const RUN: Need[] = [

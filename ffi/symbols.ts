@@ -101,6 +101,26 @@ export const SYMBOLS = {
     ],
     result: "i32",
   },
+  mr_deflate_open: {
+    parameters: [
+      "pointer", // mr_reactor *reactor
+      "u32", // uint32_t handle
+      "buffer", // const struct mr_deflate_options *options
+    ],
+    result: "i32",
+  },
+  mr_deflate: {
+    parameters: [
+      "pointer", // mr_reactor *reactor
+      "u32", // uint32_t handle
+      "buffer", // const struct mr_deflate_options *options
+      "buffer", // const uint8_t *bytes
+      "u32", // uint32_t length
+      "buffer", // uint8_t *out
+      "u32", // uint32_t capacity
+    ],
+    result: "i32",
+  },
   mr_wake_socket: {
     parameters: [
       "pointer", // mr_reactor *reactor

@@ -184,6 +184,13 @@ export interface EngineOptions {
    */
   bufferBytes?: number;
   /**
+   * Memory for the compression of WebSocket messages. Beyond it new sockets get no context takeover, and messages are
+   * sent as they are. Taken from the system as it is used.
+   *
+   * @default {67108864}
+   */
+  maxDeflateBytes?: number;
+  /**
    * Compresses responses with Brotli or gzip, as the client accepts it; `true` does so with all defaults.
    *
    * @default {false}
@@ -236,6 +243,7 @@ const DEFAULTS: Required<Omit<EngineOptions, "backend" | "compress">> = {
   lowWatermark: 256 * 1024,
   maxQueueBytes: 64 * 1024 * 1024,
   bufferBytes: 128 * 1024 * 1024,
+  maxDeflateBytes: 64 * 1024 * 1024,
 };
 
 type Name = keyof typeof DEFAULTS;
@@ -279,6 +287,7 @@ const RANGES: Record<Name, [min: number, max: number]> = {
   lowWatermark: [0, WORD],
   maxQueueBytes: [1, 1 << 30],
   bufferBytes: [2 * RECEIVE_BUFFERS * BLOCK_BYTES, 65535 * BLOCK_BYTES],
+  maxDeflateBytes: [0, Number.MAX_SAFE_INTEGER],
 };
 
 /** Fills in defaults. Throws a RangeError or TypeError that names the option that is wrong. */
@@ -334,6 +343,7 @@ export function resolveOptions(options: EngineOptions): Settings {
     maxConnectionsPerAddress: all.maxConnectionsPerAddress,
     maxDrainBytes: all.maxDrainBytes,
     maxBodyBytes: all.maxBodyBytes,
+    maxDeflateBytes: all.maxDeflateBytes,
   };
 }
 

@@ -43,6 +43,8 @@ const TEXTS: Record<number, string> = {
   [layout.WS_BAD_CLOSE_CODE]: "invalid close code",
   [layout.WS_BAD_CLOSE_LENGTH]: "malformed close frame",
   [layout.WS_TOO_MANY_FRAGMENTS]: "too many fragments",
+  [layout.WS_BAD_DEFLATE]: "malformed compressed message",
+  [layout.WS_EXPANDS]: "compressed message expands too far",
 };
 
 /** What an mr_violation means, for the peer and for a log. */

@@ -3,6 +3,7 @@
 // ws_route.ts for what happens behind it.
 
 import { requireCallbacks, resolveRoute } from "./route_options.ts";
+import { resolveCompression, type WebSocketCompression } from "./ws_deflate.ts";
 import { Route } from "./ws_route.ts";
 import type { Message, ServerWebSocket } from "./ws_socket.ts";
 
@@ -65,6 +66,12 @@ export interface WebSocketOptions {
    * @default {16777216}
    */
   maxQueueBytes?: number;
+  /**
+   * Compresses messages with clients that offer permessage-deflate (RFC 7692); `true` does so with all defaults.
+   *
+   * @default {false}
+   */
+  compression?: boolean | WebSocketCompression;
 }
 
 /** What an upgrade is to be like. */
@@ -90,7 +97,7 @@ export interface WebSocketRoute<Data> {
   upgrade(request: Request, options?: UpgradeOptions<Data>): Response;
 }
 
-const DEFAULTS: Required<WebSocketOptions> = {
+const DEFAULTS: Required<Omit<WebSocketOptions, "compression">> = {
   maxMessageBytes: 1024 * 1024,
   idleTimeout: 120_000,
   closeTimeout: 5_000,
@@ -131,7 +138,8 @@ export function websocket<Data = undefined>(
 ): WebSocketRoute<Data> {
   const what = "a WebSocket route";
   requireCallbacks(what, handlers, CALLBACKS);
-  const limits = resolveRoute(what, options, DEFAULTS, MAY_BE_0);
-  const route = new Route(handlers, limits);
+  const { compression, ...given } = options;
+  const limits = resolveRoute(what, given, DEFAULTS, MAY_BE_0);
+  const route = new Route(handlers, limits, resolveCompression(compression));
   return { upgrade: (request, init) => route.upgrade(request, init) };
 }

@@ -7,6 +7,7 @@ import type { Connection } from "./connection.ts";
 import type { PollLoop } from "./poll_loop.ts";
 import { violationText } from "./violations.ts";
 import { Assembler } from "./ws_assembler.ts";
+import type { Deflater } from "./ws_deflate.ts";
 import {
   OPCODE_BINARY,
   OPCODE_PING,
@@ -40,6 +41,7 @@ const WHOLE = layout.FIRST | layout.LAST;
 
 const NO_BYTES = new Uint8Array(0);
 const UTF8 = new TextDecoder();
+const UTF8_ENCODER = new TextEncoder();
 
 /** State of a connection after its handshake. */
 export class WebSocketConnection<Data> implements Connection {
@@ -52,6 +54,7 @@ export class WebSocketConnection<Data> implements Connection {
   readonly #loop: PollLoop;
   readonly #inbox: Inbox;
   readonly #outbox: Outbox;
+  readonly #deflater: Deflater | null;
   #assembler: Assembler | null = null;
   #closeCode = ABNORMAL;
   #closeReason = "";
@@ -59,8 +62,14 @@ export class WebSocketConnection<Data> implements Connection {
   // send() said so, and drain has not followed yet.
   #queued = false;
 
-  constructor(handle: number, loop: PollLoop, host: SocketHost<Data>) {
+  constructor(
+    handle: number,
+    loop: PollLoop,
+    host: SocketHost<Data>,
+    deflater: Deflater | null,
+  ) {
     this.handle = handle;
+    this.#deflater = deflater;
     this.#host = host;
     this.#maxQueueBytes = Math.min(host.maxQueueBytes, loop.maxQueueBytes);
     this.#loop = loop;
@@ -103,11 +112,14 @@ export class WebSocketConnection<Data> implements Connection {
   }
 
   /** Stages a text message. */
-  sendText(text: string): SendStatus {
+  sendText(text: string, compress?: boolean): SendStatus {
+    if (this.#compresses(text.length, compress)) {
+      return this.#sendFrame(OPCODE_TEXT, UTF8_ENCODER.encode(text), true);
+    }
     const buffered = this.#outbox.buffered(this.handle);
     // Near the limit the number of bytes matters, and not just that of characters.
     if (buffered + 3 * text.length > this.#maxQueueBytes) {
-      return this.#sendFrame(OPCODE_TEXT, new TextEncoder().encode(text));
+      return this.#sendFrame(OPCODE_TEXT, UTF8_ENCODER.encode(text));
     }
     if (this.readyState !== OPEN) return "dropped";
     writeTextFrame(this.#outbox, this.handle, text);
@@ -115,8 +127,9 @@ export class WebSocketConnection<Data> implements Connection {
   }
 
   /** Stages a binary message. */
-  sendBytes(bytes: Uint8Array): SendStatus {
-    return this.#sendFrame(OPCODE_BINARY, bytes);
+  sendBytes(bytes: Uint8Array, compress?: boolean): SendStatus {
+    const deflates = this.#compresses(bytes.length, compress);
+    return this.#sendFrame(OPCODE_BINARY, bytes, deflates);
   }
 
   /** Stages a ping. */
@@ -146,10 +159,23 @@ export class WebSocketConnection<Data> implements Connection {
     promise.then(settled, settled);
   }
 
-  #sendFrame(opcode: number, bytes: Uint8Array): SendStatus {
+  #compresses(length: number, asked: boolean | undefined): boolean {
+    const deflater = this.#deflater;
+    return deflater !== null && length > 0 &&
+      (asked ?? length >= deflater.threshold);
+  }
+
+  #sendFrame(
+    opcode: number,
+    bytes: Uint8Array,
+    compress: boolean = false,
+  ): SendStatus {
     const total = this.#outbox.buffered(this.handle) + bytes.length;
     if (this.readyState !== OPEN || total > this.#maxQueueBytes) {
       return "dropped";
+    }
+    if (compress && this.#deflater!.write(this.#outbox, opcode, bytes)) {
+      return this.#staged(this.#outbox.buffered(this.handle));
     }
     writeFrame(this.#outbox, this.handle, opcode, bytes);
     return this.#staged(total);

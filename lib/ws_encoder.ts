@@ -11,7 +11,10 @@ export const OPCODE_PING = 9;
 export const OPCODE_PONG = 10;
 
 const FIN = 0x80;
+const RSV1 = 0x40; // compressed (RFC 7692 section 6)
 const HEADER_MAX = 10;
+// What deflating leaves out at the end of a message has to be written first.
+const DEFLATE_TAIL = 4;
 const UTF8 = new TextEncoder();
 
 // Longest text that cannot need the long header, whatever its characters.
@@ -37,6 +40,39 @@ export function writeFrame(
     outbox.commit(handle, start + header, 0);
     outbox.write(handle, payload, 0);
   }
+}
+
+/**
+ * Stages one frame whose payload `deflate` writes to `out`: it returns the length, less than `length`, or 0 when that
+ * cannot be; then nothing is staged and the answer is false.
+ */
+export function writeDeflatedFrame(
+  outbox: Outbox,
+  handle: number,
+  opcode: number,
+  length: number,
+  deflate: (out: Uint8Array<ArrayBuffer>) => number,
+): boolean {
+  const room = length + DEFLATE_TAIL;
+  if (HEADER_MAX + room > outbox.bytes.length) {
+    const out = new Uint8Array(room);
+    const written = deflate(out);
+    if (written === 0) return false;
+    writeFrame(outbox, handle, opcode | RSV1, out.subarray(0, written));
+    return true;
+  }
+  const { bytes } = outbox;
+  const start = outbox.room(HEADER_MAX + room);
+  const at = start + headerLength(length);
+  const written = deflate(bytes.subarray(at, at + room));
+  if (written === 0) return false;
+  const header = headerLength(written);
+  if (start + header !== at) {
+    bytes.copyWithin(start + header, at, at + written);
+  }
+  writeHeader(bytes, start, opcode | RSV1, written);
+  outbox.commit(handle, start + header + written, 0);
+  return true;
 }
 
 /** Stages a text frame. Encodes in place and only once, unless the text is long. */

@@ -5,6 +5,10 @@ import { createHash } from "node:crypto";
 import type { LazyRequest } from "./http_request.ts";
 import { headLine, latin1 } from "./http_response.ts";
 import { extraLines, listOf, refuse } from "./upgrade.ts";
+import { parseExtensions } from "./ws_extensions.ts";
+
+/** The field that offers extensions. */
+export const EXTENSIONS = "sec-websocket-extensions";
 
 const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -16,7 +20,7 @@ const HANDSHAKE_FIELDS = new Set([
   "connection",
   "content-length",
   "sec-websocket-accept",
-  "sec-websocket-extensions",
+  EXTENSIONS,
   "sec-websocket-protocol",
   "transfer-encoding",
   "upgrade",
@@ -43,9 +47,12 @@ export function refuseHandshake(request: LazyRequest): Response | null {
   if (!request.upgradable) {
     return refuse(400, "HTTP/1.1 without a body expected");
   }
-  return KEY.test(request.field("sec-websocket-key") ?? "")
-    ? null
-    : refuse(400, "Malformed Sec-WebSocket-Key");
+  if (!KEY.test(request.field("sec-websocket-key") ?? "")) {
+    return refuse(400, "Malformed Sec-WebSocket-Key");
+  }
+  return parseExtensions(request.field(EXTENSIONS) ?? "") === null
+    ? refuse(400, "Malformed Sec-WebSocket-Extensions")
+    : null;
 }
 
 /** The head of the 101 response; `headers` are fields of the application and its middleware. */
@@ -53,6 +60,7 @@ export function acceptHead(
   request: LazyRequest,
   protocol: string | undefined,
   headers: Headers,
+  extensions?: string,
 ): Uint8Array {
   const key = request.field("sec-websocket-key")!;
   const accept = createHash("sha1").update(key + GUID).digest("base64");
@@ -61,6 +69,9 @@ export function acceptHead(
     `sec-websocket-accept: ${accept}\r\n`;
   if (protocol !== undefined) {
     head += headLine(`sec-websocket-protocol: ${protocol}`);
+  }
+  if (extensions !== undefined) {
+    head += headLine(`${EXTENSIONS}: ${extensions}`);
   }
   return latin1(head + extraLines(headers, HANDSHAKE_FIELDS) + "\r\n");
 }

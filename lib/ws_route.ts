@@ -11,7 +11,13 @@ import type {
   WebSocketOptions,
 } from "./websocket.ts";
 import { type SocketHost, WebSocketConnection } from "./ws_connection.ts";
-import { acceptHead, checkProtocol, refuseHandshake } from "./ws_handshake.ts";
+import { type CompressionSettings, Deflater } from "./ws_deflate.ts";
+import {
+  acceptHead,
+  checkProtocol,
+  EXTENSIONS,
+  refuseHandshake,
+} from "./ws_handshake.ts";
 import { type Message, ServerWebSocket, watch } from "./ws_socket.ts";
 
 const INTERNAL_ERROR = 1011;
@@ -23,17 +29,20 @@ export class Route<Data> implements SocketHost<Data> {
   readonly closeTimeout: number;
   readonly #idleTimeout: number;
   readonly #maxMessageBytes: number;
+  readonly #compression: CompressionSettings | null;
   readonly #handlers: WebSocketHandlers<Data>;
 
   constructor(
     handlers: WebSocketHandlers<Data>,
-    options: Required<WebSocketOptions>,
+    options: Required<Omit<WebSocketOptions, "compression">>,
+    compression: CompressionSettings | null,
   ) {
     this.highWatermark = options.highWatermark;
     this.maxQueueBytes = options.maxQueueBytes;
     this.closeTimeout = options.closeTimeout;
     this.#idleTimeout = options.idleTimeout;
     this.#maxMessageBytes = options.maxMessageBytes;
+    this.#compression = compression;
     this.#handlers = handlers;
   }
 
@@ -47,8 +56,19 @@ export class Route<Data> implements SocketHost<Data> {
     return upgradeResponse(own, {
       status: 101,
       accept: (handle, loop, address, headers): WebSocketConnection<Data> => {
-        const head = acceptHead(own, protocol, headers);
-        const connection = new WebSocketConnection<Data>(handle, loop, this);
+        const agreed = Deflater.open(
+          loop.reactor,
+          handle,
+          own.field(EXTENSIONS),
+          this.#compression,
+        );
+        const head = acceptHead(own, protocol, headers, agreed?.answer);
+        const connection = new WebSocketConnection<Data>(
+          handle,
+          loop,
+          this,
+          agreed?.deflater ?? null,
+        );
         const data = options.data as Data;
         connection.socket = new ServerWebSocket(
           connection,

@@ -20,6 +20,14 @@ export type SendStatus = "sent" | "queued" | "dropped";
 /** A received message: text as a string, binary as bytes. */
 export type Message = string | Uint8Array<ArrayBuffer>;
 
+/** How one message is sent. */
+export interface SendOptions {
+  /**
+   * Whether to compress it where that was agreed on and makes it shorter. Unless given, the route's threshold decides.
+   */
+  compress?: boolean;
+}
+
 const REASON_BYTES = 123;
 const CONTROL_BYTES = 125;
 
@@ -83,12 +91,20 @@ export class ServerWebSocket<Data = unknown> {
    * Sends a message: a string as text, bytes as binary. Bytes are copied before this returns.
    *
    * @param message The message.
+   * @param options Whether to compress it.
    * @returns What became of it.
    */
-  send(message: string | Uint8Array | ArrayBuffer): SendStatus {
-    if (typeof message === "string") return this.#connection.sendText(message);
+  send(
+    message: string | Uint8Array | ArrayBuffer,
+    options?: SendOptions,
+  ): SendStatus {
+    const compress = options?.compress;
+    if (typeof message === "string") {
+      return this.#connection.sendText(message, compress);
+    }
     return this.#connection.sendBytes(
       message instanceof Uint8Array ? message : toBytes(message),
+      compress,
     );
   }
 

@@ -41,6 +41,7 @@ Deno.test("resolveOptions() has the defaults that the README tells", () => {
     maxDrainBytes: 65536,
     maxLingerBytes: 16 * MIB,
     maxBodyBytes: 64 * MIB,
+    maxDeflateBytes: 64 * MIB,
   });
 });
 
@@ -52,7 +53,7 @@ Deno.test("resolveOptions() has the defaults that its documentation tells", () =
     source.matchAll(/@default \{("?\w+"?)\}\s+\*\/\s+(\w+)\?:/g),
     ([, value, name]) => [name, value] as const,
   );
-  assertEquals(told.length, 29);
+  assertEquals(told.length, 30);
   const readme = Deno.readTextFileSync(
     new URL("../README.md", import.meta.url),
   );
@@ -114,6 +115,7 @@ const RANGES: Range[] = [
     with: { lowWatermark: 0, highWatermark: 1 },
   },
   { name: "bufferBytes", min: 8 * MIB, max: 65535 * 16384 },
+  { name: "maxDeflateBytes", min: 0, max: Number.MAX_SAFE_INTEGER },
 ];
 
 for (const { name, min, max, with: more } of RANGES) {

@@ -215,6 +215,7 @@ testBackends("serve() accepts every engine option", async (t) => {
     lowWatermark: 1024,
     maxQueueBytes: 1 << 20,
     bufferBytes: 16 << 20,
+    maxDeflateBytes: 1 << 20,
     tcpBacklog: 16,
     automaticCompression: false,
   });

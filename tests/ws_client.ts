@@ -4,6 +4,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import {
+  type EngineOptions,
   type HttpServer,
   websocket,
   type WebSocketHandlers,
@@ -223,7 +224,8 @@ export function serveRoute(
   t: Context,
   handlers: WebSocketHandlers<undefined>,
   options: WebSocketOptions = {},
+  engine: EngineOptions = {},
 ): TcpServer {
   const route = websocket(handlers, options);
-  return t.serve((request) => route.upgrade(request));
+  return t.serve((request) => route.upgrade(request), engine);
 }

@@ -78,6 +78,7 @@ const char *t_fault_name(enum sys_call call) {
       [SYS_FSTAT] = "fstat",
       [SYS_PREAD] = "pread",
       [SYS_SENDFILE] = "sendfile",
+      [SYS_ALLOCATE] = "allocate",
   };
   return names[call];
 }

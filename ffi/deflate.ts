@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// deflate.ts - struct mr_deflate_options for the reactor; used by lib/ws_deflate.ts.
+
+import * as layout from "./layout.ts";
+
+/** Struct mr_deflate_options. */
+export interface DeflateSettings {
+  /** Messages that are sent may refer to earlier ones. */
+  serverContextTakeover: boolean;
+  /** Messages that are received may. */
+  clientContextTakeover: boolean;
+  /** Window of what is sent, 9 to 15 bits. */
+  serverBits: number;
+  /** Window of what is received, 8 to 15 bits. */
+  clientBits: number;
+  memLevel: number;
+  level: number;
+  /** How many times its length a message may inflate to; 0 means any. */
+  maxRatio: number;
+}
+
+/** The settings as the reactor takes them. */
+export function packDeflate(
+  settings: DeflateSettings,
+): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(layout.DEFLATE_OPTIONS_BYTES);
+  const view = new DataView(bytes.buffer);
+  const put = (offset: number, value: number): void =>
+    view.setUint32(offset, value, true);
+  put(
+    layout.DEFLATE_OPTIONS_FLAGS,
+    (settings.serverContextTakeover ? layout.SERVER_TAKEOVER : 0) |
+      (settings.clientContextTakeover ? layout.CLIENT_TAKEOVER : 0),
+  );
+  put(layout.DEFLATE_OPTIONS_SERVER_BITS, settings.serverBits);
+  put(layout.DEFLATE_OPTIONS_CLIENT_BITS, settings.clientBits);
+  put(layout.DEFLATE_OPTIONS_MEM_LEVEL, settings.memLevel);
+  put(layout.DEFLATE_OPTIONS_LEVEL, settings.level);
+  put(layout.DEFLATE_OPTIONS_MAX_RATIO, settings.maxRatio);
+  return bytes;
+}
