@@ -63,8 +63,11 @@ export {
   type WebSocketOptions,
   type WebSocketRoute,
 } from "./lib/websocket.ts";
+export { prepare, PreparedMessage } from "./lib/ws_prepared.ts";
 export {
   type Message,
+  type Sendable,
   type SendStatus,
   ServerWebSocket,
+  type SocketStatistics,
 } from "./lib/ws_socket.ts";

@@ -10,6 +10,8 @@ import type { Message, ServerWebSocket } from "./ws_socket.ts";
  * Callbacks of a route, made once and shared by all its sockets. One that throws or rejects closes its socket
  * with 1011 and harms no other.
  *
+ * Bytes that a callback is given are a view that is valid until it returns: copy them with `.slice()` to keep them.
+ *
  * @typeParam Data What the application keeps with each socket.
  */
 export interface WebSocketHandlers<Data> {
@@ -23,6 +25,25 @@ export interface WebSocketHandlers<Data> {
     socket: ServerWebSocket<Data>,
     message: Message,
   ): void | Promise<void>;
+  /** A ping arrived; it has been answered already. */
+  ping?(
+    socket: ServerWebSocket<Data>,
+    payload: Uint8Array<ArrayBuffer>,
+  ): void | Promise<void>;
+  /** A pong arrived, in answer to a ping or of the peer's own accord. */
+  pong?(
+    socket: ServerWebSocket<Data>,
+    payload: Uint8Array<ArrayBuffer>,
+  ): void | Promise<void>;
+  /**
+   * A message was not accepted for sending although the socket is open: too much waits for the peer. It is called
+   * before the `send()` in question returns `"dropped"`. Messages that are dropped while it runs are counted, and not
+   * told of.
+   */
+  dropped?(
+    socket: ServerWebSocket<Data>,
+    message: string | Uint8Array,
+  ): void | Promise<void>;
   /** After a `send()` that returned `"queued"`: the queue has fallen to the low watermark. */
   drain?(socket: ServerWebSocket<Data>): void | Promise<void>;
   /** The connection is gone. 1005: the peer gave no code; 1006: it left without a closing handshake. */
@@ -31,6 +52,12 @@ export interface WebSocketHandlers<Data> {
     code: number,
     reason: string,
   ): void | Promise<void>;
+  /**
+   * Another callback of the socket threw or rejected, `close` included; the socket is closed with 1011 after this.
+   * Without it the error is logged. What the peer does wrong is no error of the application: `close` is told of it,
+   * with the code of the violation and its reason.
+   */
+  error?(socket: ServerWebSocket<Data>, error: unknown): void | Promise<void>;
 }
 
 /** Limits of a route. */

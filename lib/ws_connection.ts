@@ -9,6 +9,7 @@ import { violationText } from "./violations.ts";
 import { Assembler } from "./ws_assembler.ts";
 import {
   OPCODE_BINARY,
+  OPCODE_CONTINUATION,
   OPCODE_PING,
   OPCODE_PONG,
   OPCODE_TEXT,
@@ -16,14 +17,25 @@ import {
   writeFrame,
   writeTextFrame,
 } from "./ws_encoder.ts";
-import type { Message, SendStatus, ServerWebSocket } from "./ws_socket.ts";
+import { frameOf, type PreparedMessage } from "./ws_prepared.ts";
+import type {
+  Message,
+  SendStatus,
+  ServerWebSocket,
+  SocketStatistics,
+} from "./ws_socket.ts";
 
 /** What a connection asks of its route. */
 export interface SocketHost<Data> {
   readonly highWatermark: number;
   readonly maxQueueBytes: number;
   readonly closeTimeout: number;
+  /** Whether anybody wants to hear of pings and pongs. */
+  readonly hearsControl: boolean;
   message(socket: ServerWebSocket<Data>, message: Message): void;
+  ping(socket: ServerWebSocket<Data>, payload: Uint8Array<ArrayBuffer>): void;
+  pong(socket: ServerWebSocket<Data>, payload: Uint8Array<ArrayBuffer>): void;
+  dropped(socket: ServerWebSocket<Data>, message: string | Uint8Array): void;
   drain(socket: ServerWebSocket<Data>): void;
   close(socket: ServerWebSocket<Data>, code: number, reason: string): void;
 }
@@ -38,8 +50,20 @@ const ABNORMAL = 1006; // the connection ended without a close frame
 const GOING_AWAY = 1001;
 const WHOLE = layout.FIRST | layout.LAST;
 
+// What sendFragment() is in the midst of.
+const WHOLE_MESSAGES = 0; // of nothing
+const FRAGMENTS_OF_TEXT = 1;
+const FRAGMENTS_OF_BINARY = 2;
+const FRAGMENTS_DROPPED = 3; // of a message whose first fragment was dropped
+
+// No message is within it: all of them take the slow path.
+const NO_LIMIT_FITS = -1;
+
+const TOO_SLOW = 1013;
+
 const NO_BYTES = new Uint8Array(0);
 const UTF8 = new TextDecoder();
+const ENCODER = new TextEncoder();
 
 /** State of a connection after its handshake. */
 export class WebSocketConnection<Data> implements Connection {
@@ -47,6 +71,11 @@ export class WebSocketConnection<Data> implements Connection {
   /** What the application holds of it. */
   socket!: ServerWebSocket<Data>;
   readyState = OPEN;
+  #receivedMessages = 0;
+  #receivedBytes = 0;
+  #sentMessages = 0;
+  #sentBytes = 0;
+  #droppedMessages = 0;
   readonly #host: SocketHost<Data>;
   readonly #maxQueueBytes: number;
   readonly #loop: PollLoop;
@@ -58,11 +87,16 @@ export class WebSocketConnection<Data> implements Connection {
   #pong: Uint8Array | null = null;
   // send() said so, and drain has not followed yet.
   #queued = false;
+  // Bytes that may wait for the peer together with a message that is simply sent.
+  #limit: number;
+  #fragments = WHOLE_MESSAGES;
+  #tellingDropped = false;
 
   constructor(handle: number, loop: PollLoop, host: SocketHost<Data>) {
     this.handle = handle;
     this.#host = host;
     this.#maxQueueBytes = Math.min(host.maxQueueBytes, loop.maxQueueBytes);
+    this.#limit = this.#maxQueueBytes;
     this.#loop = loop;
     this.#inbox = loop.reactor.inbox;
     this.#outbox = loop.reactor.outbox;
@@ -73,12 +107,25 @@ export class WebSocketConnection<Data> implements Connection {
     return this.readyState === CLOSED ? 0 : this.#outbox.buffered(this.handle);
   }
 
+  /** A copy of the counters. */
+  statistics(): SocketStatistics {
+    return {
+      receivedMessages: this.#receivedMessages,
+      receivedBytes: this.#receivedBytes,
+      sentMessages: this.#sentMessages,
+      sentBytes: this.#sentBytes,
+      droppedMessages: this.#droppedMessages,
+    };
+  }
+
   receive(index: number): void {
     switch (this.#inbox.kind(index)) {
       case layout.MESSAGE:
         return this.#onMessage(index);
       case layout.PING:
         return this.#onPing(index);
+      case layout.PONG:
+        return this.#onPong(index);
       case layout.CLOSE:
         return this.#onClose(index);
       case layout.QUIET:
@@ -106,22 +153,72 @@ export class WebSocketConnection<Data> implements Connection {
   sendText(text: string): SendStatus {
     const buffered = this.#outbox.buffered(this.handle);
     // Near the limit the number of bytes matters, and not just that of characters.
-    if (buffered + 3 * text.length > this.#maxQueueBytes) {
-      return this.#sendFrame(OPCODE_TEXT, new TextEncoder().encode(text));
+    if (buffered + 3 * text.length > this.#limit) {
+      return this.#sendSlowly(text, OPCODE_TEXT, ENCODER.encode(text));
     }
-    if (this.readyState !== OPEN) return "dropped";
-    writeTextFrame(this.#outbox, this.handle, text);
+    if (this.readyState !== OPEN) return this.#drop(text);
+    this.#sentBytes += writeTextFrame(this.#outbox, this.handle, text);
+    this.#sentMessages++;
     return this.#staged(buffered + text.length);
   }
 
   /** Stages a binary message. */
   sendBytes(bytes: Uint8Array): SendStatus {
-    return this.#sendFrame(OPCODE_BINARY, bytes);
+    const total = this.#outbox.buffered(this.handle) + bytes.length;
+    if (this.readyState !== OPEN || total > this.#limit) {
+      return this.#sendSlowly(bytes, OPCODE_BINARY, bytes);
+    }
+    return this.#sendFrame(OPCODE_BINARY, bytes, total);
+  }
+
+  /** Stages a message that was encoded before. */
+  sendPrepared(prepared: PreparedMessage): SendStatus {
+    const frame = frameOf(prepared);
+    const total = this.#outbox.buffered(this.handle) + frame.length;
+    if (this.#fragments !== WHOLE_MESSAGES) throw inMidst();
+    if (this.readyState !== OPEN || total > this.#limit) {
+      return this.#drop(prepared.message);
+    }
+    this.#outbox.write(this.handle, frame, 0);
+    this.#count(prepared.length);
+    return this.#staged(total);
+  }
+
+  /** Stages a piece of a message; the last one has `fin`. */
+  sendFragment(chunk: string | Uint8Array, fin: boolean): SendStatus {
+    const isText = typeof chunk === "string";
+    const kind = isText ? FRAGMENTS_OF_TEXT : FRAGMENTS_OF_BINARY;
+    const before = this.#fragments;
+    if (before !== WHOLE_MESSAGES && before !== FRAGMENTS_DROPPED) {
+      if (before !== kind) {
+        throw new TypeError(
+          "Cannot send the fragment: those of one message must all be strings, or all be bytes",
+        );
+      }
+    }
+    const bytes = isText ? ENCODER.encode(chunk) : chunk;
+    const total = this.buffered + bytes.length;
+    const fits = this.readyState === OPEN && before !== FRAGMENTS_DROPPED &&
+      total <= this.#maxQueueBytes;
+    if (!fits) return this.#dropFragment(chunk, before, fin);
+    this.#fragments = fin ? WHOLE_MESSAGES : kind;
+    this.#limit = fin ? this.#maxQueueBytes : NO_LIMIT_FITS;
+    const first = isText ? OPCODE_TEXT : OPCODE_BINARY;
+    const opcode = before === WHOLE_MESSAGES ? first : OPCODE_CONTINUATION;
+    writeFrame(this.#outbox, this.handle, opcode, bytes, fin);
+    this.#sentBytes += bytes.length;
+    if (fin) this.#sentMessages++;
+    return this.#staged(total);
   }
 
   /** Stages a ping. */
   ping(payload: Uint8Array): SendStatus {
-    return this.#sendFrame(OPCODE_PING, payload);
+    return this.#sendControl(OPCODE_PING, payload);
+  }
+
+  /** Stages a pong that nobody has asked for. */
+  pong(payload: Uint8Array): SendStatus {
+    return this.#sendControl(OPCODE_PONG, payload);
   }
 
   /** Begins the closing handshake. */
@@ -146,13 +243,64 @@ export class WebSocketConnection<Data> implements Connection {
     promise.then(settled, settled);
   }
 
-  #sendFrame(opcode: number, bytes: Uint8Array): SendStatus {
-    const total = this.#outbox.buffered(this.handle) + bytes.length;
+  #sendControl(opcode: number, payload: Uint8Array): SendStatus {
+    const total = this.buffered + payload.length;
     if (this.readyState !== OPEN || total > this.#maxQueueBytes) {
       return "dropped";
     }
-    writeFrame(this.#outbox, this.handle, opcode, bytes);
+    writeFrame(this.#outbox, this.handle, opcode, payload);
     return this.#staged(total);
+  }
+
+  #sendFrame(opcode: number, bytes: Uint8Array, total: number): SendStatus {
+    writeFrame(this.#outbox, this.handle, opcode, bytes);
+    this.#count(bytes.length);
+    return this.#staged(total);
+  }
+
+  // What does not fit, or cannot be told to before its bytes are counted.
+  #sendSlowly(
+    message: string | Uint8Array,
+    opcode: number,
+    bytes: Uint8Array,
+  ): SendStatus {
+    if (this.#fragments !== WHOLE_MESSAGES) throw inMidst();
+    const total = this.buffered + bytes.length;
+    if (this.readyState !== OPEN || total > this.#maxQueueBytes) {
+      return this.#drop(message);
+    }
+    return this.#sendFrame(opcode, bytes, total);
+  }
+
+  #count(bytes: number): void {
+    this.#sentMessages++;
+    this.#sentBytes += bytes;
+  }
+
+  #drop(message: string | Uint8Array): SendStatus {
+    this.#droppedMessages++;
+    // One that is dropped while another one is being told of would lead to a further call, without an end.
+    if (this.readyState !== OPEN || this.#tellingDropped) return "dropped";
+    this.#tellingDropped = true;
+    this.#host.dropped(this.socket, message);
+    this.#tellingDropped = false;
+    return "dropped";
+  }
+
+  // A message whose beginning is on its way can neither be taken back nor be sent with a hole.
+  #dropFragment(
+    chunk: string | Uint8Array,
+    before: number,
+    fin: boolean,
+  ): SendStatus {
+    if (before === WHOLE_MESSAGES || before === FRAGMENTS_DROPPED) {
+      this.#fragments = fin ? WHOLE_MESSAGES : FRAGMENTS_DROPPED;
+      this.#limit = fin ? this.#maxQueueBytes : NO_LIMIT_FITS;
+      return before === WHOLE_MESSAGES ? this.#drop(chunk) : "dropped";
+    }
+    const status = this.#drop(chunk);
+    this.close(TOO_SLOW, "Too slow");
+    return status;
   }
 
   #staged(buffered: number): SendStatus {
@@ -167,7 +315,9 @@ export class WebSocketConnection<Data> implements Connection {
     if (this.readyState !== OPEN) return;
     const inbox = this.#inbox;
     const flags = inbox.flags(index);
+    this.#receivedBytes += inbox.length(index);
     if ((flags & WHOLE) !== WHOLE) return this.#onPiece(index, flags);
+    this.#receivedMessages++;
     if ((flags & layout.TEXT) !== 0) {
       this.#host.message(this.socket, inbox.text(index));
     } else {
@@ -182,6 +332,7 @@ export class WebSocketConnection<Data> implements Connection {
     assembler.push(this.#inbox.borrow(index), this.#inbox.total(index));
     if ((flags & layout.LAST) === 0) return;
     this.#assembler = null;
+    this.#receivedMessages++;
     const isText = (flags & layout.TEXT) !== 0;
     this.#host.message(
       this.socket,
@@ -199,6 +350,17 @@ export class WebSocketConnection<Data> implements Connection {
       this.#pong = payload.slice();
       this.#outbox.wantDrain(this.handle);
     }
+    if (!this.#host.hearsControl) return;
+    const block = this.#inbox.block(index);
+    this.#host.ping(this.socket, this.#inbox.view(index));
+    this.#inbox.returned(block);
+  }
+
+  #onPong(index: number): void {
+    if (this.readyState !== OPEN || !this.#host.hearsControl) return;
+    const block = this.#inbox.block(index);
+    this.#host.pong(this.socket, this.#inbox.view(index));
+    this.#inbox.returned(block);
   }
 
   #onDrain(): void {
@@ -251,4 +413,10 @@ export class WebSocketConnection<Data> implements Connection {
     this.#outbox.command(this.handle, op, argument);
     this.#loop.kick();
   }
+}
+
+function inMidst(): TypeError {
+  return new TypeError(
+    "Cannot send a message in the midst of another one: its last fragment has not been sent",
+  );
 }

@@ -21,6 +21,7 @@ export class Route<Data> implements SocketHost<Data> {
   readonly highWatermark: number;
   readonly maxQueueBytes: number;
   readonly closeTimeout: number;
+  readonly hearsControl: boolean;
   readonly #idleTimeout: number;
   readonly #maxMessageBytes: number;
   readonly #handlers: WebSocketHandlers<Data>;
@@ -34,6 +35,8 @@ export class Route<Data> implements SocketHost<Data> {
     this.closeTimeout = options.closeTimeout;
     this.#idleTimeout = options.idleTimeout;
     this.#maxMessageBytes = options.maxMessageBytes;
+    this.hearsControl = handlers.ping !== undefined ||
+      handlers.pong !== undefined;
     this.#handlers = handlers;
   }
 
@@ -54,7 +57,7 @@ export class Route<Data> implements SocketHost<Data> {
           connection,
           data,
           address,
-          protocol ?? "",
+          { url: own.url, protocol: protocol ?? "" },
         );
         this.#begin(connection, loop, head);
         return connection;
@@ -70,6 +73,18 @@ export class Route<Data> implements SocketHost<Data> {
     } catch (error) {
       this.#fail(socket, error);
     }
+  }
+
+  ping(socket: ServerWebSocket<Data>, payload: Uint8Array<ArrayBuffer>): void {
+    this.#call(socket, () => this.#handlers.ping?.(socket, payload));
+  }
+
+  pong(socket: ServerWebSocket<Data>, payload: Uint8Array<ArrayBuffer>): void {
+    this.#call(socket, () => this.#handlers.pong?.(socket, payload));
+  }
+
+  dropped(socket: ServerWebSocket<Data>, message: string | Uint8Array): void {
+    this.#call(socket, () => this.#handlers.dropped?.(socket, message));
   }
 
   drain(socket: ServerWebSocket<Data>): void {
@@ -115,7 +130,24 @@ export class Route<Data> implements SocketHost<Data> {
   }
 
   #fail(socket: ServerWebSocket<Data>, error: unknown): void {
-    console.error("Exception in a WebSocket handler", error);
+    if (this.#handlers.error === undefined) {
+      console.error("Exception in a WebSocket handler", error);
+    } else {
+      this.#tell(socket, error);
+    }
     socket.close(INTERNAL_ERROR, "Internal error");
+  }
+
+  #tell(socket: ServerWebSocket<Data>, error: unknown): void {
+    const log = (again: unknown): void =>
+      console.error("Exception in the error handler of a WebSocket", again);
+    try {
+      const result = this.#handlers.error!(socket, error);
+      if (result !== undefined) {
+        watch(socket, Promise.resolve(result).catch(log));
+      }
+    } catch (again) {
+      log(again);
+    }
   }
 }

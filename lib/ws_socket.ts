@@ -8,6 +8,7 @@ import {
   OPEN,
   type WebSocketConnection,
 } from "./ws_connection.ts";
+import { PreparedMessage } from "./ws_prepared.ts";
 
 /**
  * What became of what was given to `send()` or `write()`:
@@ -20,10 +21,35 @@ export type SendStatus = "sent" | "queued" | "dropped";
 /** A received message: text as a string, binary as bytes. */
 export type Message = string | Uint8Array<ArrayBuffer>;
 
+/** A message to be sent: a string as text, bytes as binary. Bytes are copied before the call returns. */
+export type Sendable = string | Uint8Array | ArrayBuffer | PreparedMessage;
+
+/** What a socket has counted since it was opened. Bytes are those of messages, without frames. */
+export interface SocketStatistics {
+  /** Messages that have arrived. */
+  receivedMessages: number;
+  /** Bytes of messages that have arrived. */
+  receivedBytes: number;
+  /** Messages that were accepted for sending. */
+  sentMessages: number;
+  /** Their bytes. */
+  sentBytes: number;
+  /** Messages that were given to a `send` method, or published to the socket, and were not accepted. */
+  droppedMessages: number;
+}
+
 const REASON_BYTES = 123;
 const CONTROL_BYTES = 125;
 
+const NO_BYTES = new Uint8Array(0);
 const UTF8 = new TextEncoder();
+
+// Ids begin otherwise in each isolate, since workers of one process are numbered apart.
+const ISOLATE = crypto.getRandomValues(new Uint32Array(2)).reduce(
+  (text, word) => text + word.toString(36),
+  "",
+);
+let sockets = 0;
 
 /** Has the loop know that a handler of a socket is not done yet. For ws_route.ts. */
 export let watch: (
@@ -48,9 +74,12 @@ export class ServerWebSocket<Data = unknown> {
   data: Data;
   /** The peer's address. */
   readonly remoteAddr: Deno.Addr;
+  /** URL of the request that was upgraded. */
+  readonly url: string;
   /** The negotiated subprotocol, or "". */
   readonly protocol: string;
   readonly #connection: WebSocketConnection<Data>;
+  readonly #number = ++sockets;
 
   static {
     watch = (socket, promise) => socket.#connection.watch(promise);
@@ -61,12 +90,28 @@ export class ServerWebSocket<Data = unknown> {
     connection: WebSocketConnection<Data>,
     data: Data,
     remoteAddr: Deno.Addr,
-    protocol: string,
+    request: { url: string; protocol: string },
   ) {
     this.data = data;
     this.remoteAddr = remoteAddr;
-    this.protocol = protocol;
+    this.url = request.url;
+    this.protocol = request.protocol;
     this.#connection = connection;
+  }
+
+  /** A text that no other socket of the process has. */
+  get id(): string {
+    return `${ISOLATE}-${this.#number}`;
+  }
+
+  /** The peer's IP address; "" for a Unix socket. */
+  get remoteAddress(): string {
+    return "hostname" in this.remoteAddr ? this.remoteAddr.hostname : "";
+  }
+
+  /** The peer's port; 0 for a Unix socket. */
+  get remotePort(): number {
+    return "port" in this.remoteAddr ? this.remoteAddr.port : 0;
   }
 
   /** One of `OPEN`, `CLOSING` and `CLOSED`. */
@@ -79,17 +124,103 @@ export class ServerWebSocket<Data = unknown> {
     return this.#connection.buffered;
   }
 
+  /** A copy of the socket's counters. */
+  statistics(): SocketStatistics {
+    return this.#connection.statistics();
+  }
+
   /**
    * Sends a message: a string as text, bytes as binary. Bytes are copied before this returns.
    *
    * @param message The message.
    * @returns What became of it.
+   * @throws {TypeError} In the midst of a message that `sendFragment()` has begun.
    */
-  send(message: string | Uint8Array | ArrayBuffer): SendStatus {
+  send(message: Sendable): SendStatus {
     if (typeof message === "string") return this.#connection.sendText(message);
+    if (message instanceof Uint8Array) {
+      return this.#connection.sendBytes(message);
+    }
+    return message instanceof PreparedMessage
+      ? this.#connection.sendPrepared(message)
+      : this.#connection.sendBytes(toBytes(message));
+  }
+
+  /**
+   * Sends a text message.
+   *
+   * @param text The message.
+   * @returns What became of it.
+   */
+  sendText(text: string): SendStatus {
+    if (typeof text !== "string") {
+      throw new TypeError("Cannot send text: it must be a string");
+    }
+    return this.#connection.sendText(text);
+  }
+
+  /**
+   * Sends a binary message.
+   *
+   * @param bytes The message; copied before this returns.
+   * @returns What became of it.
+   */
+  sendBinary(bytes: Uint8Array | ArrayBuffer): SendStatus {
     return this.#connection.sendBytes(
-      message instanceof Uint8Array ? message : toBytes(message),
+      bytes instanceof Uint8Array ? bytes : toBytes(bytes),
     );
+  }
+
+  /**
+   * Sends a value as JSON, in a text message.
+   *
+   * @param value What `JSON.stringify()` takes.
+   * @returns What became of it.
+   */
+  sendJson(value: unknown): SendStatus {
+    const text = JSON.stringify(value) as string | undefined;
+    if (text === undefined) {
+      throw new TypeError(
+        "Cannot send JSON: the value has no representation in it",
+      );
+    }
+    return this.#connection.sendText(text);
+  }
+
+  /**
+   * Sends a piece of a message whose other pieces follow, by further calls. Until the last of them no other message
+   * may be sent, while pings and `close()` may.
+   *
+   * When the first piece is `"dropped"`, so are the others, and the peer hears of none of them. A later one that does
+   * not fit closes the socket with 1013: the peer must not take what it has for the message. Wait for `drain` after
+   * `"queued"`.
+   *
+   * @param chunk The piece: strings make a text message, bytes a binary one. Strings must not be cut within a
+   *   surrogate pair.
+   * @param fin Whether it is the last one.
+   * @returns What became of the piece.
+   * @throws {TypeError} When strings and bytes are mixed within one message.
+   */
+  sendFragment(
+    chunk: string | Uint8Array | ArrayBuffer,
+    fin: boolean,
+  ): SendStatus {
+    const piece = typeof chunk === "string" || chunk instanceof Uint8Array
+      ? chunk
+      : toBytes(chunk);
+    return this.#connection.sendFragment(piece, fin);
+  }
+
+  /**
+   * Calls a function that sends several messages. What is sent within one turn of the event loop leaves at one blow,
+   * corked or not. A function that is corked sends to this socket alone, so that its messages lie side by side, and
+   * are neither copied nor sent in several calls.
+   *
+   * @param fn Called at once, with the socket.
+   * @returns What the function returns.
+   */
+  cork<Result>(fn: (socket: this) => Result): Result {
+    return fn(this);
   }
 
   /**
@@ -98,18 +229,18 @@ export class ServerWebSocket<Data = unknown> {
    * @param payload At most 125 bytes.
    * @returns What became of it.
    */
-  ping(payload: Uint8Array = new Uint8Array(0)): SendStatus {
-    if (!(payload instanceof Uint8Array)) {
-      throw new TypeError(
-        "Cannot send a ping: its payload must be a Uint8Array",
-      );
-    }
-    if (payload.length > CONTROL_BYTES) {
-      throw new RangeError(
-        `Cannot send a ping of ${payload.length} bytes: 125 is the most`,
-      );
-    }
-    return this.#connection.ping(payload);
+  ping(payload: Uint8Array = NO_BYTES): SendStatus {
+    return this.#connection.ping(checkedPayload("ping", payload));
+  }
+
+  /**
+   * Sends a pong that no ping has asked for, a heartbeat in one direction. Pings are answered by themselves.
+   *
+   * @param payload At most 125 bytes.
+   * @returns What became of it.
+   */
+  pong(payload: Uint8Array = NO_BYTES): SendStatus {
+    return this.#connection.pong(checkedPayload("pong", payload));
   }
 
   /**
@@ -143,6 +274,20 @@ function isSendable(code: number): boolean {
   return Number.isInteger(code) &&
     (code >= 1000 && code <= 1003 || code >= 1007 && code <= 1014 ||
       code >= 3000 && code <= 4999);
+}
+
+function checkedPayload(what: string, payload: Uint8Array): Uint8Array {
+  if (!(payload instanceof Uint8Array)) {
+    throw new TypeError(
+      `Cannot send a ${what}: its payload must be a Uint8Array`,
+    );
+  }
+  if (payload.length > CONTROL_BYTES) {
+    throw new RangeError(
+      `Cannot send a ${what} of ${payload.length} bytes: 125 is the most`,
+    );
+  }
+  return payload;
 }
 
 function toBytes(message: unknown): Uint8Array {
