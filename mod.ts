@@ -60,9 +60,10 @@ export {
   type UpgradeOptions,
   websocket,
   type WebSocketHandlers,
-  type WebSocketOptions,
   type WebSocketRoute,
 } from "./lib/websocket.ts";
+export type { WebSocketOptions } from "./lib/ws_options.ts";
+export type { OriginPolicy } from "./lib/ws_origin.ts";
 export { prepare, PreparedMessage } from "./lib/ws_prepared.ts";
 export {
   type Message,

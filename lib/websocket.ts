@@ -2,7 +2,7 @@
 // websocket.ts - a WebSocket route: one object of handlers for all its sockets; made by the application, see
 // ws_route.ts for what happens behind it.
 
-import { resolveRoute } from "./route_options.ts";
+import { resolveWebSocket, type WebSocketOptions } from "./ws_options.ts";
 import { Route } from "./ws_route.ts";
 import type { Message, ServerWebSocket } from "./ws_socket.ts";
 
@@ -60,40 +60,6 @@ export interface WebSocketHandlers<Data> {
   error?(socket: ServerWebSocket<Data>, error: unknown): void | Promise<void>;
 }
 
-/** Limits of a route. */
-export interface WebSocketOptions {
-  /**
-   * Largest message in bytes; a larger one closes the socket with 1009.
-   *
-   * @default {1048576}
-   */
-  maxMessageBytes?: number;
-  /**
-   * Milliseconds without a byte from the peer after which the connection is closed; 0 means never.
-   *
-   * @default {120000}
-   */
-  idleTimeout?: number;
-  /**
-   * Milliseconds that the peer has to answer a close frame.
-   *
-   * @default {5000}
-   */
-  closeTimeout?: number;
-  /**
-   * Bytes waiting to be sent from which on `send()` returns `"queued"`.
-   *
-   * @default {1048576}
-   */
-  highWatermark?: number;
-  /**
-   * Bytes waiting to be sent beyond which `send()` returns `"dropped"`; at most the server's `maxQueueBytes`.
-   *
-   * @default {16777216}
-   */
-  maxQueueBytes?: number;
-}
-
 /** What an upgrade is to be like. */
 export interface UpgradeOptions<Data> {
   /** What the application keeps with the socket. */
@@ -112,20 +78,11 @@ export interface WebSocketRoute<Data> {
    *
    * @param request The request that the handler was given.
    * @param options Data, subprotocol and header fields.
-   * @returns 101, or 400 or 426 when the request is no WebSocket handshake.
+   * @returns 101, or 400 or 426 when the request is no WebSocket handshake, or 403 when it comes from a page whose
+   *   origin is not allowed.
    */
   upgrade(request: Request, options?: UpgradeOptions<Data>): Response;
 }
-
-const DEFAULTS: Required<WebSocketOptions> = {
-  maxMessageBytes: 1024 * 1024,
-  idleTimeout: 120_000,
-  closeTimeout: 5_000,
-  highWatermark: 1024 * 1024,
-  maxQueueBytes: 16 * 1024 * 1024,
-};
-
-const MAY_BE_0 = new Set(["maxMessageBytes", "idleTimeout"]);
 
 /**
  * Makes a WebSocket route.
@@ -145,16 +102,13 @@ const MAY_BE_0 = new Set(["maxMessageBytes", "idleTimeout"]);
  *
  * @typeParam Data What the application keeps with each socket.
  * @param handlers The callbacks of all sockets of the route.
- * @param options Limits of the route.
+ * @param options Limits and rules of the route.
  * @returns The route.
  */
 export function websocket<Data = undefined>(
   handlers: WebSocketHandlers<Data>,
   options: WebSocketOptions = {},
 ): WebSocketRoute<Data> {
-  const route = new Route(
-    handlers,
-    resolveRoute("a WebSocket route", options, DEFAULTS, MAY_BE_0),
-  );
+  const route = new Route(handlers, resolveWebSocket(options));
   return { upgrade: (request, init) => route.upgrade(request, init) };
 }

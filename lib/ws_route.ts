@@ -4,14 +4,11 @@
 
 import { layout } from "../ffi/mod.ts";
 import type { PollLoop } from "./poll_loop.ts";
-import { upgradable, upgradeResponse } from "./upgrade.ts";
-import type {
-  UpgradeOptions,
-  WebSocketHandlers,
-  WebSocketOptions,
-} from "./websocket.ts";
+import { refuse, upgradable, upgradeResponse } from "./upgrade.ts";
+import type { UpgradeOptions, WebSocketHandlers } from "./websocket.ts";
 import { type SocketHost, WebSocketConnection } from "./ws_connection.ts";
 import { acceptHead, checkProtocol, refuseHandshake } from "./ws_handshake.ts";
+import type { RouteSettings } from "./ws_options.ts";
 import { type Message, ServerWebSocket, watch } from "./ws_socket.ts";
 
 const INTERNAL_ERROR = 1011;
@@ -22,21 +19,16 @@ export class Route<Data> implements SocketHost<Data> {
   readonly maxQueueBytes: number;
   readonly closeTimeout: number;
   readonly hearsControl: boolean;
-  readonly #idleTimeout: number;
-  readonly #maxMessageBytes: number;
+  readonly #settings: RouteSettings;
   readonly #handlers: WebSocketHandlers<Data>;
 
-  constructor(
-    handlers: WebSocketHandlers<Data>,
-    options: Required<WebSocketOptions>,
-  ) {
-    this.highWatermark = options.highWatermark;
-    this.maxQueueBytes = options.maxQueueBytes;
-    this.closeTimeout = options.closeTimeout;
-    this.#idleTimeout = options.idleTimeout;
-    this.#maxMessageBytes = options.maxMessageBytes;
+  constructor(handlers: WebSocketHandlers<Data>, settings: RouteSettings) {
+    this.highWatermark = settings.highWatermark;
+    this.maxQueueBytes = settings.maxQueueBytes;
+    this.closeTimeout = settings.closeTimeout;
     this.hearsControl = handlers.ping !== undefined ||
       handlers.pong !== undefined;
+    this.#settings = settings;
     this.#handlers = handlers;
   }
 
@@ -45,6 +37,9 @@ export class Route<Data> implements SocketHost<Data> {
     const own = upgradable(request);
     const refusal = refuseHandshake(own);
     if (refusal !== null) return refusal;
+    if (!this.#settings.allows(own)) {
+      return refuse(403, "Origin not allowed");
+    }
     const { protocol } = options;
     checkProtocol(own, protocol);
     return upgradeResponse(own, {
@@ -102,9 +97,10 @@ export class Route<Data> implements SocketHost<Data> {
   ): void {
     const { handle, socket } = connection;
     const { outbox } = loop.reactor;
+    const { idleTimeout, maxMessageBytes } = this.#settings;
     outbox.write(handle, head, 0);
-    outbox.command(handle, layout.CMD_IDLE, this.#idleTimeout);
-    outbox.command(handle, layout.CMD_WEBSOCKET, this.#maxMessageBytes);
+    outbox.command(handle, layout.CMD_IDLE, idleTimeout);
+    outbox.command(handle, layout.CMD_WEBSOCKET, maxMessageBytes);
     loop.replace(connection);
     loop.kick();
     this.#call(socket, () => this.#handlers.open?.(socket));
