@@ -62,6 +62,7 @@ export {
   type WebSocketHandlers,
   type WebSocketRoute,
 } from "./lib/websocket.ts";
+export { MessageBatch } from "./lib/ws_batch.ts";
 export type { WebSocketOptions } from "./lib/ws_options.ts";
 export type { OriginPolicy } from "./lib/ws_origin.ts";
 export { prepare, PreparedMessage } from "./lib/ws_prepared.ts";

@@ -6,7 +6,7 @@
 #include "inbox.h"
 
 uint32_t ws_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t start, uint32_t length) {
-  const struct ws_limits limits = {c->ws.max_message_bytes, r->options->max_fragments};
+  const struct ws_limits limits = {c->ws.max_message_bytes, c->ws.max_fragments};
   struct ws_event event;
   int32_t used = ws_frame_next(&c->ws.frames, block_at(r->arena, block) + start, length, &limits, &event);
   if (used < 0) {

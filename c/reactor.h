@@ -116,6 +116,7 @@ struct conn {
     struct {
       struct ws_frames frames;
       uint64_t max_message_bytes;
+      uint32_t max_fragments;
     } ws;
   };
   uint8_t carry[HEADROOM];

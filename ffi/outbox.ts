@@ -125,8 +125,8 @@ export class Outbox {
   }
 
   /** Stages a command without bytes. */
-  command(handle: number, op: number, argument = 0): void {
-    this.#push(handle, op, 0, argument, 0);
+  command(handle: number, op: number, argument = 0, second = 0): void {
+    this.#push(handle, op, 0, argument, second);
   }
 
   /** Stages other timeouts for a connection, or with null those of the reactor. */

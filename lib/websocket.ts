@@ -2,6 +2,7 @@
 // websocket.ts - a WebSocket route: one object of handlers for all its sockets; made by the application, see
 // ws_route.ts for what happens behind it.
 
+import type { MessageBatch } from "./ws_batch.ts";
 import { resolveWebSocket, type WebSocketOptions } from "./ws_options.ts";
 import { Route } from "./ws_route.ts";
 import type { Message, ServerWebSocket } from "./ws_socket.ts";
@@ -24,6 +25,24 @@ export interface WebSocketHandlers<Data> {
   message?(
     socket: ServerWebSocket<Data>,
     message: Message,
+  ): void | Promise<void>;
+  /**
+   * In place of `message`: all messages that arrived at once. Nothing is decoded or allocated for one before the
+   * handler asks for it.
+   */
+  messages?(
+    socket: ServerWebSocket<Data>,
+    batch: MessageBatch,
+  ): void | Promise<void>;
+  /**
+   * In place of `message`: pieces of messages as they come, for messages that are too large to hold, which
+   * `maxMessageBytes` has to allow. The pieces are those in which bytes arrived, whatever the frames of the peer. Text
+   * comes as strings, and no character is cut; a piece may be empty.
+   */
+  fragment?(
+    socket: ServerWebSocket<Data>,
+    chunk: Message,
+    fin: boolean,
   ): void | Promise<void>;
   /** A ping arrived; it has been answered already. */
   ping?(

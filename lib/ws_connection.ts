@@ -17,22 +17,23 @@ import {
   writeFrame,
   writeTextFrame,
 } from "./ws_encoder.ts";
+import { Inbound, type InboundHost } from "./ws_inbound.ts";
 import { frameOf, type PreparedMessage } from "./ws_prepared.ts";
 import type {
-  Message,
   SendStatus,
   ServerWebSocket,
   SocketStatistics,
 } from "./ws_socket.ts";
 
 /** What a connection asks of its route. */
-export interface SocketHost<Data> {
+export interface SocketHost<Data> extends InboundHost<ServerWebSocket<Data>> {
   readonly highWatermark: number;
   readonly maxQueueBytes: number;
   readonly closeTimeout: number;
   /** Whether anybody wants to hear of pings and pongs. */
   readonly hearsControl: boolean;
-  message(socket: ServerWebSocket<Data>, message: Message): void;
+  /** Whether reception is more than handing on messages as they come. */
+  readonly careful: boolean;
   ping(socket: ServerWebSocket<Data>, payload: Uint8Array<ArrayBuffer>): void;
   pong(socket: ServerWebSocket<Data>, payload: Uint8Array<ArrayBuffer>): void;
   dropped(socket: ServerWebSocket<Data>, message: string | Uint8Array): void;
@@ -82,6 +83,9 @@ export class WebSocketConnection<Data> implements Connection {
   readonly #inbox: Inbox;
   readonly #outbox: Outbox;
   #assembler: Assembler | null = null;
+  // Null while messages are handed on as they come.
+  #inbound: Inbound<Data> | null;
+  #lifetime: ReturnType<typeof setTimeout> | undefined;
   #closeCode = ABNORMAL;
   #closeReason = "";
   #pong: Uint8Array | null = null;
@@ -100,6 +104,7 @@ export class WebSocketConnection<Data> implements Connection {
     this.#loop = loop;
     this.#inbox = loop.reactor.inbox;
     this.#outbox = loop.reactor.outbox;
+    this.#inbound = host.careful ? new Inbound(this, host, loop) : null;
   }
 
   /** Bytes that the kernel has not taken yet. */
@@ -135,8 +140,9 @@ export class WebSocketConnection<Data> implements Connection {
       case layout.VIOLATION:
         return this.#onViolation(index);
       case layout.END:
-        return this.#finish();
+        return this.#end(() => this.#finish());
       case layout.CLOSED:
+        this.#inbound?.abandon();
         return this.#tellClosed(errnoName(this.#inbox.code(index)));
     }
   }
@@ -226,14 +232,46 @@ export class WebSocketConnection<Data> implements Connection {
     if (this.readyState !== OPEN) return;
     this.readyState = CLOSING;
     writeCloseFrame(this.#outbox, this.handle, code, reason);
-    this.#command(layout.CMD_DEADLINE, this.#host.closeTimeout);
+    this.command(layout.CMD_DEADLINE, this.#host.closeTimeout);
+    this.#inbound?.abandon();
   }
 
   /** Closes without a handshake. */
   terminate(): void {
     if (this.readyState === CLOSED) return;
     this.readyState = CLOSING;
-    this.#command(layout.CMD_TERMINATE, 0);
+    this.command(layout.CMD_TERMINATE, 0);
+  }
+
+  /** Delivers no message until `resume()`. */
+  pause(): void {
+    if (this.readyState !== OPEN) return;
+    this.#inbound ??= new Inbound(this, this.#host, this.#loop);
+    this.#inbound.pause();
+  }
+
+  /** Delivers what was held, and goes on. */
+  resume(): void {
+    if (this.readyState === OPEN) this.#inbound?.resume();
+  }
+
+  /** Delivers no message before a promise of the application is settled, where the route is ordered. */
+  waitFor(result: Promise<void> | undefined): void {
+    this.#inbound?.waitFor(result);
+  }
+
+  /** Closes after so many milliseconds. */
+  limitLife(ms: number): void {
+    const over = (): void => this.close(GOING_AWAY, "Lifetime over");
+    const timer = setTimeout(over, ms);
+    Deno.unrefTimer(timer);
+    this.#lifetime = timer;
+  }
+
+  /** Stages a command for the connection. */
+  command(op: number, argument: number): void {
+    this.#outbox.command(this.handle, op, argument);
+    this.#loop.kick();
   }
 
   /** Counts a handler's promise as outstanding until it settles. */
@@ -316,8 +354,9 @@ export class WebSocketConnection<Data> implements Connection {
     const inbox = this.#inbox;
     const flags = inbox.flags(index);
     this.#receivedBytes += inbox.length(index);
+    if ((flags & layout.LAST) !== 0) this.#receivedMessages++;
     if ((flags & WHOLE) !== WHOLE) return this.#onPiece(index, flags);
-    this.#receivedMessages++;
+    if (this.#inbound !== null) return this.#inbound.receive(index);
     if ((flags & layout.TEXT) !== 0) {
       this.#host.message(this.socket, inbox.text(index));
     } else {
@@ -328,16 +367,17 @@ export class WebSocketConnection<Data> implements Connection {
   }
 
   #onPiece(index: number, flags: number): void {
+    if (this.#inbound !== null && this.#host.reception === "fragment") {
+      return this.#inbound.piece(index, flags);
+    }
     const assembler = this.#assembler ??= new Assembler();
     assembler.push(this.#inbox.borrow(index), this.#inbox.total(index));
     if ((flags & layout.LAST) === 0) return;
     this.#assembler = null;
-    this.#receivedMessages++;
     const isText = (flags & layout.TEXT) !== 0;
-    this.#host.message(
-      this.socket,
-      isText ? assembler.takeText() : assembler.takeBytes(),
-    );
+    const message = isText ? assembler.takeText() : assembler.takeBytes();
+    if (this.#inbound !== null) this.#inbound.assembled(message);
+    else this.#host.message(this.socket, message);
   }
 
   // While the peer does not read, only the latest ping is worth an answer (RFC 6455 section 5.5.3).
@@ -377,17 +417,29 @@ export class WebSocketConnection<Data> implements Connection {
   // Answers with the peer's own code, unless this is its answer to ours.
   #onClose(index: number): void {
     const code = this.#inbox.code(index);
-    this.#closeCode = code;
-    this.#closeReason = UTF8.decode(this.#inbox.borrow(index));
-    this.#answer(code === NO_STATUS ? null : code, "");
+    const reason = UTF8.decode(this.#inbox.borrow(index));
+    this.#end(() => {
+      this.#closeCode = code;
+      this.#closeReason = reason;
+      this.#answer(code === NO_STATUS ? null : code, "");
+    });
   }
 
   #onViolation(index: number): void {
-    this.#closeCode = this.#inbox.code(index);
+    const code = this.#inbox.code(index);
     const violation = this.#inbox.aux(index);
-    this.#closeReason = violationText(violation);
     this.#loop.tally.refused(violation);
-    this.#answer(this.#closeCode, this.#closeReason);
+    this.#end(() => {
+      this.#closeCode = code;
+      this.#closeReason = violationText(violation);
+      this.#answer(code, this.#closeReason);
+    });
+  }
+
+  // Whatever the end is, it comes behind the messages before it.
+  #end(how: () => void): void {
+    if (this.readyState === OPEN && this.#inbound?.postpones(how)) return;
+    how();
   }
 
   #answer(code: number | null, reason: string): void {
@@ -399,19 +451,15 @@ export class WebSocketConnection<Data> implements Connection {
 
   // Nothing more can be said or heard. What is left, sending the rest and waiting for the peer's FIN, is C's.
   #finish(): void {
-    this.#command(layout.CMD_FINISH, 0);
+    this.command(layout.CMD_FINISH, 0);
     this.#tellClosed("");
   }
 
   #tellClosed(reason: string): void {
     if (this.readyState === CLOSED) return;
     this.readyState = CLOSED;
+    clearTimeout(this.#lifetime);
     this.#host.close(this.socket, this.#closeCode, this.#closeReason || reason);
-  }
-
-  #command(op: number, argument: number): void {
-    this.#outbox.command(this.handle, op, argument);
-    this.#loop.kick();
   }
 }
 

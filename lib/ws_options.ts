@@ -41,6 +41,39 @@ export interface WebSocketOptions {
    */
   maxQueueBytes?: number;
   /**
+   * Frames that a message may consist of; more close the socket with 1008.
+   *
+   * @default {1024}
+   */
+  maxFragments?: number;
+  /**
+   * Milliseconds after which a socket is closed with 1001, whatever it does; at most 2147483647. 0 means never.
+   *
+   * @default {0}
+   */
+  maxLifetime?: number;
+  /**
+   * Messages that may come a second, and at once; a peer that goes on sending faster is closed with 1008. 0 means no
+   * limit.
+   *
+   * @default {0}
+   */
+  maxMessagesPerSecond?: number;
+  /**
+   * Has a message wait for the promise of the handler that was given the one before, and the first one for that of
+   * `open`. Meanwhile the peer is held up.
+   *
+   * @default {false}
+   */
+  ordered?: boolean;
+  /**
+   * Overwrites the bytes of a message with 0xDB once its handler has returned, so that it shows where they are used
+   * for longer.
+   *
+   * @default {false}
+   */
+  debug?: boolean;
+  /**
    * Which pages may open a socket; those of others are answered with 403. Behind a proxy that speaks TLS a page's
    * origin is not that of this server: list it, as in `["https://example.org"]`.
    *
@@ -49,10 +82,12 @@ export interface WebSocketOptions {
   origin?: OriginPolicy;
 }
 
-type Limits = Omit<WebSocketOptions, "origin">;
+type Limits = Omit<WebSocketOptions, "origin" | "ordered" | "debug">;
 
 /** All options of a route, none missing. */
 export interface RouteSettings extends Required<Limits> {
+  ordered: boolean;
+  debug: boolean;
   allows: OriginCheck;
 }
 
@@ -62,15 +97,38 @@ const DEFAULTS: Required<Limits> = {
   closeTimeout: 5_000,
   highWatermark: 1024 * 1024,
   maxQueueBytes: 16 * 1024 * 1024,
+  maxFragments: 1024,
+  maxLifetime: 0,
+  maxMessagesPerSecond: 0,
 };
 
-const MAY_BE_0 = new Set(["maxMessageBytes", "idleTimeout"]);
+const MAY_BE_0 = new Set([
+  "maxMessageBytes",
+  "idleTimeout",
+  "maxLifetime",
+  "maxMessagesPerSecond",
+]);
+
+// A longer timer would fire at once.
+const TIMER_MAX_MS = 0x7fffffff;
 
 /** Fills in defaults. Throws a RangeError or TypeError that names the option that is wrong. */
 export function resolveWebSocket(options: WebSocketOptions): RouteSettings {
-  const { origin = "same", ...limits } = options;
-  return {
-    ...resolveRoute("a WebSocket route", limits, DEFAULTS, MAY_BE_0),
-    allows: originCheck(origin),
-  };
+  const { origin = "same", ordered = false, debug = false, ...rest } = options;
+  const limits = resolveRoute("a WebSocket route", rest, DEFAULTS, MAY_BE_0);
+  if (limits.maxLifetime > TIMER_MAX_MS) {
+    throw new RangeError(
+      `Cannot make a WebSocket route: "maxLifetime" must be at most ${TIMER_MAX_MS}, is ${limits.maxLifetime}`,
+    );
+  }
+  for (const [name, value] of Object.entries({ ordered, debug })) {
+    if (typeof value !== "boolean") {
+      throw new TypeError(
+        `Cannot make a WebSocket route: "${name}" must be a boolean, is ${
+          String(value)
+        }`,
+      );
+    }
+  }
+  return { ...limits, ordered, debug, allows: originCheck(origin) };
 }

@@ -8,6 +8,8 @@ import { refuse, upgradable, upgradeResponse } from "./upgrade.ts";
 import type { UpgradeOptions, WebSocketHandlers } from "./websocket.ts";
 import { type SocketHost, WebSocketConnection } from "./ws_connection.ts";
 import { acceptHead, checkProtocol, refuseHandshake } from "./ws_handshake.ts";
+import type { MessageBatch } from "./ws_batch.ts";
+import type { Reception } from "./ws_inbound.ts";
 import type { RouteSettings } from "./ws_options.ts";
 import { type Message, ServerWebSocket, watch } from "./ws_socket.ts";
 
@@ -19,6 +21,11 @@ export class Route<Data> implements SocketHost<Data> {
   readonly maxQueueBytes: number;
   readonly closeTimeout: number;
   readonly hearsControl: boolean;
+  readonly careful: boolean;
+  readonly reception: Reception;
+  readonly ordered: boolean;
+  readonly debug: boolean;
+  readonly messageRate: number;
   readonly #settings: RouteSettings;
   readonly #handlers: WebSocketHandlers<Data>;
 
@@ -28,6 +35,12 @@ export class Route<Data> implements SocketHost<Data> {
     this.closeTimeout = settings.closeTimeout;
     this.hearsControl = handlers.ping !== undefined ||
       handlers.pong !== undefined;
+    this.reception = receptionOf(handlers);
+    this.ordered = settings.ordered;
+    this.debug = settings.debug;
+    this.messageRate = settings.maxMessagesPerSecond;
+    this.careful = this.ordered || this.debug || this.messageRate > 0 ||
+      this.reception !== "message";
     this.#settings = settings;
     this.#handlers = handlers;
   }
@@ -61,13 +74,34 @@ export class Route<Data> implements SocketHost<Data> {
   }
 
   // The hot path of a WebSocket server: no closure, and no promise unless the handler made one.
-  message(socket: ServerWebSocket<Data>, message: Message): void {
+  message(
+    socket: ServerWebSocket<Data>,
+    message: Message,
+  ): Promise<void> | undefined {
     try {
       const result = this.#handlers.message?.(socket, message);
-      if (result !== undefined) this.#await(socket, result);
+      if (result !== undefined) return this.#await(socket, result);
     } catch (error) {
       this.#fail(socket, error);
     }
+  }
+
+  messages(
+    socket: ServerWebSocket<Data>,
+    batch: MessageBatch,
+  ): Promise<void> | undefined {
+    return this.#call(socket, () => this.#handlers.messages?.(socket, batch));
+  }
+
+  fragment(
+    socket: ServerWebSocket<Data>,
+    chunk: Message,
+    fin: boolean,
+  ): Promise<void> | undefined {
+    return this.#call(
+      socket,
+      () => this.#handlers.fragment?.(socket, chunk, fin),
+    );
   }
 
   ping(socket: ServerWebSocket<Data>, payload: Uint8Array<ArrayBuffer>): void {
@@ -97,32 +131,44 @@ export class Route<Data> implements SocketHost<Data> {
   ): void {
     const { handle, socket } = connection;
     const { outbox } = loop.reactor;
-    const { idleTimeout, maxMessageBytes } = this.#settings;
+    const { idleTimeout, maxMessageBytes, maxFragments, maxLifetime } =
+      this.#settings;
     outbox.write(handle, head, 0);
     outbox.command(handle, layout.CMD_IDLE, idleTimeout);
-    outbox.command(handle, layout.CMD_WEBSOCKET, maxMessageBytes);
+    outbox.command(
+      handle,
+      layout.CMD_WEBSOCKET,
+      maxMessageBytes,
+      maxFragments,
+    );
+    if (maxLifetime > 0) connection.limitLife(maxLifetime);
     loop.replace(connection);
     loop.kick();
-    this.#call(socket, () => this.#handlers.open?.(socket));
+    const opened = this.#call(socket, () => this.#handlers.open?.(socket));
+    connection.waitFor(opened);
   }
 
   #call(
     socket: ServerWebSocket<Data>,
     handler: () => void | Promise<void>,
-  ): void {
+  ): Promise<void> | undefined {
     try {
       const result = handler();
-      if (result !== undefined) this.#await(socket, result);
+      if (result !== undefined) return this.#await(socket, result);
     } catch (error) {
       this.#fail(socket, error);
     }
   }
 
-  #await(socket: ServerWebSocket<Data>, result: Promise<void>): void {
-    watch(
-      socket,
-      Promise.resolve(result).catch((error) => this.#fail(socket, error)),
+  #await(
+    socket: ServerWebSocket<Data>,
+    result: Promise<void>,
+  ): Promise<void> {
+    const caught = Promise.resolve(result).catch((error) =>
+      this.#fail(socket, error)
     );
+    watch(socket, caught);
+    return caught;
   }
 
   #fail(socket: ServerWebSocket<Data>, error: unknown): void {
@@ -146,4 +192,19 @@ export class Route<Data> implements SocketHost<Data> {
       log(again);
     }
   }
+}
+
+function receptionOf<Data>(handlers: WebSocketHandlers<Data>): Reception {
+  const given = (["message", "messages", "fragment"] as const).filter((name) =>
+    handlers[name] !== undefined
+  );
+  if (given.length > 1) {
+    throw new TypeError(
+      `Cannot make a WebSocket route: "${
+        given.join('" and "')
+      }" would be given the same messages; ` +
+        "leave one of them",
+    );
+  }
+  return given[0] ?? "message";
 }

@@ -263,6 +263,19 @@ export class ServerWebSocket<Data = unknown> {
     this.#connection.close(code, String(reason));
   }
 
+  /**
+   * Holds the peer up: no message is delivered until `resume()`, and nothing is read from the connection, so that
+   * neither pings nor the peer's close are noticed either.
+   */
+  pause(): void {
+    this.#connection.pause();
+  }
+
+  /** Goes on after `pause()`, with the messages that had arrived by then. */
+  resume(): void {
+    this.#connection.resume();
+  }
+
   /** Closes the connection at once, without a closing handshake; the peer sees 1006. */
   terminate(): void {
     this.#connection.terminate();
