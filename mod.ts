@@ -62,6 +62,7 @@ export {
   type WebSocketHandlers,
   type WebSocketRoute,
 } from "./lib/websocket.ts";
+export type { SlowConsumerPolicy } from "./lib/ws_backlog.ts";
 export { MessageBatch } from "./lib/ws_batch.ts";
 export type { WebSocketOptions } from "./lib/ws_options.ts";
 export type { OriginPolicy } from "./lib/ws_origin.ts";
@@ -69,6 +70,7 @@ export { prepare, PreparedMessage } from "./lib/ws_prepared.ts";
 export {
   type Message,
   type Sendable,
+  type SendOptions,
   type SendStatus,
   ServerWebSocket,
   type SocketStatistics,

@@ -55,9 +55,9 @@ export interface WebSocketHandlers<Data> {
     payload: Uint8Array<ArrayBuffer>,
   ): void | Promise<void>;
   /**
-   * A message was not accepted for sending although the socket is open: too much waits for the peer. It is called
-   * before the `send()` in question returns `"dropped"`. Messages that are dropped while it runs are counted, and not
-   * told of.
+   * A message for a slow peer was given up while the socket is open: the one that `send()` was given, before that
+   * returns `"dropped"`, or an older one, as the option `slowConsumer` says. Messages that are dropped while it runs
+   * are counted, and not told of; so are those that still wait when the connection ends.
    */
   dropped?(
     socket: ServerWebSocket<Data>,

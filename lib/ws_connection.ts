@@ -17,26 +17,31 @@ import {
   writeFrame,
   writeTextFrame,
 } from "./ws_encoder.ts";
+import { Backlog, type SlowConsumerPolicy } from "./ws_backlog.ts";
 import { Inbound, type InboundHost } from "./ws_inbound.ts";
-import { frameOf, type PreparedMessage } from "./ws_prepared.ts";
+import { frameOf, PreparedMessage } from "./ws_prepared.ts";
 import type {
   SendStatus,
   ServerWebSocket,
   SocketStatistics,
 } from "./ws_socket.ts";
 
+/** A message on its way out. */
+export type Outgoing = string | Uint8Array | PreparedMessage;
+
 /** What a connection asks of its route. */
 export interface SocketHost<Data> extends InboundHost<ServerWebSocket<Data>> {
   readonly highWatermark: number;
   readonly maxQueueBytes: number;
   readonly closeTimeout: number;
+  readonly slowConsumer: SlowConsumerPolicy;
   /** Whether anybody wants to hear of pings and pongs. */
   readonly hearsControl: boolean;
   /** Whether reception is more than handing on messages as they come. */
   readonly careful: boolean;
   ping(socket: ServerWebSocket<Data>, payload: Uint8Array<ArrayBuffer>): void;
   pong(socket: ServerWebSocket<Data>, payload: Uint8Array<ArrayBuffer>): void;
-  dropped(socket: ServerWebSocket<Data>, message: string | Uint8Array): void;
+  dropped(socket: ServerWebSocket<Data>, message: Outgoing): void;
   drain(socket: ServerWebSocket<Data>): void;
   close(socket: ServerWebSocket<Data>, code: number, reason: string): void;
 }
@@ -79,6 +84,8 @@ export class WebSocketConnection<Data> implements Connection {
   #droppedMessages = 0;
   readonly #host: SocketHost<Data>;
   readonly #maxQueueBytes: number;
+  // Whether messages are held where they can be given up again.
+  readonly #evicts: boolean;
   readonly #loop: PollLoop;
   readonly #inbox: Inbox;
   readonly #outbox: Outbox;
@@ -91,8 +98,11 @@ export class WebSocketConnection<Data> implements Connection {
   #pong: Uint8Array | null = null;
   // send() said so, and drain has not followed yet.
   #queued = false;
-  // Bytes that may wait for the peer together with a message that is simply sent.
+  // Bytes that may wait for the peer together with a message that is simply sent, and what they are mostly.
   #limit: number;
+  readonly #usualLimit: number;
+  // Messages that C was not given yet.
+  #backlog: Backlog | null = null;
   #fragments = WHOLE_MESSAGES;
   #tellingDropped = false;
 
@@ -100,7 +110,12 @@ export class WebSocketConnection<Data> implements Connection {
     this.handle = handle;
     this.#host = host;
     this.#maxQueueBytes = Math.min(host.maxQueueBytes, loop.maxQueueBytes);
-    this.#limit = this.#maxQueueBytes;
+    this.#evicts = host.slowConsumer === "drop-oldest" ||
+      host.slowConsumer === "coalesce";
+    this.#usualLimit = this.#evicts
+      ? Math.min(host.highWatermark, this.#maxQueueBytes)
+      : this.#maxQueueBytes;
+    this.#limit = this.#usualLimit;
     this.#loop = loop;
     this.#inbox = loop.reactor.inbox;
     this.#outbox = loop.reactor.outbox;
@@ -109,7 +124,8 @@ export class WebSocketConnection<Data> implements Connection {
 
   /** Bytes that the kernel has not taken yet. */
   get buffered(): number {
-    return this.readyState === CLOSED ? 0 : this.#outbox.buffered(this.handle);
+    if (this.readyState === CLOSED) return 0;
+    return this.#outbox.buffered(this.handle) + (this.#backlog?.bytes ?? 0);
   }
 
   /** A copy of the counters. */
@@ -156,11 +172,11 @@ export class WebSocketConnection<Data> implements Connection {
   }
 
   /** Stages a text message. */
-  sendText(text: string): SendStatus {
+  sendText(text: string, key?: string): SendStatus {
     const buffered = this.#outbox.buffered(this.handle);
     // Near the limit the number of bytes matters, and not just that of characters.
     if (buffered + 3 * text.length > this.#limit) {
-      return this.#sendSlowly(text, OPCODE_TEXT, ENCODER.encode(text));
+      return this.#sendSlowly(text, key);
     }
     if (this.readyState !== OPEN) return this.#drop(text);
     this.#sentBytes += writeTextFrame(this.#outbox, this.handle, text);
@@ -169,25 +185,23 @@ export class WebSocketConnection<Data> implements Connection {
   }
 
   /** Stages a binary message. */
-  sendBytes(bytes: Uint8Array): SendStatus {
+  sendBytes(bytes: Uint8Array, key?: string): SendStatus {
     const total = this.#outbox.buffered(this.handle) + bytes.length;
     if (this.readyState !== OPEN || total > this.#limit) {
-      return this.#sendSlowly(bytes, OPCODE_BINARY, bytes);
+      return this.#sendSlowly(bytes, key);
     }
-    return this.#sendFrame(OPCODE_BINARY, bytes, total);
+    writeFrame(this.#outbox, this.handle, OPCODE_BINARY, bytes);
+    this.#sentMessages++;
+    this.#sentBytes += bytes.length;
+    return this.#staged(total);
   }
 
   /** Stages a message that was encoded before. */
-  sendPrepared(prepared: PreparedMessage): SendStatus {
-    const frame = frameOf(prepared);
-    const total = this.#outbox.buffered(this.handle) + frame.length;
-    if (this.#fragments !== WHOLE_MESSAGES) throw inMidst();
-    if (this.readyState !== OPEN || total > this.#limit) {
-      return this.#drop(prepared.message);
-    }
-    this.#outbox.write(this.handle, frame, 0);
-    this.#count(prepared.length);
-    return this.#staged(total);
+  sendPrepared(prepared: PreparedMessage, key?: string): SendStatus {
+    const total = this.#outbox.buffered(this.handle) + prepared.length;
+    return this.readyState !== OPEN || total > this.#limit
+      ? this.#sendSlowly(prepared, key)
+      : this.#sendFrame(prepared);
   }
 
   /** Stages a piece of a message; the last one has `fin`. */
@@ -195,12 +209,11 @@ export class WebSocketConnection<Data> implements Connection {
     const isText = typeof chunk === "string";
     const kind = isText ? FRAGMENTS_OF_TEXT : FRAGMENTS_OF_BINARY;
     const before = this.#fragments;
-    if (before !== WHOLE_MESSAGES && before !== FRAGMENTS_DROPPED) {
-      if (before !== kind) {
-        throw new TypeError(
-          "Cannot send the fragment: those of one message must all be strings, or all be bytes",
-        );
-      }
+    if (before === WHOLE_MESSAGES) this.#releaseAll();
+    else if (before !== FRAGMENTS_DROPPED && before !== kind) {
+      throw new TypeError(
+        "Cannot send the fragment: those of one message must all be strings, or all be bytes",
+      );
     }
     const bytes = isText ? ENCODER.encode(chunk) : chunk;
     const total = this.buffered + bytes.length;
@@ -208,12 +221,12 @@ export class WebSocketConnection<Data> implements Connection {
       total <= this.#maxQueueBytes;
     if (!fits) return this.#dropFragment(chunk, before, fin);
     this.#fragments = fin ? WHOLE_MESSAGES : kind;
-    this.#limit = fin ? this.#maxQueueBytes : NO_LIMIT_FITS;
     const first = isText ? OPCODE_TEXT : OPCODE_BINARY;
     const opcode = before === WHOLE_MESSAGES ? first : OPCODE_CONTINUATION;
     writeFrame(this.#outbox, this.handle, opcode, bytes, fin);
     this.#sentBytes += bytes.length;
     if (fin) this.#sentMessages++;
+    this.#adjustLimit();
     return this.#staged(total);
   }
 
@@ -230,6 +243,7 @@ export class WebSocketConnection<Data> implements Connection {
   /** Begins the closing handshake. */
   close(code: number, reason: string): void {
     if (this.readyState !== OPEN) return;
+    if (this.#fragments === WHOLE_MESSAGES) this.#releaseAll();
     this.readyState = CLOSING;
     writeCloseFrame(this.#outbox, this.handle, code, reason);
     this.command(layout.CMD_DEADLINE, this.#host.closeTimeout);
@@ -290,32 +304,87 @@ export class WebSocketConnection<Data> implements Connection {
     return this.#staged(total);
   }
 
-  #sendFrame(opcode: number, bytes: Uint8Array, total: number): SendStatus {
-    writeFrame(this.#outbox, this.handle, opcode, bytes);
-    this.#count(bytes.length);
-    return this.#staged(total);
-  }
-
-  // What does not fit, or cannot be told to before its bytes are counted.
-  #sendSlowly(
-    message: string | Uint8Array,
-    opcode: number,
-    bytes: Uint8Array,
-  ): SendStatus {
-    if (this.#fragments !== WHOLE_MESSAGES) throw inMidst();
-    const total = this.buffered + bytes.length;
-    if (this.readyState !== OPEN || total > this.#maxQueueBytes) {
-      return this.#drop(message);
-    }
-    return this.#sendFrame(opcode, bytes, total);
-  }
-
-  #count(bytes: number): void {
+  #sendFrame(prepared: PreparedMessage): SendStatus {
+    this.#outbox.write(this.handle, frameOf(prepared), 0);
     this.#sentMessages++;
-    this.#sentBytes += bytes;
+    this.#sentBytes += prepared.length;
+    return this.#staged(this.buffered);
   }
 
-  #drop(message: string | Uint8Array): SendStatus {
+  // Whatever is not simply sent: to a slow peer, or to one that is gone.
+  #sendSlowly(message: Outgoing, key?: string): SendStatus {
+    if (this.readyState !== OPEN) return this.#drop(message);
+    if (this.#fragments !== WHOLE_MESSAGES) throw inMidst();
+    const queued = this.#outbox.buffered(this.handle);
+    if (typeof message !== "string" && message.length > this.#maxQueueBytes) {
+      return this.#refuse(message);
+    }
+    const prepared = message instanceof PreparedMessage
+      ? message
+      : new PreparedMessage(message);
+    const fits = queued + prepared.length <= this.#maxQueueBytes;
+    if (!this.#evicts) {
+      return fits ? this.#sendFrame(prepared) : this.#refuse(message);
+    }
+    const waits = (this.#backlog?.length ?? 0) > 0 ||
+      queued >= this.#host.highWatermark;
+    return fits && !waits
+      ? this.#sendFrame(prepared)
+      : this.#hold(prepared, key);
+  }
+
+  // Keeps a message in JavaScript until there is room, and makes some among those that wait.
+  #hold(message: PreparedMessage, key: string | undefined): SendStatus {
+    const backlog = this.#backlog ??= new Backlog();
+    const room = this.#maxQueueBytes - this.#outbox.buffered(this.handle) -
+      message.length;
+    if (room < (this.#evicts ? 0 : backlog.bytes)) return this.#refuse(message);
+    const evicted: PreparedMessage[] = [];
+    const coalesces = this.#host.slowConsumer === "coalesce";
+    const same = coalesces && key !== undefined ? backlog.take(key) : null;
+    if (same !== null) evicted.push(same);
+    while (backlog.bytes > room) evicted.push(backlog.shift());
+    backlog.push(message, key);
+    this.#adjustLimit();
+    this.#outbox.wantDrain(this.handle);
+    this.#queued = true;
+    for (const each of evicted) this.#drop(each);
+    return "queued";
+  }
+
+  // Hands what waits to C, as far as the peer takes it. Returns whether that was all.
+  #release(): boolean {
+    const backlog = this.#backlog;
+    if (backlog === null || this.#fragments !== WHOLE_MESSAGES) return true;
+    const { highWatermark } = this.#host;
+    while (
+      backlog.length > 0 && this.#outbox.buffered(this.handle) < highWatermark
+    ) this.#sendFrame(backlog.shift());
+    this.#adjustLimit();
+    return backlog.length === 0;
+  }
+
+  // The same however slow the peer is: something follows that must come behind.
+  #releaseAll(): void {
+    if (this.#backlog === null) return;
+    while (this.#backlog.length > 0) this.#sendFrame(this.#backlog.shift());
+    this.#adjustLimit();
+  }
+
+  #adjustLimit(): void {
+    const simple = this.#fragments === WHOLE_MESSAGES &&
+      (this.#backlog === null || this.#backlog.length === 0);
+    this.#limit = simple ? this.#usualLimit : NO_LIMIT_FITS;
+  }
+
+  // There is no room for a message, and none is made.
+  #refuse(message: Outgoing): SendStatus {
+    const status = this.#drop(message);
+    if (this.#host.slowConsumer === "close") this.close(TOO_SLOW, "Too slow");
+    return status;
+  }
+
+  #drop(message: Outgoing): SendStatus {
     this.#droppedMessages++;
     // One that is dropped while another one is being told of would lead to a further call, without an end.
     if (this.readyState !== OPEN || this.#tellingDropped) return "dropped";
@@ -333,8 +402,8 @@ export class WebSocketConnection<Data> implements Connection {
   ): SendStatus {
     if (before === WHOLE_MESSAGES || before === FRAGMENTS_DROPPED) {
       this.#fragments = fin ? WHOLE_MESSAGES : FRAGMENTS_DROPPED;
-      this.#limit = fin ? this.#maxQueueBytes : NO_LIMIT_FITS;
-      return before === WHOLE_MESSAGES ? this.#drop(chunk) : "dropped";
+      this.#adjustLimit();
+      return before === WHOLE_MESSAGES ? this.#refuse(chunk) : "dropped";
     }
     const status = this.#drop(chunk);
     this.close(TOO_SLOW, "Too slow");
@@ -409,7 +478,11 @@ export class WebSocketConnection<Data> implements Connection {
       writeFrame(this.#outbox, this.handle, OPCODE_PONG, this.#pong);
     }
     this.#pong = null;
-    if (!this.#queued) return;
+    if (!this.#release()) this.#outbox.wantDrain(this.handle);
+    else if (this.#queued) this.#tellDrained();
+  }
+
+  #tellDrained(): void {
     this.#queued = false;
     this.#host.drain(this.socket);
   }
@@ -459,6 +532,8 @@ export class WebSocketConnection<Data> implements Connection {
     if (this.readyState === CLOSED) return;
     this.readyState = CLOSED;
     clearTimeout(this.#lifetime);
+    this.#droppedMessages += this.#backlog?.length ?? 0;
+    this.#backlog = null;
     this.#host.close(this.socket, this.#closeCode, this.#closeReason || reason);
   }
 }

@@ -2,6 +2,7 @@
 // ws_options.ts - everything that can be said to websocket(), with defaults; checked here, once.
 
 import { resolveRoute } from "./route_options.ts";
+import type { SlowConsumerPolicy } from "./ws_backlog.ts";
 import {
   type OriginCheck,
   originCheck,
@@ -40,6 +41,13 @@ export interface WebSocketOptions {
    * @default {16777216}
    */
   maxQueueBytes?: number;
+  /**
+   * What becomes of messages for a peer that takes them too slowly. Each one that is given up is counted, and told by
+   * `dropped`.
+   *
+   * @default {"drop-newest"}
+   */
+  slowConsumer?: SlowConsumerPolicy;
   /**
    * Frames that a message may consist of; more close the socket with 1008.
    *
@@ -82,10 +90,14 @@ export interface WebSocketOptions {
   origin?: OriginPolicy;
 }
 
-type Limits = Omit<WebSocketOptions, "origin" | "ordered" | "debug">;
+type Limits = Omit<
+  WebSocketOptions,
+  "origin" | "ordered" | "debug" | "slowConsumer"
+>;
 
 /** All options of a route, none missing. */
 export interface RouteSettings extends Required<Limits> {
+  slowConsumer: SlowConsumerPolicy;
   ordered: boolean;
   debug: boolean;
   allows: OriginCheck;
@@ -109,16 +121,36 @@ const MAY_BE_0 = new Set([
   "maxMessagesPerSecond",
 ]);
 
+const POLICIES: readonly unknown[] = [
+  "drop-newest",
+  "drop-oldest",
+  "coalesce",
+  "close",
+];
+
 // A longer timer would fire at once.
 const TIMER_MAX_MS = 0x7fffffff;
 
 /** Fills in defaults. Throws a RangeError or TypeError that names the option that is wrong. */
 export function resolveWebSocket(options: WebSocketOptions): RouteSettings {
-  const { origin = "same", ordered = false, debug = false, ...rest } = options;
+  const {
+    origin = "same",
+    slowConsumer = "drop-newest",
+    ordered = false,
+    debug = false,
+    ...rest
+  } = options;
   const limits = resolveRoute("a WebSocket route", rest, DEFAULTS, MAY_BE_0);
   if (limits.maxLifetime > TIMER_MAX_MS) {
     throw new RangeError(
       `Cannot make a WebSocket route: "maxLifetime" must be at most ${TIMER_MAX_MS}, is ${limits.maxLifetime}`,
+    );
+  }
+  if (!POLICIES.includes(slowConsumer)) {
+    throw new TypeError(
+      `Cannot make a WebSocket route: "slowConsumer" must be one of ${
+        POLICIES.join(", ")
+      }, is ${String(slowConsumer)}`,
     );
   }
   for (const [name, value] of Object.entries({ ordered, debug })) {
@@ -130,5 +162,11 @@ export function resolveWebSocket(options: WebSocketOptions): RouteSettings {
       );
     }
   }
-  return { ...limits, ordered, debug, allows: originCheck(origin) };
+  return {
+    ...limits,
+    slowConsumer,
+    ordered,
+    debug,
+    allows: originCheck(origin),
+  };
 }

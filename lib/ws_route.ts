@@ -6,11 +6,17 @@ import { layout } from "../ffi/mod.ts";
 import type { PollLoop } from "./poll_loop.ts";
 import { refuse, upgradable, upgradeResponse } from "./upgrade.ts";
 import type { UpgradeOptions, WebSocketHandlers } from "./websocket.ts";
-import { type SocketHost, WebSocketConnection } from "./ws_connection.ts";
+import {
+  type Outgoing,
+  type SocketHost,
+  WebSocketConnection,
+} from "./ws_connection.ts";
 import { acceptHead, checkProtocol, refuseHandshake } from "./ws_handshake.ts";
 import type { MessageBatch } from "./ws_batch.ts";
+import type { SlowConsumerPolicy } from "./ws_backlog.ts";
 import type { Reception } from "./ws_inbound.ts";
 import type { RouteSettings } from "./ws_options.ts";
+import { PreparedMessage } from "./ws_prepared.ts";
 import { type Message, ServerWebSocket, watch } from "./ws_socket.ts";
 
 const INTERNAL_ERROR = 1011;
@@ -20,6 +26,7 @@ export class Route<Data> implements SocketHost<Data> {
   readonly highWatermark: number;
   readonly maxQueueBytes: number;
   readonly closeTimeout: number;
+  readonly slowConsumer: SlowConsumerPolicy;
   readonly hearsControl: boolean;
   readonly careful: boolean;
   readonly reception: Reception;
@@ -33,6 +40,7 @@ export class Route<Data> implements SocketHost<Data> {
     this.highWatermark = settings.highWatermark;
     this.maxQueueBytes = settings.maxQueueBytes;
     this.closeTimeout = settings.closeTimeout;
+    this.slowConsumer = settings.slowConsumer;
     this.hearsControl = handlers.ping !== undefined ||
       handlers.pong !== undefined;
     this.reception = receptionOf(handlers);
@@ -112,8 +120,10 @@ export class Route<Data> implements SocketHost<Data> {
     this.#call(socket, () => this.#handlers.pong?.(socket, payload));
   }
 
-  dropped(socket: ServerWebSocket<Data>, message: string | Uint8Array): void {
-    this.#call(socket, () => this.#handlers.dropped?.(socket, message));
+  dropped(socket: ServerWebSocket<Data>, message: Outgoing): void {
+    if (this.#handlers.dropped === undefined) return;
+    const its = message instanceof PreparedMessage ? message.message : message;
+    this.#call(socket, () => this.#handlers.dropped!(socket, its));
   }
 
   drain(socket: ServerWebSocket<Data>): void {

@@ -24,6 +24,15 @@ export type Message = string | Uint8Array<ArrayBuffer>;
 /** A message to be sent: a string as text, bytes as binary. Bytes are copied before the call returns. */
 export type Sendable = string | Uint8Array | ArrayBuffer | PreparedMessage;
 
+/** How a message is to be sent. */
+export interface SendOptions {
+  /**
+   * What the message is about. On a route whose `slowConsumer` is `"coalesce"` it takes the place of one with the same
+   * key that still waits.
+   */
+  key?: string;
+}
+
 /** What a socket has counted since it was opened. Bytes are those of messages, without frames. */
 export interface SocketStatistics {
   /** Messages that have arrived. */
@@ -34,7 +43,7 @@ export interface SocketStatistics {
   sentMessages: number;
   /** Their bytes. */
   sentBytes: number;
-  /** Messages that were given to a `send` method, or published to the socket, and were not accepted. */
+  /** Messages that were not accepted, or were given up before the peer took them. */
   droppedMessages: number;
 }
 
@@ -133,41 +142,51 @@ export class ServerWebSocket<Data = unknown> {
    * Sends a message: a string as text, bytes as binary. Bytes are copied before this returns.
    *
    * @param message The message.
+   * @param options How it is to be sent.
    * @returns What became of it.
    * @throws {TypeError} In the midst of a message that `sendFragment()` has begun.
    */
-  send(message: Sendable): SendStatus {
-    if (typeof message === "string") return this.#connection.sendText(message);
+  send(message: Sendable, options?: SendOptions): SendStatus {
+    const key = options?.key;
+    if (typeof message === "string") {
+      return this.#connection.sendText(message, key);
+    }
     if (message instanceof Uint8Array) {
-      return this.#connection.sendBytes(message);
+      return this.#connection.sendBytes(message, key);
     }
     return message instanceof PreparedMessage
-      ? this.#connection.sendPrepared(message)
-      : this.#connection.sendBytes(toBytes(message));
+      ? this.#connection.sendPrepared(message, key)
+      : this.#connection.sendBytes(toBytes(message), key);
   }
 
   /**
    * Sends a text message.
    *
    * @param text The message.
+   * @param options How it is to be sent.
    * @returns What became of it.
    */
-  sendText(text: string): SendStatus {
+  sendText(text: string, options?: SendOptions): SendStatus {
     if (typeof text !== "string") {
       throw new TypeError("Cannot send text: it must be a string");
     }
-    return this.#connection.sendText(text);
+    return this.#connection.sendText(text, options?.key);
   }
 
   /**
    * Sends a binary message.
    *
    * @param bytes The message; copied before this returns.
+   * @param options How it is to be sent.
    * @returns What became of it.
    */
-  sendBinary(bytes: Uint8Array | ArrayBuffer): SendStatus {
+  sendBinary(
+    bytes: Uint8Array | ArrayBuffer,
+    options?: SendOptions,
+  ): SendStatus {
     return this.#connection.sendBytes(
       bytes instanceof Uint8Array ? bytes : toBytes(bytes),
+      options?.key,
     );
   }
 
@@ -175,16 +194,17 @@ export class ServerWebSocket<Data = unknown> {
    * Sends a value as JSON, in a text message.
    *
    * @param value What `JSON.stringify()` takes.
+   * @param options How it is to be sent.
    * @returns What became of it.
    */
-  sendJson(value: unknown): SendStatus {
+  sendJson(value: unknown, options?: SendOptions): SendStatus {
     const text = JSON.stringify(value) as string | undefined;
     if (text === undefined) {
       throw new TypeError(
         "Cannot send JSON: the value has no representation in it",
       );
     }
-    return this.#connection.sendText(text);
+    return this.#connection.sendText(text, options?.key);
   }
 
   /**

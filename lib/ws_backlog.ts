@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// ws_backlog.ts - messages that wait in JavaScript, where they can still be given up, for a peer that is slow; used by
+// ws_connection.ts.
+
+import type { PreparedMessage } from "./ws_prepared.ts";
+
+/**
+ * What becomes of messages for a peer that takes them too slowly:
+ * - `"drop-newest"`: what is more than `maxQueueBytes` is not accepted;
+ * - `"drop-oldest"`: from `highWatermark` on messages wait where they can be given up, and the oldest are, so that
+ *   `maxQueueBytes` is kept;
+ * - `"coalesce"`: the same, and a message takes the place of one with the same key that still waits, behind the others;
+ * - `"close"`: the first one that is not accepted closes the socket with 1013.
+ */
+export type SlowConsumerPolicy =
+  | "drop-newest"
+  | "drop-oldest"
+  | "coalesce"
+  | "close";
+
+interface Waiting {
+  message: PreparedMessage;
+  key: string | undefined;
+}
+
+/** Messages in the order in which they are to be sent. */
+export class Backlog {
+  /** Bytes of the messages. */
+  bytes = 0;
+  readonly #waiting = new Set<Waiting>();
+  readonly #keys = new Map<string, Waiting>();
+
+  /** Number of messages. */
+  get length(): number {
+    return this.#waiting.size;
+  }
+
+  /** Adds a message behind the others. */
+  push(message: PreparedMessage, key: string | undefined): void {
+    const waiting = { message, key };
+    this.#waiting.add(waiting);
+    if (key !== undefined) this.#keys.set(key, waiting);
+    this.bytes += message.length;
+  }
+
+  /** Removes the message that is next. There must be one. */
+  shift(): PreparedMessage {
+    const [first] = this.#waiting;
+    return this.#remove(first!);
+  }
+
+  /** Removes the message with that key, if there is one. */
+  take(key: string): PreparedMessage | null {
+    const waiting = this.#keys.get(key);
+    return waiting === undefined ? null : this.#remove(waiting);
+  }
+
+  #remove(waiting: Waiting): PreparedMessage {
+    const { message, key } = waiting;
+    this.#waiting.delete(waiting);
+    if (key !== undefined && this.#keys.get(key) === waiting) {
+      this.#keys.delete(key);
+    }
+    this.bytes -= message.length;
+    return message;
+  }
+}
