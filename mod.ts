@@ -55,6 +55,7 @@ export {
   type SocketHandlers,
   type SocketOptions,
 } from "./lib/socket.ts";
+export type { TopicListener } from "./lib/topics.ts";
 export type { TrailersInit } from "./lib/trailers.ts";
 export {
   type UpgradeOptions,
@@ -69,6 +70,7 @@ export type { OriginPolicy } from "./lib/ws_origin.ts";
 export { prepare, PreparedMessage } from "./lib/ws_prepared.ts";
 export {
   type Message,
+  type PublishOptions,
   type Sendable,
   type SendOptions,
   type SendStatus,

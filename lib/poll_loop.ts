@@ -11,6 +11,7 @@
 import { layout, Reactor, type ReactorOptions } from "../ffi/mod.ts";
 import type { Connection } from "./connection.ts";
 import { Tally } from "./statistics.ts";
+import { Topics } from "./topics.ts";
 import { WakeSocket } from "./wake_socket.ts";
 
 /** Options of a loop beside those of its reactor. */
@@ -48,6 +49,8 @@ export class PollLoop {
   readonly reactor: Reactor;
   /** What its connections count. */
   readonly tally: Tally = new Tally();
+  /** What its WebSockets are subscribed to. */
+  readonly topics: Topics;
   /** Milliseconds since the epoch, as of this turn. */
   now: number = Date.now();
   /** Number of this turn. */
@@ -79,6 +82,7 @@ export class PollLoop {
     onClosed: ((handle: number) => void) | null = null,
   ) {
     this.reactor = new Reactor(options);
+    this.topics = new Topics(this.reactor.outbox);
     this.maxQueueBytes = options.maxQueueBytes;
     this.#accept = accept;
     this.#onClosed = onClosed;

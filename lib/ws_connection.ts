@@ -5,6 +5,7 @@
 import { errnoName, type Inbox, layout, type Outbox } from "../ffi/mod.ts";
 import type { Connection } from "./connection.ts";
 import type { PollLoop } from "./poll_loop.ts";
+import type { Subscriber } from "./topics.ts";
 import { violationText } from "./violations.ts";
 import { Assembler } from "./ws_assembler.ts";
 import {
@@ -21,6 +22,8 @@ import { Backlog, type SlowConsumerPolicy } from "./ws_backlog.ts";
 import { Inbound, type InboundHost } from "./ws_inbound.ts";
 import { frameOf, PreparedMessage } from "./ws_prepared.ts";
 import type {
+  PublishOptions,
+  Sendable,
   SendStatus,
   ServerWebSocket,
   SocketStatistics,
@@ -72,11 +75,12 @@ const UTF8 = new TextDecoder();
 const ENCODER = new TextEncoder();
 
 /** State of a connection after its handshake. */
-export class WebSocketConnection<Data> implements Connection {
+export class WebSocketConnection<Data> implements Connection, Subscriber {
   readonly handle: number;
   /** What the application holds of it. */
   socket!: ServerWebSocket<Data>;
   readyState = OPEN;
+  #topics: Set<string> | null = null;
   #receivedMessages = 0;
   #receivedBytes = 0;
   #sentMessages = 0;
@@ -126,6 +130,14 @@ export class WebSocketConnection<Data> implements Connection {
   get buffered(): number {
     if (this.readyState === CLOSED) return 0;
     return this.#outbox.buffered(this.handle) + (this.#backlog?.bytes ?? 0);
+  }
+
+  get writable(): boolean {
+    return this.readyState === OPEN;
+  }
+
+  get topics(): Set<string> {
+    return this.#topics ??= new Set();
   }
 
   /** A copy of the counters. */
@@ -204,6 +216,39 @@ export class WebSocketConnection<Data> implements Connection {
       : this.#sendFrame(prepared);
   }
 
+  sendShared(start: number, message: PreparedMessage): boolean {
+    const total = this.#outbox.buffered(this.handle) + message.length;
+    if (total > this.#limit) return false;
+    this.#outbox.share(this.handle, start, frameOf(message).length);
+    this.#sentMessages++;
+    this.#sentBytes += message.length;
+    this.#staged(total);
+    return true;
+  }
+
+  sendPublished(message: PreparedMessage, key?: string): SendStatus {
+    // Nobody who publishes can know of fragments that somebody else sends.
+    return this.writable && this.#fragments !== WHOLE_MESSAGES
+      ? this.#hold(message, key)
+      : this.sendPrepared(message, key);
+  }
+
+  /** Subscribes to a topic; false when it was already. */
+  subscribe(topic: string): boolean {
+    return this.writable && this.#loop.topics.subscribe(this, topic);
+  }
+
+  /** Ends a subscription; false when there was none. */
+  unsubscribe(topic: string): boolean {
+    return this.#loop.topics.unsubscribe(this, topic);
+  }
+
+  /** Sends a message to all subscribers, itself among them when asked to. */
+  publish(topic: string, message: Sendable, options?: PublishOptions): number {
+    const except = options?.self === true ? null : this;
+    return this.#loop.topics.publish(topic, message, options, except);
+  }
+
   /** Stages a piece of a message; the last one has `fin`. */
   sendFragment(chunk: string | Uint8Array, fin: boolean): SendStatus {
     const isText = typeof chunk === "string";
@@ -226,7 +271,7 @@ export class WebSocketConnection<Data> implements Connection {
     writeFrame(this.#outbox, this.handle, opcode, bytes, fin);
     this.#sentBytes += bytes.length;
     if (fin) this.#sentMessages++;
-    this.#adjustLimit();
+    this.#endFragment();
     return this.#staged(total);
   }
 
@@ -323,14 +368,12 @@ export class WebSocketConnection<Data> implements Connection {
       ? message
       : new PreparedMessage(message);
     const fits = queued + prepared.length <= this.#maxQueueBytes;
-    if (!this.#evicts) {
-      return fits ? this.#sendFrame(prepared) : this.#refuse(message);
-    }
     const waits = (this.#backlog?.length ?? 0) > 0 ||
-      queued >= this.#host.highWatermark;
-    return fits && !waits
-      ? this.#sendFrame(prepared)
-      : this.#hold(prepared, key);
+      (this.#evicts && queued >= this.#host.highWatermark);
+    if (fits && !waits) return this.#sendFrame(prepared);
+    return waits || this.#evicts
+      ? this.#hold(prepared, key)
+      : this.#refuse(message);
   }
 
   // Keeps a message in JavaScript until there is room, and makes some among those that wait.
@@ -371,6 +414,12 @@ export class WebSocketConnection<Data> implements Connection {
     this.#adjustLimit();
   }
 
+  // What was published in the meantime may follow the last one.
+  #endFragment(): void {
+    this.#adjustLimit();
+    if (!this.#release()) this.#outbox.wantDrain(this.handle);
+  }
+
   #adjustLimit(): void {
     const simple = this.#fragments === WHOLE_MESSAGES &&
       (this.#backlog === null || this.#backlog.length === 0);
@@ -402,7 +451,7 @@ export class WebSocketConnection<Data> implements Connection {
   ): SendStatus {
     if (before === WHOLE_MESSAGES || before === FRAGMENTS_DROPPED) {
       this.#fragments = fin ? WHOLE_MESSAGES : FRAGMENTS_DROPPED;
-      this.#adjustLimit();
+      this.#endFragment();
       return before === WHOLE_MESSAGES ? this.#refuse(chunk) : "dropped";
     }
     const status = this.#drop(chunk);
@@ -535,6 +584,7 @@ export class WebSocketConnection<Data> implements Connection {
     this.#droppedMessages += this.#backlog?.length ?? 0;
     this.#backlog = null;
     this.#host.close(this.socket, this.#closeCode, this.#closeReason || reason);
+    if (this.#topics !== null) this.#loop.topics.leave(this);
   }
 }
 

@@ -33,6 +33,16 @@ export interface SendOptions {
   key?: string;
 }
 
+/** How a message is to be published by a socket. */
+export interface PublishOptions extends SendOptions {
+  /**
+   * Whether the socket itself is sent the message too, if it is subscribed.
+   *
+   * @default {false}
+   */
+  self?: boolean;
+}
+
 /** What a socket has counted since it was opened. Bytes are those of messages, without frames. */
 export interface SocketStatistics {
   /** Messages that have arrived. */
@@ -281,6 +291,61 @@ export class ServerWebSocket<Data = unknown> {
       );
     }
     this.#connection.close(code, String(reason));
+  }
+
+  /**
+   * Has the socket be sent what is published to a topic. Levels of a topic are separated by "/"; in place of the last
+   * one `*` stands for any one level, and `#` for all that follow: `prices/*` and `prices/#` both match `prices/eur`,
+   * the latter `prices/eur/usd` too, and neither `prices`. It ends with the connection.
+   *
+   * @param topic The topic.
+   * @returns False when it was subscribed to the topic already, or is not open.
+   */
+  subscribe(topic: string): boolean {
+    return this.#connection.subscribe(topic);
+  }
+
+  /**
+   * Ends a subscription.
+   *
+   * @param topic The topic, as it was subscribed to.
+   * @returns False when there was none.
+   */
+  unsubscribe(topic: string): boolean {
+    return this.#connection.unsubscribe(topic);
+  }
+
+  /**
+   * Whether the socket is subscribed to a topic, by that name.
+   *
+   * @param topic The topic, as it was subscribed to.
+   * @returns Whether it is.
+   */
+  isSubscribed(topic: string): boolean {
+    return this.#connection.topics.has(topic);
+  }
+
+  /** The topics that it is subscribed to, in the order of subscription; the callback `close` still sees them. */
+  get subscriptions(): string[] {
+    return [...this.#connection.topics];
+  }
+
+  /**
+   * Sends a message to all sockets of the server that are subscribed to a topic, whatever their route, but not to this
+   * one unless asked to. It need not be subscribed itself. A slow subscriber delays no other one: what becomes of its
+   * message is up to `slowConsumer` of its route.
+   *
+   * @param topic The topic, without a wildcard.
+   * @param message The message; encoded once.
+   * @param options How it is to be sent.
+   * @returns How many sockets accepted it.
+   */
+  publish(
+    topic: string,
+    message: Sendable,
+    options?: PublishOptions,
+  ): number {
+    return this.#connection.publish(topic, message, options);
   }
 
   /**
