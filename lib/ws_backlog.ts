@@ -23,6 +23,9 @@ interface Waiting {
   key: string | undefined;
 }
 
+// What a message takes beside its bytes: many small ones must not take more memory than a few large ones.
+const OVERHEAD_BYTES = 256;
+
 /** Messages in the order in which they are to be sent. */
 export class Backlog {
   /** Bytes of the messages. */
@@ -33,6 +36,11 @@ export class Backlog {
   /** Number of messages. */
   get length(): number {
     return this.#waiting.size;
+  }
+
+  /** Bytes of memory that the messages take. */
+  get cost(): number {
+    return this.bytes + OVERHEAD_BYTES * this.length;
   }
 
   /** Adds a message behind the others. */
@@ -64,4 +72,9 @@ export class Backlog {
     this.bytes -= message.length;
     return message;
   }
+}
+
+/** Bytes of memory that a message takes while it waits. */
+export function costOf(message: PreparedMessage): number {
+  return message.length + OVERHEAD_BYTES;
 }

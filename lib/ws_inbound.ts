@@ -132,8 +132,8 @@ export class Inbound<Data> {
     this.#paused = false;
     const end = this.#end;
     this.#end = null;
-    if (end !== null) end();
-    else this.#start();
+    this.#start();
+    end?.();
   }
 
   pause(): void {
@@ -174,8 +174,8 @@ export class Inbound<Data> {
     if (!this.#flows()) return;
     const end = this.#end;
     this.#end = null;
-    if (end !== null) end();
-    else this.#start();
+    this.#start();
+    end?.();
   }
 
   #flows(): boolean {

@@ -6,11 +6,8 @@ import { layout } from "../ffi/mod.ts";
 import type { PollLoop } from "./poll_loop.ts";
 import { refuse, upgradable, upgradeResponse } from "./upgrade.ts";
 import type { UpgradeOptions, WebSocketHandlers } from "./websocket.ts";
-import {
-  type Outgoing,
-  type SocketHost,
-  WebSocketConnection,
-} from "./ws_connection.ts";
+import { type SocketHost, WebSocketConnection } from "./ws_connection.ts";
+import type { Outgoing } from "./ws_outbound.ts";
 import { acceptHead, checkProtocol, refuseHandshake } from "./ws_handshake.ts";
 import type { MessageBatch } from "./ws_batch.ts";
 import type { SlowConsumerPolicy } from "./ws_backlog.ts";

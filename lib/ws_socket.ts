@@ -8,6 +8,7 @@ import {
   OPEN,
   type WebSocketConnection,
 } from "./ws_connection.ts";
+import type { Outbound } from "./ws_outbound.ts";
 import { PreparedMessage } from "./ws_prepared.ts";
 
 /**
@@ -98,6 +99,7 @@ export class ServerWebSocket<Data = unknown> {
   /** The negotiated subprotocol, or "". */
   readonly protocol: string;
   readonly #connection: WebSocketConnection<Data>;
+  readonly #outbound: Outbound<Data>;
   readonly #number = ++sockets;
 
   static {
@@ -116,6 +118,7 @@ export class ServerWebSocket<Data = unknown> {
     this.url = request.url;
     this.protocol = request.protocol;
     this.#connection = connection;
+    this.#outbound = connection.outbound;
   }
 
   /** A text that no other socket of the process has. */
@@ -140,7 +143,7 @@ export class ServerWebSocket<Data = unknown> {
 
   /** Bytes that were accepted for sending and that the kernel has not taken yet. */
   get bufferedAmount(): number {
-    return this.#connection.buffered;
+    return this.#outbound.buffered;
   }
 
   /** A copy of the socket's counters. */
@@ -159,14 +162,14 @@ export class ServerWebSocket<Data = unknown> {
   send(message: Sendable, options?: SendOptions): SendStatus {
     const key = options?.key;
     if (typeof message === "string") {
-      return this.#connection.sendText(message, key);
+      return this.#outbound.sendText(message, key);
     }
     if (message instanceof Uint8Array) {
-      return this.#connection.sendBytes(message, key);
+      return this.#outbound.sendBytes(message, key);
     }
     return message instanceof PreparedMessage
-      ? this.#connection.sendPrepared(message, key)
-      : this.#connection.sendBytes(toBytes(message), key);
+      ? this.#outbound.sendPrepared(message, key)
+      : this.#outbound.sendBytes(toBytes(message), key);
   }
 
   /**
@@ -180,7 +183,7 @@ export class ServerWebSocket<Data = unknown> {
     if (typeof text !== "string") {
       throw new TypeError("Cannot send text: it must be a string");
     }
-    return this.#connection.sendText(text, options?.key);
+    return this.#outbound.sendText(text, options?.key);
   }
 
   /**
@@ -194,7 +197,7 @@ export class ServerWebSocket<Data = unknown> {
     bytes: Uint8Array | ArrayBuffer,
     options?: SendOptions,
   ): SendStatus {
-    return this.#connection.sendBytes(
+    return this.#outbound.sendBytes(
       bytes instanceof Uint8Array ? bytes : toBytes(bytes),
       options?.key,
     );
@@ -214,7 +217,7 @@ export class ServerWebSocket<Data = unknown> {
         "Cannot send JSON: the value has no representation in it",
       );
     }
-    return this.#connection.sendText(text, options?.key);
+    return this.#outbound.sendText(text, options?.key);
   }
 
   /**
@@ -238,7 +241,7 @@ export class ServerWebSocket<Data = unknown> {
     const piece = typeof chunk === "string" || chunk instanceof Uint8Array
       ? chunk
       : toBytes(chunk);
-    return this.#connection.sendFragment(piece, fin);
+    return this.#outbound.sendFragment(piece, fin);
   }
 
   /**
@@ -260,7 +263,7 @@ export class ServerWebSocket<Data = unknown> {
    * @returns What became of it.
    */
   ping(payload: Uint8Array = NO_BYTES): SendStatus {
-    return this.#connection.ping(checkedPayload("ping", payload));
+    return this.#outbound.ping(checkedPayload("ping", payload));
   }
 
   /**
@@ -270,7 +273,7 @@ export class ServerWebSocket<Data = unknown> {
    * @returns What became of it.
    */
   pong(payload: Uint8Array = NO_BYTES): SendStatus {
-    return this.#connection.pong(checkedPayload("pong", payload));
+    return this.#outbound.pong(checkedPayload("pong", payload));
   }
 
   /**

@@ -15,7 +15,7 @@ import { serveRoute, WsClient } from "./ws_client.ts";
 
 const SIZE = 1000;
 // Seven messages go to C, and beyond them there is room for three.
-const LIMITS = { highWatermark: 6500, maxQueueBytes: 10_500 };
+const LIMITS = { highWatermark: 6500, maxQueueBytes: 11_000 };
 
 function numbered(number: number): string {
   return String(number).padEnd(SIZE, ".");
@@ -171,6 +171,22 @@ testBackends(
   },
 );
 
+testBackends(
+  "a message that never fits takes no other one's place",
+  async (t) => {
+    const { client, dropped } = await slowRoute(
+      t,
+      { slowConsumer: "coalesce" },
+      (socket) => {
+        for (const at of range(0, 10)) socket.send(numbered(at), { key: "x" });
+        socket.send("99".padEnd(5000), { key: "x" });
+      },
+    );
+    assertEquals(await readNumbers(client), [...range(0, 7), 9]);
+    assertEquals(dropped, [7, 8, 99]);
+  },
+);
+
 testBackends("what is held is the sender's own no more", async (t) => {
   const bytes = new Uint8Array(SIZE);
   const { client } = await slowRoute(
@@ -240,6 +256,19 @@ testBackends("what waits when the connection ends is counted", async (t) => {
   await until(() => counted > 0, "close");
   assertEquals(counted, 2);
   assertEquals(dropped, []);
+});
+
+testBackends("many empty messages do not wait for ever", async (t) => {
+  const { dropped } = await slowRoute(t, {
+    slowConsumer: "drop-oldest",
+  }, (socket) => {
+    for (const at of range(0, 7)) socket.send(numbered(at));
+    for (const _ of range(0, 1000)) socket.send("");
+    // Each takes memory, if no bytes.
+    assert(socket.statistics().droppedMessages > 900);
+    socket.send("end");
+  });
+  await until(() => dropped.length > 900, "drops");
 });
 
 Deno.test("websocket() refuses an unknown policy", () => {
