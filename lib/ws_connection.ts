@@ -55,7 +55,7 @@ export class WebSocketConnection<Data> implements Connection, Subscriber {
   socket!: ServerWebSocket<Data>;
   /** Its sending side. */
   readonly outbound: Outbound<Data>;
-  readyState = OPEN;
+  #readyState = OPEN;
   #topics: Set<string> | null = null;
   #receivedMessages = 0;
   #receivedBytes = 0;
@@ -81,8 +81,13 @@ export class WebSocketConnection<Data> implements Connection, Subscriber {
     this.#inbound = host.careful ? new Inbound(this, host, loop) : null;
   }
 
+  /** One of `OPEN`, `CLOSING` and `CLOSED`. */
+  get readyState(): number {
+    return this.#readyState;
+  }
+
   get writable(): boolean {
-    return this.readyState === OPEN;
+    return this.#readyState === OPEN;
   }
 
   get topics(): Set<string> {
@@ -161,7 +166,7 @@ export class WebSocketConnection<Data> implements Connection, Subscriber {
   close(code: number, reason: string): void {
     if (this.readyState !== OPEN) return;
     this.outbound.releaseAll();
-    this.readyState = CLOSING;
+    this.#become(CLOSING);
     writeCloseFrame(this.#outbox, this.handle, code, reason);
     this.command(layout.CMD_DEADLINE, this.#host.closeTimeout);
     this.#inbound?.abandon();
@@ -170,7 +175,7 @@ export class WebSocketConnection<Data> implements Connection, Subscriber {
   /** Closes without a handshake. */
   terminate(): void {
     if (this.readyState === CLOSED) return;
-    this.readyState = CLOSING;
+    this.#become(CLOSING);
     this.command(layout.CMD_TERMINATE, 0);
   }
 
@@ -212,13 +217,18 @@ export class WebSocketConnection<Data> implements Connection, Subscriber {
     promise.then(settled, settled);
   }
 
+  #become(readyState: number): void {
+    this.#readyState = readyState;
+    this.outbound.adjustLimit();
+  }
+
   #onMessage(index: number): void {
-    if (this.readyState !== OPEN) return;
+    if (this.#readyState !== OPEN) return;
     const inbox = this.#inbox;
     const flags = inbox.flags(index);
     this.#receivedBytes += inbox.length(index);
-    if ((flags & layout.LAST) !== 0) this.#receivedMessages++;
     if ((flags & WHOLE) !== WHOLE) return this.#onPiece(index, flags);
+    this.#receivedMessages++;
     if (this.#inbound !== null) return this.#inbound.receive(index);
     if ((flags & layout.TEXT) !== 0) {
       this.#host.message(this.socket, inbox.text(index));
@@ -230,6 +240,7 @@ export class WebSocketConnection<Data> implements Connection, Subscriber {
   }
 
   #onPiece(index: number, flags: number): void {
+    if ((flags & layout.LAST) !== 0) this.#receivedMessages++;
     if (this.#inbound !== null && this.#host.reception === "fragment") {
       return this.#inbound.piece(index, flags);
     }
@@ -318,7 +329,7 @@ export class WebSocketConnection<Data> implements Connection, Subscriber {
 
   #tellClosed(reason: string): void {
     if (this.readyState === CLOSED) return;
-    this.readyState = CLOSED;
+    this.#become(CLOSED);
     clearTimeout(this.#lifetime);
     this.outbound.abandon();
     this.#host.close(this.socket, this.#closeCode, this.#closeReason || reason);

@@ -36,7 +36,7 @@ const FRAGMENTS_OF_TEXT = 1;
 const FRAGMENTS_OF_BINARY = 2;
 const FRAGMENTS_DROPPED = 3; // of a message whose first fragment was dropped
 
-// No message is within it: all of them take the slow path.
+// No message is within it: all of them take the slow path. That spares the others to look at the connection's state.
 const NO_LIMIT_FITS = -1;
 
 const TOO_SLOW = 1013;
@@ -101,7 +101,6 @@ export class Outbound<Data> {
     if (buffered + 3 * text.length > this.#limit) {
       return this.#sendSlowly(text, key);
     }
-    if (this.#connection.readyState !== OPEN) return this.#drop(text);
     this.sentBytes += writeTextFrame(this.#outbox, this.#handle, text);
     this.sentMessages++;
     return this.#staged(buffered + text.length);
@@ -110,9 +109,7 @@ export class Outbound<Data> {
   /** Stages a binary message. */
   sendBytes(bytes: Uint8Array, key?: string): SendStatus {
     const total = this.#outbox.buffered(this.#handle) + bytes.length;
-    if (this.#connection.readyState !== OPEN || total > this.#limit) {
-      return this.#sendSlowly(bytes, key);
-    }
+    if (total > this.#limit) return this.#sendSlowly(bytes, key);
     writeFrame(this.#outbox, this.#handle, OPCODE_BINARY, bytes);
     this.sentMessages++;
     this.sentBytes += bytes.length;
@@ -122,7 +119,7 @@ export class Outbound<Data> {
   /** Stages a message that was encoded before. */
   sendPrepared(prepared: PreparedMessage, key?: string): SendStatus {
     const total = this.#outbox.buffered(this.#handle) + prepared.length;
-    return this.#connection.readyState !== OPEN || total > this.#limit
+    return total > this.#limit
       ? this.#sendSlowly(prepared, key)
       : this.#sendFrame(prepared);
   }
@@ -188,7 +185,7 @@ export class Outbound<Data> {
     const backlog = this.#backlog;
     if (backlog === null || this.#fragments !== WHOLE_MESSAGES) return;
     while (backlog.length > 0) this.#sendFrame(backlog.shift());
-    this.#adjustLimit();
+    this.adjustLimit();
   }
 
   /** The queue in C has fallen to the low watermark. */
@@ -199,6 +196,14 @@ export class Outbound<Data> {
       this.#queued = false;
       this.#host.drain(this.#connection.socket);
     }
+  }
+
+  /** Something has changed of what makes sending simple: the state of the connection, for example. */
+  adjustLimit(): void {
+    const simple = this.#connection.writable &&
+      this.#fragments === WHOLE_MESSAGES &&
+      (this.#backlog === null || this.#backlog.length === 0);
+    this.#limit = simple ? this.#usualLimit : NO_LIMIT_FITS;
   }
 
   /** The connection is gone, and with it what waits. */
@@ -257,7 +262,7 @@ export class Outbound<Data> {
     if (same !== null) evicted.push(same);
     while (backlog.cost + cost > room) evicted.push(backlog.shift());
     backlog.push(message, key);
-    this.#adjustLimit();
+    this.adjustLimit();
     this.#outbox.wantDrain(this.#handle);
     this.#queued = true;
     // From here on the application may do anything.
@@ -273,20 +278,14 @@ export class Outbound<Data> {
     while (
       backlog.length > 0 && this.#outbox.buffered(this.#handle) < highWatermark
     ) this.#sendFrame(backlog.shift());
-    this.#adjustLimit();
+    this.adjustLimit();
     return backlog.length === 0;
   }
 
   // What was published in the meantime may follow the last one.
   #endFragment(): void {
-    this.#adjustLimit();
+    this.adjustLimit();
     if (!this.#release()) this.#outbox.wantDrain(this.#handle);
-  }
-
-  #adjustLimit(): void {
-    const simple = this.#fragments === WHOLE_MESSAGES &&
-      (this.#backlog === null || this.#backlog.length === 0);
-    this.#limit = simple ? this.#usualLimit : NO_LIMIT_FITS;
   }
 
   // There is no room for a message, and none is made.

@@ -72,7 +72,7 @@ testBackends("error is told of what a callback throws", async (t) => {
     for (const message of ["now", "later"]) {
       const client = t.using(await WsClient.open(server));
       await client.text(message);
-      assertEquals((await client.readClose()).code, 1011);
+      assertEquals((await client.closeFrame()).code, 1011);
     }
   });
   assertEquals(told, ["thrown 1", "rejected 1"]);
@@ -91,7 +91,7 @@ testBackends("an error handler that throws is logged", async (t) => {
   const logged = await withoutErrors(async () => {
     const client = t.using(await WsClient.open(server));
     await client.text("go");
-    assertEquals((await client.readClose()).code, 1011);
+    assertEquals((await client.closeFrame()).code, 1011);
   });
   assertEquals(logged.map(([, error]) => (error as Error).message), ["second"]);
 });
