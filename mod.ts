@@ -55,18 +55,26 @@ export {
   type SocketHandlers,
   type SocketOptions,
 } from "./lib/socket.ts";
+export type { TopicListener } from "./lib/topics.ts";
 export type { TrailersInit } from "./lib/trailers.ts";
 export {
   type UpgradeOptions,
   websocket,
   type WebSocketHandlers,
-  type WebSocketOptions,
   type WebSocketRoute,
 } from "./lib/websocket.ts";
+export type { SlowConsumerPolicy } from "./lib/ws_backlog.ts";
+export { MessageBatch } from "./lib/ws_batch.ts";
 export type { WebSocketCompression } from "./lib/ws_deflate.ts";
+export type { WebSocketOptions } from "./lib/ws_options.ts";
+export type { OriginPolicy } from "./lib/ws_origin.ts";
+export { prepare, PreparedMessage } from "./lib/ws_prepared.ts";
 export {
   type Message,
+  type PublishOptions,
+  type Sendable,
   type SendOptions,
   type SendStatus,
   ServerWebSocket,
+  type SocketStatistics,
 } from "./lib/ws_socket.ts";

@@ -58,7 +58,7 @@ void conn_sent(struct mr_reactor *r, struct conn *c, uint32_t sent);
 void conn_end(struct mr_reactor *r, struct conn *c);
 
 // Takes over the file of range, to be sent behind what is staged and queued; responses end with it.
-void conn_file(struct mr_reactor *r, struct conn *c, const struct mr_file_range *range, uint32_t responses);
+void conn_file(struct mr_reactor *r, struct conn *c, const struct mr_file_range *range, uint16_t responses);
 
 // Sends of c's file what its share allows and the socket has room for.
 void conn_file_send(struct mr_reactor *r, struct conn *c);
@@ -124,7 +124,7 @@ void conn_expired(struct mr_reactor *r, struct conn *c);
 // Charges a step to a connection's share of the turn: one part, and one more for every SHARE_BYTES.
 static inline void conn_spend(struct conn *c, uint32_t bytes) {
   uint32_t cost = 1 + bytes / SHARE_BYTES;
-  c->share = cost < c->share ? c->share - cost : 0;
+  c->share = cost < c->share ? (uint16_t)(c->share - cost) : 0;
 }
 
 // One step of a protocol: takes bytes off the front of the input. Returns how many, 0 when more are needed.

@@ -45,7 +45,7 @@ static void files_push(struct mr_reactor *r, struct conn *c) {
   slot_push(r, QUEUE_FILES, slot_of(c->handle));
 }
 
-void conn_file(struct mr_reactor *r, struct conn *c, const struct mr_file_range *range, uint32_t responses) {
+void conn_file(struct mr_reactor *r, struct conn *c, const struct mr_file_range *range, uint16_t responses) {
   if (c->filing) {
     close((int)range->fd);
     conn_reset(r, c, EBUSY);

@@ -110,7 +110,7 @@ static uint32_t inflate_piece(struct mr_reactor *r, struct conn *c, const uint8_
 uint32_t ws_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t start, uint32_t length) {
   uint8_t *const bytes = block_at(r->arena, block) + start;
   if (c->deflate != NULL && c->deflate->piece.bytes > 0) return inflate_step(r, c, bytes);
-  const struct ws_limits limits = {c->ws.max_message_bytes, r->options->max_fragments};
+  const struct ws_limits limits = {c->ws.max_message_bytes, c->ws.max_fragments};
   struct ws_event event;
   int32_t used = ws_frame_next(&c->ws.frames, bytes, length, &limits, &event);
   if (used < 0) {

@@ -63,10 +63,11 @@ enum mr_command_op {
   MR_CMD_TERMINATE = 3,  // drop what is queued, close at once
   MR_CMD_PAUSE = 4,      // stop reading and parsing
   MR_CMD_RESUME = 5,     // undo PAUSE; without one: the peer has been sent 100 Continue
-  MR_CMD_WEBSOCKET =
-      6,            // what follows the request head is WebSocket frames; offset = largest message in bytes
-  MR_CMD_IDLE = 7,  // offset = milliseconds after which to close without a byte received or, of a stream,
-                    // sent; 0 = never
+  // What follows the request head is WebSocket frames; offset = largest message in bytes, length = most
+  // frames of a message, 0 for those of the options.
+  MR_CMD_WEBSOCKET = 6,
+  MR_CMD_IDLE = 7,      // offset = milliseconds after which to close without a byte received or, of a stream,
+                        // sent; 0 = never
   MR_CMD_DEADLINE = 8,  // offset = milliseconds after which to close, whatever arrives
   MR_CMD_DECLINE = 9,   // what follows a head with MR_UPGRADE is HTTP all the same
   MR_CMD_STREAM = 10,   // what follows a head with MR_UPGRADE is bytes, delivered as MR_DATA

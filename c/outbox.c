@@ -72,10 +72,11 @@ static bool run_upgrade(struct mr_reactor *r, struct conn *c, enum protocol prot
   return true;
 }
 
-static void run_websocket(struct mr_reactor *r, struct conn *c, uint32_t max_message_bytes) {
+static void run_websocket(struct mr_reactor *r, struct conn *c, const struct mr_command *command) {
   if (!run_upgrade(r, c, PROTOCOL_WEBSOCKET)) return;
   memset(&c->ws, 0, sizeof(c->ws));
-  c->ws.max_message_bytes = max_message_bytes;
+  c->ws.max_message_bytes = command->offset;
+  c->ws.max_fragments = command->length > 0 ? command->length : r->options->max_fragments;
   c->ws.frames.deflate = c->deflate != NULL;
 }
 
@@ -140,7 +141,7 @@ static void run(struct mr_reactor *r, struct conn *c, const struct mr_command *c
       run_decline(r, c);
       break;
     case MR_CMD_WEBSOCKET:
-      run_websocket(r, c, command->offset);
+      run_websocket(r, c, command);
       break;
     case MR_CMD_STREAM:
       run_upgrade(r, c, PROTOCOL_STREAM);

@@ -77,7 +77,8 @@ struct conn {
   uint16_t in_blocks;
   uint16_t carry_length;  // or, when there are at most HEADROOM of them, kept here
   uint32_t seen;          // bytes that the tokeniser has looked at without an answer
-  uint32_t share;         // records left of this turn's share
+  uint16_t share;         // records left of this turn's share
+  uint16_t file_responses;
   uint32_t share_turn;
 
   uint32_t out_head;  // blocks of bytes for the kernel, oldest first
@@ -86,10 +87,9 @@ struct conn {
   uint32_t staged_length;
   uint32_t send_held;  // bytes that the kernel held at send_since
   int file;            // while filing
+  uint32_t requests;   // heads delivered whose responses have not ended
   uint64_t file_at;
   uint64_t file_left;
-  uint32_t file_responses;
-  uint32_t requests;   // heads delivered whose responses have not ended
   uint64_t taken;      // bytes that the kernel has taken so far
   uint64_t notify_at;  // value of taken at which MR_CMD_NOTIFY is answered
 
@@ -118,7 +118,8 @@ struct conn {
     } http;
     struct {
       struct ws_frames frames;
-      uint64_t max_message_bytes;
+      uint32_t max_message_bytes;
+      uint32_t max_fragments;
     } ws;
   };
   uint8_t carry[HEADROOM];

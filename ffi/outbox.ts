@@ -94,10 +94,23 @@ export class Outbox {
     } else {
       this.#push(handle, layout.CMD_SEND, responses, start, length);
     }
-    const row = this.#row(handle, 0);
-    if (this.#rows[row] === handle) {
-      this.#rows[row + (layout.ROW_STAGED >> 2)]! += length;
+    this.#stage(handle, length);
+  }
+
+  /** Copies bytes that several connections are sent, at most `bytes.length`. Returns where, for `share()`. */
+  place(bytes: Uint8Array): number {
+    const start = this.room(bytes.length);
+    this.bytes.set(bytes, start);
+    this.position = start + bytes.length;
+    return start;
+  }
+
+  /** Stages placed bytes for one more connection. They are valid until there is made room for others. */
+  share(handle: number, start: number, length: number): void {
+    if (!this.#extend(handle, start, length)) {
+      this.#push(handle, layout.CMD_SEND, 0, start, length);
     }
+    this.#stage(handle, length);
   }
 
   /** Sends many bytes from where they are, as far as the socket takes them; stages all others, in pieces. */
@@ -125,8 +138,8 @@ export class Outbox {
   }
 
   /** Stages a command without bytes. */
-  command(handle: number, op: number, argument = 0): void {
-    this.#push(handle, op, 0, argument, 0);
+  command(handle: number, op: number, argument = 0, second = 0): void {
+    this.#push(handle, op, 0, argument, second);
   }
 
   /** Stages other timeouts for a connection, or with null those of the reactor. */
@@ -179,6 +192,26 @@ export class Outbox {
     const row = this.#row(handle, 0);
     if (this.#rows[row] === handle) {
       this.#rows[row + (layout.ROW_FLAGS >> 2)]! |= layout.WANT_DRAIN;
+    }
+  }
+
+  // Adds bytes behind those of the last command, if they are for the same connection and lie there.
+  #extend(handle: number, start: number, length: number): boolean {
+    const last = (this.count - 1) * COMMAND_WORDS;
+    const commands = this.#commands;
+    if (
+      this.count === 0 || commands[last + HANDLE] !== handle ||
+      (commands[last + OP_COUNT]! & 0xffff) !== layout.CMD_SEND ||
+      commands[last + OFFSET]! + commands[last + LENGTH]! !== start
+    ) return false;
+    commands[last + LENGTH]! += length;
+    return true;
+  }
+
+  #stage(handle: number, length: number): void {
+    const row = this.#row(handle, 0);
+    if (this.#rows[row] === handle) {
+      this.#rows[row + (layout.ROW_STAGED >> 2)]! += length;
     }
   }
 

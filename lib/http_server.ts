@@ -15,6 +15,8 @@ import { requireNet, requirePath } from "./permissions.ts";
 import { PollLoop } from "./poll_loop.ts";
 import { type AllTimeouts, timeoutsOf } from "./request_timeouts.ts";
 import type { ServerStatistics } from "./statistics.ts";
+import type { TopicListener } from "./topics.ts";
+import type { Sendable, SendOptions } from "./ws_socket.ts";
 
 /** What a shutdown has done. */
 export interface ShutdownReport {
@@ -67,6 +69,23 @@ export interface HttpServer<Addr extends Deno.Addr = Deno.Addr>
   shutdown(options?: ShutdownOptions): Promise<ShutdownReport>;
   /** A copy of the counters. */
   statistics(): ServerStatistics;
+  /**
+   * Sends a message to all WebSockets that are subscribed to a topic.
+   *
+   * @param topic The topic, without a wildcard.
+   * @param message The message; encoded once, however many subscribers there are.
+   * @param options How it is to be sent.
+   * @returns How many sockets accepted it.
+   */
+  publish(topic: string, message: Sendable, options?: SendOptions): number;
+  /**
+   * How many WebSockets would be sent a message for a topic; of a topic with a wildcard, how many have subscribed to
+   * just that.
+   *
+   * @param topic The topic.
+   * @returns Their number.
+   */
+  subscriberCount(topic: string): number;
 }
 
 /** Where to listen, and what to do then. */
@@ -75,6 +94,7 @@ export interface ServerInit<Addr extends Deno.Addr> {
   handler: Handler;
   onError: (error: unknown) => Response | Promise<Response>;
   onListen: (addr: Addr) => void;
+  onTopic: TopicListener | undefined;
   signal: AbortSignal | undefined;
   engine: EngineOptions;
 }
@@ -152,6 +172,7 @@ class Server<Addr extends Deno.Addr> implements HttpServer<Addr>, HttpHost {
       (handle) => this.#accept(handle),
       addresses === null ? null : (handle) => addresses.release(handle),
     );
+    this.loop.topics.listener = init.onTopic ?? null;
     this.#listener = this.#listen(address);
     this.addr = this.parseAddress(
       this.loop.reactor.listenAddress(this.#listener),
@@ -189,6 +210,14 @@ class Server<Addr extends Deno.Addr> implements HttpServer<Addr>, HttpHost {
 
   statistics(): ServerStatistics {
     return this.#statistics ?? this.#count();
+  }
+
+  publish(topic: string, message: Sendable, options?: SendOptions): number {
+    return this.loop.topics.publish(topic, message, options, null);
+  }
+
+  subscriberCount(topic: string): number {
+    return this.loop.topics.count(topic);
   }
 
   async shutdown(options: ShutdownOptions = {}): Promise<ShutdownReport> {

@@ -11,6 +11,7 @@
 import { layout, Reactor, type ReactorOptions } from "../ffi/mod.ts";
 import type { Connection } from "./connection.ts";
 import { Tally } from "./statistics.ts";
+import { Topics } from "./topics.ts";
 import { WakeSocket } from "./wake_socket.ts";
 
 /** Options of a loop beside those of its reactor. */
@@ -48,6 +49,8 @@ export class PollLoop {
   readonly reactor: Reactor;
   /** What its connections count. */
   readonly tally: Tally = new Tally();
+  /** What its WebSockets are subscribed to. */
+  readonly topics: Topics;
   /** Number of this turn. */
   turn = 0;
   /** Number of records in this turn's inbox. */
@@ -78,6 +81,7 @@ export class PollLoop {
     onClosed: ((handle: number) => void) | null = null,
   ) {
     this.reactor = new Reactor(options);
+    this.topics = new Topics(this.reactor.outbox);
     this.maxQueueBytes = options.maxQueueBytes;
     this.#accept = accept;
     this.#onClosed = onClosed;

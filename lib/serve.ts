@@ -11,6 +11,7 @@ import {
 } from "./http_server.ts";
 import { ENGINE_OPTION_NAMES, type EngineOptions } from "./options.ts";
 import type { RequestTimeouts } from "./request_timeouts.ts";
+import type { TopicListener } from "./topics.ts";
 import type { TrailersInit } from "./trailers.ts";
 
 /**
@@ -86,6 +87,8 @@ export interface ServeOptions<Addr extends Deno.Addr = Deno.Addr>
   onError?: (error: unknown) => Response | Promise<Response>;
   /** Told when the server listens. By default logs the address. */
   onListen?: (localAddr: Addr) => void;
+  /** Told when a topic of WebSockets has got its first subscriber, or lost its last one. */
+  onTopic?: TopicListener;
   /** Compresses as `Deno.serve` does, which is `compress` with a threshold of 64 bytes. */
   automaticCompression?: boolean;
 }
@@ -148,6 +151,7 @@ const COMMON_OPTIONS = [
   "signal",
   "onError",
   "onListen",
+  "onTopic",
   "handler",
   "transport",
   "automaticCompression",
@@ -163,6 +167,7 @@ const TYPES = {
   hostname: "string",
   onError: "function",
   onListen: "function",
+  onTopic: "function",
   path: "string",
   port: "number",
   reusePort: "boolean",
@@ -245,6 +250,7 @@ export function serve(first: unknown, second?: unknown): HttpServer {
     onError: options.onError ?? logError,
     onListen: (options.onListen as ((addr: Deno.Addr) => void) | undefined) ??
       logAddress,
+    onTopic: options.onTopic,
     signal: options.signal,
     engine: engineOf(options),
   });

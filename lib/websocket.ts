@@ -2,14 +2,17 @@
 // websocket.ts - a WebSocket route: one object of handlers for all its sockets; made by the application, see
 // ws_route.ts for what happens behind it.
 
-import { requireCallbacks, resolveRoute } from "./route_options.ts";
-import { resolveCompression, type WebSocketCompression } from "./ws_deflate.ts";
+import { requireCallbacks } from "./route_options.ts";
+import type { MessageBatch } from "./ws_batch.ts";
+import { resolveWebSocket, type WebSocketOptions } from "./ws_options.ts";
 import { Route } from "./ws_route.ts";
 import type { Message, ServerWebSocket } from "./ws_socket.ts";
 
 /**
  * Callbacks of a route, made once and shared by all its sockets. One that throws or rejects closes its socket
  * with 1011 and harms no other.
+ *
+ * Bytes that a callback is given are a view that is valid until it returns: copy them with `.slice()` to keep them.
  *
  * @typeParam Data What the application keeps with each socket.
  */
@@ -24,6 +27,43 @@ export interface WebSocketHandlers<Data> {
     socket: ServerWebSocket<Data>,
     message: Message,
   ): void | Promise<void>;
+  /**
+   * In place of `message`: all messages that arrived at once. Nothing is decoded or allocated for one before the
+   * handler asks for it.
+   */
+  messages?(
+    socket: ServerWebSocket<Data>,
+    batch: MessageBatch,
+  ): void | Promise<void>;
+  /**
+   * In place of `message`: pieces of messages as they come, for messages that are too large to hold, which
+   * `maxMessageBytes` has to allow. The pieces are those in which bytes arrived, whatever the frames of the peer. Text
+   * comes as strings, and no character is cut; a piece may be empty.
+   */
+  fragment?(
+    socket: ServerWebSocket<Data>,
+    chunk: Message,
+    fin: boolean,
+  ): void | Promise<void>;
+  /** A ping arrived; it has been answered already. */
+  ping?(
+    socket: ServerWebSocket<Data>,
+    payload: Uint8Array<ArrayBuffer>,
+  ): void | Promise<void>;
+  /** A pong arrived, in answer to a ping or of the peer's own accord. */
+  pong?(
+    socket: ServerWebSocket<Data>,
+    payload: Uint8Array<ArrayBuffer>,
+  ): void | Promise<void>;
+  /**
+   * A message for a slow peer was given up while the socket is open: the one that `send()` was given, before that
+   * returns `"dropped"`, or an older one, as the option `slowConsumer` says. Messages that are dropped while it runs
+   * are counted, and not told of; so are those that still wait when the connection ends.
+   */
+  dropped?(
+    socket: ServerWebSocket<Data>,
+    message: string | Uint8Array,
+  ): void | Promise<void>;
   /** After a `send()` that returned `"queued"`: the queue has fallen to the low watermark. */
   drain?(socket: ServerWebSocket<Data>): void | Promise<void>;
   /** The connection is gone. 1005: the peer gave no code; 1006: it left without a closing handshake. */
@@ -32,46 +72,12 @@ export interface WebSocketHandlers<Data> {
     code: number,
     reason: string,
   ): void | Promise<void>;
-}
-
-/** Limits of a route. */
-export interface WebSocketOptions {
   /**
-   * Largest message in bytes; a larger one closes the socket with 1009.
-   *
-   * @default {1048576}
+   * Another callback of the socket threw or rejected, `close` included; the socket is closed with 1011 after this.
+   * Without it the error is logged. What the peer does wrong is no error of the application: `close` is told of it,
+   * with the code of the violation and its reason.
    */
-  maxMessageBytes?: number;
-  /**
-   * Milliseconds without a byte from the peer after which the connection is closed; 0 means never.
-   *
-   * @default {120000}
-   */
-  idleTimeout?: number;
-  /**
-   * Milliseconds that the peer has to answer a close frame.
-   *
-   * @default {5000}
-   */
-  closeTimeout?: number;
-  /**
-   * Bytes waiting to be sent from which on `send()` returns `"queued"`.
-   *
-   * @default {1048576}
-   */
-  highWatermark?: number;
-  /**
-   * Bytes waiting to be sent beyond which `send()` returns `"dropped"`; at most the server's `maxQueueBytes`.
-   *
-   * @default {16777216}
-   */
-  maxQueueBytes?: number;
-  /**
-   * Compresses messages with clients that offer permessage-deflate (RFC 7692); `true` does so with all defaults.
-   *
-   * @default {false}
-   */
-  compression?: boolean | WebSocketCompression;
+  error?(socket: ServerWebSocket<Data>, error: unknown): void | Promise<void>;
 }
 
 /** What an upgrade is to be like. */
@@ -92,22 +98,24 @@ export interface WebSocketRoute<Data> {
    *
    * @param request The request that the handler was given.
    * @param options Data, subprotocol and header fields.
-   * @returns 101, or 400 or 426 when the request is no WebSocket handshake.
+   * @returns 101, or 400 or 426 when the request is no WebSocket handshake, or 403 when it comes from a page whose
+   *   origin is not allowed.
    */
   upgrade(request: Request, options?: UpgradeOptions<Data>): Response;
 }
 
-const DEFAULTS: Required<Omit<WebSocketOptions, "compression">> = {
-  maxMessageBytes: 1024 * 1024,
-  idleTimeout: 120_000,
-  closeTimeout: 5_000,
-  highWatermark: 1024 * 1024,
-  maxQueueBytes: 16 * 1024 * 1024,
-};
-
-const CALLBACKS = ["open", "message", "drain", "close"] as const;
-
-const MAY_BE_0 = new Set(["maxMessageBytes", "idleTimeout"]);
+const CALLBACKS = [
+  "open",
+  "message",
+  "messages",
+  "fragment",
+  "ping",
+  "pong",
+  "dropped",
+  "drain",
+  "close",
+  "error",
+] as const;
 
 /**
  * Makes a WebSocket route.
@@ -127,7 +135,7 @@ const MAY_BE_0 = new Set(["maxMessageBytes", "idleTimeout"]);
  *
  * @typeParam Data What the application keeps with each socket.
  * @param handlers The callbacks of all sockets of the route.
- * @param options Limits of the route.
+ * @param options Limits and rules of the route.
  * @returns The route.
  * @throws {TypeError} When an option is unknown, or a callback is no function.
  * @throws {RangeError} When a limit is out of range.
@@ -136,10 +144,7 @@ export function websocket<Data = undefined>(
   handlers: WebSocketHandlers<Data>,
   options: WebSocketOptions = {},
 ): WebSocketRoute<Data> {
-  const what = "a WebSocket route";
-  requireCallbacks(what, handlers, CALLBACKS);
-  const { compression, ...given } = options;
-  const limits = resolveRoute(what, given, DEFAULTS, MAY_BE_0);
-  const route = new Route(handlers, limits, resolveCompression(compression));
+  requireCallbacks("a WebSocket route", handlers, CALLBACKS);
+  const route = new Route(handlers, resolveWebSocket(options));
   return { upgrade: (request, init) => route.upgrade(request, init) };
 }

@@ -5,27 +5,35 @@
 import { errnoName, type Inbox, layout, type Outbox } from "../ffi/mod.ts";
 import type { Connection } from "./connection.ts";
 import type { PollLoop } from "./poll_loop.ts";
+import type { Subscriber } from "./topics.ts";
 import { violationText } from "./violations.ts";
 import { Assembler } from "./ws_assembler.ts";
 import type { Deflater } from "./ws_deflate.ts";
-import {
-  OPCODE_BINARY,
-  OPCODE_PING,
-  OPCODE_PONG,
-  OPCODE_TEXT,
-  writeCloseFrame,
-  writeFrame,
-  writeTextFrame,
-} from "./ws_encoder.ts";
-import type { Message, SendStatus, ServerWebSocket } from "./ws_socket.ts";
+import { OPCODE_PONG, writeCloseFrame, writeFrame } from "./ws_encoder.ts";
+import { Inbound, type InboundHost } from "./ws_inbound.ts";
+import { Outbound, type OutboundHost } from "./ws_outbound.ts";
+import type { PreparedMessage } from "./ws_prepared.ts";
+import type {
+  PublishOptions,
+  Sendable,
+  SendOptions,
+  SendStatus,
+  ServerWebSocket,
+  SocketStatistics,
+} from "./ws_socket.ts";
 
 /** What a connection asks of its route. */
-export interface SocketHost<Data> {
-  readonly highWatermark: number;
-  readonly maxQueueBytes: number;
+export interface SocketHost<Data>
+  extends
+    InboundHost<ServerWebSocket<Data>>,
+    OutboundHost<ServerWebSocket<Data>> {
   readonly closeTimeout: number;
-  message(socket: ServerWebSocket<Data>, message: Message): void;
-  drain(socket: ServerWebSocket<Data>): void;
+  /** Whether anybody wants to hear of pings and pongs. */
+  readonly hearsControl: boolean;
+  /** Whether reception is more than handing on messages as they come. */
+  readonly careful: boolean;
+  ping(socket: ServerWebSocket<Data>, payload: Uint8Array<ArrayBuffer>): void;
+  pong(socket: ServerWebSocket<Data>, payload: Uint8Array<ArrayBuffer>): void;
   close(socket: ServerWebSocket<Data>, code: number, reason: string): void;
 }
 
@@ -41,26 +49,29 @@ const WHOLE = layout.FIRST | layout.LAST;
 
 const NO_BYTES = new Uint8Array(0);
 const UTF8 = new TextDecoder();
-const UTF8_ENCODER = new TextEncoder();
 
 /** State of a connection after its handshake. */
-export class WebSocketConnection<Data> implements Connection {
+export class WebSocketConnection<Data> implements Connection, Subscriber {
   readonly handle: number;
   /** What the application holds of it. */
   socket!: ServerWebSocket<Data>;
-  readyState = OPEN;
+  /** Its sending side. */
+  readonly outbound: Outbound<Data>;
+  #readyState = OPEN;
+  #topics: Set<string> | null = null;
+  #receivedMessages = 0;
+  #receivedBytes = 0;
   readonly #host: SocketHost<Data>;
-  readonly #maxQueueBytes: number;
   readonly #loop: PollLoop;
   readonly #inbox: Inbox;
   readonly #outbox: Outbox;
-  readonly #deflater: Deflater | null;
   #assembler: Assembler | null = null;
+  // Null while messages are handed on as they come.
+  #inbound: Inbound<Data> | null;
+  #lifetime: ReturnType<typeof setTimeout> | undefined;
   #closeCode = ABNORMAL;
   #closeReason = "";
   #pong: Uint8Array | null = null;
-  // send() said so, and drain has not followed yet.
-  #queued = false;
 
   constructor(
     handle: number,
@@ -69,17 +80,37 @@ export class WebSocketConnection<Data> implements Connection {
     deflater: Deflater | null,
   ) {
     this.handle = handle;
-    this.#deflater = deflater;
     this.#host = host;
-    this.#maxQueueBytes = Math.min(host.maxQueueBytes, loop.maxQueueBytes);
     this.#loop = loop;
     this.#inbox = loop.reactor.inbox;
     this.#outbox = loop.reactor.outbox;
+    this.outbound = new Outbound(this, host, loop, deflater);
+    this.#inbound = host.careful ? new Inbound(this, host, loop) : null;
   }
 
-  /** Bytes that the kernel has not taken yet. */
-  get buffered(): number {
-    return this.readyState === CLOSED ? 0 : this.#outbox.buffered(this.handle);
+  /** One of `OPEN`, `CLOSING` and `CLOSED`. */
+  get readyState(): number {
+    return this.#readyState;
+  }
+
+  get writable(): boolean {
+    return this.#readyState === OPEN;
+  }
+
+  get topics(): Set<string> {
+    return this.#topics ??= new Set();
+  }
+
+  /** A copy of the counters. */
+  statistics(): SocketStatistics {
+    const { sentMessages, sentBytes, droppedMessages } = this.outbound;
+    return {
+      receivedMessages: this.#receivedMessages,
+      receivedBytes: this.#receivedBytes,
+      sentMessages,
+      sentBytes,
+      droppedMessages,
+    };
   }
 
   receive(index: number): void {
@@ -88,17 +119,20 @@ export class WebSocketConnection<Data> implements Connection {
         return this.#onMessage(index);
       case layout.PING:
         return this.#onPing(index);
+      case layout.PONG:
+        return this.#onPong(index);
       case layout.CLOSE:
         return this.#onClose(index);
       case layout.QUIET:
-        return void this.ping(NO_BYTES);
+        return void this.outbound.ping(NO_BYTES);
       case layout.DRAIN:
         return this.#onDrain();
       case layout.VIOLATION:
         return this.#onViolation(index);
       case layout.END:
-        return this.#finish();
+        return this.#end(() => this.#finish());
       case layout.CLOSED:
+        this.#inbound?.abandon();
         return this.#tellClosed(errnoName(this.#inbox.code(index)));
     }
   }
@@ -111,45 +145,83 @@ export class WebSocketConnection<Data> implements Connection {
     this.#tellClosed("");
   }
 
-  /** Stages a text message. */
-  sendText(text: string, compress?: boolean): SendStatus {
-    if (this.#compresses(text.length, compress)) {
-      return this.#sendFrame(OPCODE_TEXT, UTF8_ENCODER.encode(text), true);
-    }
-    const buffered = this.#outbox.buffered(this.handle);
-    // Near the limit the number of bytes matters, and not just that of characters.
-    if (buffered + 3 * text.length > this.#maxQueueBytes) {
-      return this.#sendFrame(OPCODE_TEXT, UTF8_ENCODER.encode(text));
-    }
-    if (this.readyState !== OPEN) return "dropped";
-    writeTextFrame(this.#outbox, this.handle, text);
-    return this.#staged(buffered + text.length);
+  sharedFrame(
+    message: PreparedMessage,
+    options?: SendOptions,
+  ): Uint8Array<ArrayBuffer> | null {
+    return this.outbound.sharedFrame(message, options);
   }
 
-  /** Stages a binary message. */
-  sendBytes(bytes: Uint8Array, compress?: boolean): SendStatus {
-    const deflates = this.#compresses(bytes.length, compress);
-    return this.#sendFrame(OPCODE_BINARY, bytes, deflates);
+  sendShared(message: PreparedMessage, start: number, length: number): void {
+    this.outbound.sendShared(message, start, length);
   }
 
-  /** Stages a ping. */
-  ping(payload: Uint8Array): SendStatus {
-    return this.#sendFrame(OPCODE_PING, payload);
+  sendPublished(message: PreparedMessage, options?: SendOptions): SendStatus {
+    return this.outbound.sendPublished(message, options);
+  }
+
+  /** Subscribes to a topic; false when it was already. */
+  subscribe(topic: string): boolean {
+    return this.writable && this.#loop.topics.subscribe(this, topic);
+  }
+
+  /** Ends a subscription; false when there was none. */
+  unsubscribe(topic: string): boolean {
+    return this.#loop.topics.unsubscribe(this, topic);
+  }
+
+  /** Sends a message to all subscribers, itself among them when asked to. */
+  publish(topic: string, message: Sendable, options?: PublishOptions): number {
+    const except = options?.self === true ? null : this;
+    return this.#loop.topics.publish(topic, message, options, except);
   }
 
   /** Begins the closing handshake. */
   close(code: number, reason: string): void {
     if (this.readyState !== OPEN) return;
-    this.readyState = CLOSING;
+    this.outbound.releaseAll();
+    this.#become(CLOSING);
     writeCloseFrame(this.#outbox, this.handle, code, reason);
-    this.#command(layout.CMD_DEADLINE, this.#host.closeTimeout);
+    this.command(layout.CMD_DEADLINE, this.#host.closeTimeout);
+    this.#inbound?.abandon();
   }
 
   /** Closes without a handshake. */
   terminate(): void {
     if (this.readyState === CLOSED) return;
-    this.readyState = CLOSING;
-    this.#command(layout.CMD_TERMINATE, 0);
+    this.#become(CLOSING);
+    this.command(layout.CMD_TERMINATE, 0);
+  }
+
+  /** Delivers no message until `resume()`. */
+  pause(): void {
+    if (this.readyState !== OPEN) return;
+    this.#inbound ??= new Inbound(this, this.#host, this.#loop);
+    this.#inbound.pause();
+  }
+
+  /** Delivers what was held, and goes on. */
+  resume(): void {
+    if (this.readyState === OPEN) this.#inbound?.resume();
+  }
+
+  /** Delivers no message before a promise of the application is settled, where the route is ordered. */
+  waitFor(result: Promise<void> | undefined): void {
+    this.#inbound?.waitFor(result);
+  }
+
+  /** Closes after so many milliseconds. */
+  limitLife(ms: number): void {
+    const over = (): void => this.close(GOING_AWAY, "Lifetime over");
+    const timer = setTimeout(over, ms);
+    Deno.unrefTimer(timer);
+    this.#lifetime = timer;
+  }
+
+  /** Stages a command for the connection. */
+  command(op: number, argument: number): void {
+    this.#outbox.command(this.handle, op, argument);
+    this.#loop.kick();
   }
 
   /** Counts a handler's promise as outstanding until it settles. */
@@ -159,41 +231,19 @@ export class WebSocketConnection<Data> implements Connection {
     promise.then(settled, settled);
   }
 
-  #compresses(length: number, asked: boolean | undefined): boolean {
-    const deflater = this.#deflater;
-    return deflater !== null && length > 0 &&
-      (asked ?? length >= deflater.threshold);
-  }
-
-  #sendFrame(
-    opcode: number,
-    bytes: Uint8Array,
-    compress: boolean = false,
-  ): SendStatus {
-    const total = this.#outbox.buffered(this.handle) + bytes.length;
-    if (this.readyState !== OPEN || total > this.#maxQueueBytes) {
-      return "dropped";
-    }
-    if (compress && this.#deflater!.write(this.#outbox, opcode, bytes)) {
-      return this.#staged(this.#outbox.buffered(this.handle));
-    }
-    writeFrame(this.#outbox, this.handle, opcode, bytes);
-    return this.#staged(total);
-  }
-
-  #staged(buffered: number): SendStatus {
-    this.#loop.kick();
-    if (buffered < this.#host.highWatermark) return "sent";
-    this.#outbox.wantDrain(this.handle);
-    this.#queued = true;
-    return "queued";
+  #become(readyState: number): void {
+    this.#readyState = readyState;
+    this.outbound.adjustLimit();
   }
 
   #onMessage(index: number): void {
-    if (this.readyState !== OPEN) return;
+    if (this.#readyState !== OPEN) return;
     const inbox = this.#inbox;
     const flags = inbox.flags(index);
+    this.#receivedBytes += inbox.length(index);
     if ((flags & WHOLE) !== WHOLE) return this.#onPiece(index, flags);
+    this.#receivedMessages++;
+    if (this.#inbound !== null) return this.#inbound.receive(index);
     if ((flags & layout.TEXT) !== 0) {
       this.#host.message(this.socket, inbox.text(index));
     } else {
@@ -204,27 +254,41 @@ export class WebSocketConnection<Data> implements Connection {
   }
 
   #onPiece(index: number, flags: number): void {
+    if ((flags & layout.LAST) !== 0) this.#receivedMessages++;
+    if (this.#inbound !== null && this.#host.reception === "fragment") {
+      return this.#inbound.piece(index, flags);
+    }
     const assembler = this.#assembler ??= new Assembler();
     assembler.push(this.#inbox.borrow(index), this.#inbox.total(index));
     if ((flags & layout.LAST) === 0) return;
     this.#assembler = null;
     const isText = (flags & layout.TEXT) !== 0;
-    this.#host.message(
-      this.socket,
-      isText ? assembler.takeText() : assembler.takeBytes(),
-    );
+    const message = isText ? assembler.takeText() : assembler.takeBytes();
+    if (this.#inbound !== null) this.#inbound.assembled(message);
+    else this.#host.message(this.socket, message);
   }
 
   // While the peer does not read, only the latest ping is worth an answer (RFC 6455 section 5.5.3).
   #onPing(index: number): void {
     if (this.readyState !== OPEN) return;
     const payload = this.#inbox.borrow(index);
-    if (this.buffered < this.#host.highWatermark) {
+    if (this.outbound.buffered < this.#host.highWatermark) {
       writeFrame(this.#outbox, this.handle, OPCODE_PONG, payload);
     } else {
       this.#pong = payload.slice();
       this.#outbox.wantDrain(this.handle);
     }
+    if (!this.#host.hearsControl) return;
+    const block = this.#inbox.block(index);
+    this.#host.ping(this.socket, this.#inbox.view(index));
+    this.#inbox.returned(block);
+  }
+
+  #onPong(index: number): void {
+    if (this.readyState !== OPEN || !this.#host.hearsControl) return;
+    const block = this.#inbox.block(index);
+    this.#host.pong(this.socket, this.#inbox.view(index));
+    this.#inbox.returned(block);
   }
 
   #onDrain(): void {
@@ -233,25 +297,35 @@ export class WebSocketConnection<Data> implements Connection {
       writeFrame(this.#outbox, this.handle, OPCODE_PONG, this.#pong);
     }
     this.#pong = null;
-    if (!this.#queued) return;
-    this.#queued = false;
-    this.#host.drain(this.socket);
+    this.outbound.drained();
   }
 
   // Answers with the peer's own code, unless this is its answer to ours.
   #onClose(index: number): void {
     const code = this.#inbox.code(index);
-    this.#closeCode = code;
-    this.#closeReason = UTF8.decode(this.#inbox.borrow(index));
-    this.#answer(code === NO_STATUS ? null : code, "");
+    const reason = UTF8.decode(this.#inbox.borrow(index));
+    this.#end(() => {
+      this.#closeCode = code;
+      this.#closeReason = reason;
+      this.#answer(code === NO_STATUS ? null : code, "");
+    });
   }
 
   #onViolation(index: number): void {
-    this.#closeCode = this.#inbox.code(index);
+    const code = this.#inbox.code(index);
     const violation = this.#inbox.aux(index);
-    this.#closeReason = violationText(violation);
     this.#loop.tally.refused(violation);
-    this.#answer(this.#closeCode, this.#closeReason);
+    this.#end(() => {
+      this.#closeCode = code;
+      this.#closeReason = violationText(violation);
+      this.#answer(code, this.#closeReason);
+    });
+  }
+
+  // Whatever the end is, it comes behind the messages before it.
+  #end(how: () => void): void {
+    if (this.readyState === OPEN && this.#inbound?.postpones(how)) return;
+    how();
   }
 
   #answer(code: number | null, reason: string): void {
@@ -263,18 +337,16 @@ export class WebSocketConnection<Data> implements Connection {
 
   // Nothing more can be said or heard. What is left, sending the rest and waiting for the peer's FIN, is C's.
   #finish(): void {
-    this.#command(layout.CMD_FINISH, 0);
+    this.command(layout.CMD_FINISH, 0);
     this.#tellClosed("");
   }
 
   #tellClosed(reason: string): void {
     if (this.readyState === CLOSED) return;
-    this.readyState = CLOSED;
+    this.#become(CLOSED);
+    clearTimeout(this.#lifetime);
+    this.outbound.abandon();
     this.#host.close(this.socket, this.#closeCode, this.#closeReason || reason);
-  }
-
-  #command(op: number, argument: number): void {
-    this.#outbox.command(this.handle, op, argument);
-    this.#loop.kick();
+    if (this.#topics !== null) this.#loop.topics.leave(this);
   }
 }

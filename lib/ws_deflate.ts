@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // ws_deflate.ts - permessage-deflate (RFC 7692): the options of a route, and what a handshake agrees on; called by
-// websocket.ts and ws_route.ts. Compressing itself is c/ws_deflate.c.
+// ws_options.ts, ws_route.ts and ws_outbound.ts. Compressing itself is c/ws_deflate.c.
 
 import {
   type DeflateSettings,
@@ -8,7 +8,7 @@ import {
   packDeflate,
   type Reactor,
 } from "../ffi/mod.ts";
-import { writeDeflatedFrame } from "./ws_encoder.ts";
+import { encodeDeflatedFrame, writeDeflatedFrame } from "./ws_encoder.ts";
 import { type ExtensionOffer, parseExtensions } from "./ws_extensions.ts";
 
 /**
@@ -84,6 +84,7 @@ const NAME = "permessage-deflate";
 const WINDOW_BITS_MAX = 15;
 const SERVER_BITS_MIN = 9; // zlib cannot deflate with 8 where there is no zlib header
 const RATIO_MAX = 0xffffffff;
+const ANYBODY = 0; // no handle: what is deflated refers to nothing else
 
 const DEFAULTS: CompressionSettings = {
   threshold: 1024,
@@ -243,8 +244,11 @@ function bits(parameters: Parameters, side: string, most: number): number {
 
 /** What one connection compresses with. */
 export class Deflater {
-  /** Bytes or characters from which on a message is compressed. */
-  readonly threshold: number;
+  /** Whether messages refer to earlier ones, so that nobody else can be sent the same. */
+  readonly remembers: boolean;
+  /** Sockets of one shape that remember nothing can be sent the same. */
+  readonly shape: number;
+  readonly #threshold: number;
   readonly #reactor: Reactor;
   readonly #handle: number;
   readonly #settings: Uint8Array<ArrayBuffer>;
@@ -255,7 +259,10 @@ export class Deflater {
     settings: DeflateSettings,
     threshold: number,
   ) {
-    this.threshold = threshold;
+    const { serverBits, memLevel, level } = settings;
+    this.remembers = settings.serverContextTakeover;
+    this.shape = serverBits << 8 | memLevel << 4 | level;
+    this.#threshold = threshold;
     this.#reactor = reactor;
     this.#handle = handle;
     this.#settings = packDeflate(settings);
@@ -288,6 +295,11 @@ export class Deflater {
     return null;
   }
 
+  /** Whether a message of so many bytes, or a text of so many characters, is to be compressed. */
+  takes(size: number, asked: boolean | undefined): boolean {
+    return size > 0 && (asked ?? size >= this.#threshold);
+  }
+
   /** Stages a message as a compressed frame. False, and nothing is staged, when that would not be shorter. */
   write(outbox: Outbox, opcode: number, message: Uint8Array): boolean {
     const bytes = forC(message);
@@ -297,6 +309,18 @@ export class Deflater {
       opcode,
       bytes.length,
       (out) => this.#reactor.deflate(this.#handle, this.#settings, bytes, out),
+    );
+  }
+
+  /** The compressed frame of a message for all sockets of this shape; null when that would not be shorter. */
+  encode(
+    opcode: number,
+    message: Uint8Array<ArrayBuffer>,
+  ): Uint8Array<ArrayBuffer> | null {
+    return encodeDeflatedFrame(
+      opcode,
+      message.length,
+      (out) => this.#reactor.deflate(ANYBODY, this.#settings, message, out),
     );
   }
 }

@@ -4,6 +4,7 @@
 import type { Outbox } from "../ffi/mod.ts";
 
 /** Frame opcodes. */
+export const OPCODE_CONTINUATION = 0;
 export const OPCODE_TEXT = 1;
 export const OPCODE_BINARY = 2;
 export const OPCODE_CLOSE = 8;
@@ -26,13 +27,14 @@ export function writeFrame(
   handle: number,
   opcode: number,
   payload: Uint8Array,
+  fin = true,
 ): void {
   const { length } = payload;
   const header = headerLength(length);
   // A payload is staged with its header unless it has the longest: then it is worth sending without a copy.
   const whole = header < HEADER_MAX && header + length <= outbox.bytes.length;
   const start = outbox.room(whole ? header + length : header);
-  writeHeader(outbox.bytes, start, opcode, length);
+  writeHeader(outbox.bytes, start, fin ? FIN | opcode : opcode, length);
   if (whole) {
     outbox.bytes.set(payload, start + header);
     outbox.commit(handle, start + header + length, 0);
@@ -70,20 +72,45 @@ export function writeDeflatedFrame(
   if (start + header !== at) {
     bytes.copyWithin(start + header, at, at + written);
   }
-  writeHeader(bytes, start, opcode | RSV1, written);
+  writeHeader(bytes, start, FIN | RSV1 | opcode, written);
   outbox.commit(handle, start + header + written, 0);
   return true;
 }
 
-/** Stages a text frame. Encodes in place and only once, unless the text is long. */
+/** The same as bytes of its own; null when that cannot be. */
+export function encodeDeflatedFrame(
+  opcode: number,
+  length: number,
+  deflate: (out: Uint8Array<ArrayBuffer>) => number,
+): Uint8Array<ArrayBuffer> | null {
+  const out = new Uint8Array(length + DEFLATE_TAIL);
+  const written = deflate(out);
+  if (written === 0) return null;
+  return encodeFrame(opcode | RSV1, out.subarray(0, written));
+}
+
+/** A whole frame as bytes of its own. */
+export function encodeFrame(
+  opcode: number,
+  payload: Uint8Array,
+): Uint8Array<ArrayBuffer> {
+  const header = headerLength(payload.length);
+  const frame = new Uint8Array(header + payload.length);
+  writeHeader(frame, 0, FIN | opcode, payload.length);
+  frame.set(payload, header);
+  return frame;
+}
+
+/** Stages a text frame, and returns its payload's length. Encodes in place and only once, unless the text is long. */
 export function writeTextFrame(
   outbox: Outbox,
   handle: number,
   text: string,
-): void {
+): number {
   if (text.length > MEDIUM_TEXT || 3 * text.length + 4 > outbox.bytes.length) {
-    writeFrame(outbox, handle, OPCODE_TEXT, UTF8.encode(text));
-    return;
+    const payload = UTF8.encode(text);
+    writeFrame(outbox, handle, OPCODE_TEXT, payload);
+    return payload.length;
   }
   const { bytes } = outbox;
   const start = outbox.room(3 * text.length + 4);
@@ -94,8 +121,9 @@ export function writeTextFrame(
   if (header !== guessed) {
     bytes.copyWithin(start + header, start + guessed, start + guessed + length);
   }
-  writeHeader(bytes, start, OPCODE_TEXT, length);
+  writeHeader(bytes, start, FIN | OPCODE_TEXT, length);
   outbox.commit(handle, start + header + length, 0);
+  return length;
 }
 
 /** Stages a close frame; no code means no payload. */
@@ -126,10 +154,10 @@ function headerLength(length: number): number {
 function writeHeader(
   bytes: Uint8Array,
   at: number,
-  opcode: number,
+  first: number,
   length: number,
 ): void {
-  bytes[at] = FIN | opcode;
+  bytes[at] = first;
   if (length <= 125) {
     bytes[at + 1] = length;
   } else if (length <= 0xffff) {

@@ -4,20 +4,22 @@
 
 import { layout } from "../ffi/mod.ts";
 import type { PollLoop } from "./poll_loop.ts";
-import { upgradable, upgradeResponse } from "./upgrade.ts";
-import type {
-  UpgradeOptions,
-  WebSocketHandlers,
-  WebSocketOptions,
-} from "./websocket.ts";
+import { refuse, upgradable, upgradeResponse } from "./upgrade.ts";
+import type { UpgradeOptions, WebSocketHandlers } from "./websocket.ts";
 import { type SocketHost, WebSocketConnection } from "./ws_connection.ts";
-import { type CompressionSettings, Deflater } from "./ws_deflate.ts";
+import type { MessageBatch } from "./ws_batch.ts";
+import type { SlowConsumerPolicy } from "./ws_backlog.ts";
+import { Deflater } from "./ws_deflate.ts";
 import {
   acceptHead,
   checkProtocol,
   EXTENSIONS,
   refuseHandshake,
 } from "./ws_handshake.ts";
+import type { Reception } from "./ws_inbound.ts";
+import type { RouteSettings } from "./ws_options.ts";
+import type { Outgoing } from "./ws_outbound.ts";
+import { PreparedMessage } from "./ws_prepared.ts";
 import { type Message, ServerWebSocket, watch } from "./ws_socket.ts";
 
 const INTERNAL_ERROR = 1011;
@@ -27,22 +29,30 @@ export class Route<Data> implements SocketHost<Data> {
   readonly highWatermark: number;
   readonly maxQueueBytes: number;
   readonly closeTimeout: number;
-  readonly #idleTimeout: number;
-  readonly #maxMessageBytes: number;
-  readonly #compression: CompressionSettings | null;
+  readonly slowConsumer: SlowConsumerPolicy;
+  readonly hearsControl: boolean;
+  readonly careful: boolean;
+  readonly reception: Reception;
+  readonly ordered: boolean;
+  readonly debug: boolean;
+  readonly messageRate: number;
+  readonly #settings: RouteSettings;
   readonly #handlers: WebSocketHandlers<Data>;
 
-  constructor(
-    handlers: WebSocketHandlers<Data>,
-    options: Required<Omit<WebSocketOptions, "compression">>,
-    compression: CompressionSettings | null,
-  ) {
-    this.highWatermark = options.highWatermark;
-    this.maxQueueBytes = options.maxQueueBytes;
-    this.closeTimeout = options.closeTimeout;
-    this.#idleTimeout = options.idleTimeout;
-    this.#maxMessageBytes = options.maxMessageBytes;
-    this.#compression = compression;
+  constructor(handlers: WebSocketHandlers<Data>, settings: RouteSettings) {
+    this.highWatermark = settings.highWatermark;
+    this.maxQueueBytes = settings.maxQueueBytes;
+    this.closeTimeout = settings.closeTimeout;
+    this.slowConsumer = settings.slowConsumer;
+    this.hearsControl = handlers.ping !== undefined ||
+      handlers.pong !== undefined;
+    this.reception = receptionOf(handlers);
+    this.ordered = settings.ordered;
+    this.debug = settings.debug;
+    this.messageRate = settings.maxMessagesPerSecond;
+    this.careful = this.ordered || this.debug || this.messageRate > 0 ||
+      this.reception !== "message";
+    this.#settings = settings;
     this.#handlers = handlers;
   }
 
@@ -51,6 +61,9 @@ export class Route<Data> implements SocketHost<Data> {
     const own = upgradable(request);
     const refusal = refuseHandshake(own);
     if (refusal !== null) return refusal;
+    if (!this.#settings.allows(own)) {
+      return refuse(403, "Origin not allowed");
+    }
     const { protocol } = options;
     checkProtocol(own, protocol);
     return upgradeResponse(own, {
@@ -60,7 +73,7 @@ export class Route<Data> implements SocketHost<Data> {
           loop.reactor,
           handle,
           own.field(EXTENSIONS),
-          this.#compression,
+          this.#settings.compression,
         );
         const head = acceptHead(own, protocol, headers, agreed?.answer);
         const connection = new WebSocketConnection<Data>(
@@ -74,7 +87,7 @@ export class Route<Data> implements SocketHost<Data> {
           connection,
           data,
           address,
-          protocol ?? "",
+          { url: own.url, protocol: protocol ?? "" },
         );
         this.#begin(connection, loop, head);
         return connection;
@@ -83,13 +96,48 @@ export class Route<Data> implements SocketHost<Data> {
   }
 
   // The hot path of a WebSocket server: no closure, and no promise unless the handler made one.
-  message(socket: ServerWebSocket<Data>, message: Message): void {
+  message(
+    socket: ServerWebSocket<Data>,
+    message: Message,
+  ): Promise<void> | undefined {
     try {
       const result = this.#handlers.message?.(socket, message);
-      if (result !== undefined) this.#await(socket, result);
+      if (result !== undefined) return this.#await(socket, result);
     } catch (error) {
       this.#fail(socket, error);
     }
+  }
+
+  messages(
+    socket: ServerWebSocket<Data>,
+    batch: MessageBatch,
+  ): Promise<void> | undefined {
+    return this.#call(socket, () => this.#handlers.messages?.(socket, batch));
+  }
+
+  fragment(
+    socket: ServerWebSocket<Data>,
+    chunk: Message,
+    fin: boolean,
+  ): Promise<void> | undefined {
+    return this.#call(
+      socket,
+      () => this.#handlers.fragment?.(socket, chunk, fin),
+    );
+  }
+
+  ping(socket: ServerWebSocket<Data>, payload: Uint8Array<ArrayBuffer>): void {
+    this.#call(socket, () => this.#handlers.ping?.(socket, payload));
+  }
+
+  pong(socket: ServerWebSocket<Data>, payload: Uint8Array<ArrayBuffer>): void {
+    this.#call(socket, () => this.#handlers.pong?.(socket, payload));
+  }
+
+  dropped(socket: ServerWebSocket<Data>, message: Outgoing): void {
+    if (this.#handlers.dropped === undefined) return;
+    const its = message instanceof PreparedMessage ? message.message : message;
+    this.#call(socket, () => this.#handlers.dropped!(socket, its));
   }
 
   drain(socket: ServerWebSocket<Data>): void {
@@ -107,35 +155,80 @@ export class Route<Data> implements SocketHost<Data> {
   ): void {
     const { handle, socket } = connection;
     const { outbox } = loop.reactor;
+    const { idleTimeout, maxMessageBytes, maxFragments, maxLifetime } =
+      this.#settings;
     outbox.write(handle, head, 0);
-    outbox.command(handle, layout.CMD_IDLE, this.#idleTimeout);
-    outbox.command(handle, layout.CMD_WEBSOCKET, this.#maxMessageBytes);
+    outbox.command(handle, layout.CMD_IDLE, idleTimeout);
+    outbox.command(
+      handle,
+      layout.CMD_WEBSOCKET,
+      maxMessageBytes,
+      maxFragments,
+    );
+    if (maxLifetime > 0) connection.limitLife(maxLifetime);
     loop.replace(connection);
     loop.kick();
-    this.#call(socket, () => this.#handlers.open?.(socket));
+    const opened = this.#call(socket, () => this.#handlers.open?.(socket));
+    connection.waitFor(opened);
   }
 
   #call(
     socket: ServerWebSocket<Data>,
     handler: () => void | Promise<void>,
-  ): void {
+  ): Promise<void> | undefined {
     try {
       const result = handler();
-      if (result !== undefined) this.#await(socket, result);
+      if (result !== undefined) return this.#await(socket, result);
     } catch (error) {
       this.#fail(socket, error);
     }
   }
 
-  #await(socket: ServerWebSocket<Data>, result: Promise<void>): void {
-    watch(
-      socket,
-      Promise.resolve(result).catch((error) => this.#fail(socket, error)),
+  #await(
+    socket: ServerWebSocket<Data>,
+    result: Promise<void>,
+  ): Promise<void> {
+    const caught = Promise.resolve(result).catch((error) =>
+      this.#fail(socket, error)
     );
+    watch(socket, caught);
+    return caught;
   }
 
   #fail(socket: ServerWebSocket<Data>, error: unknown): void {
-    console.error("Exception in a WebSocket handler", error);
+    if (this.#handlers.error === undefined) {
+      console.error("Exception in a WebSocket handler", error);
+    } else {
+      this.#tell(socket, error);
+    }
     socket.close(INTERNAL_ERROR, "Internal error");
   }
+
+  #tell(socket: ServerWebSocket<Data>, error: unknown): void {
+    const log = (again: unknown): void =>
+      console.error("Exception in the error handler of a WebSocket", again);
+    try {
+      const result = this.#handlers.error!(socket, error);
+      if (result !== undefined) {
+        watch(socket, Promise.resolve(result).catch(log));
+      }
+    } catch (again) {
+      log(again);
+    }
+  }
+}
+
+function receptionOf<Data>(handlers: WebSocketHandlers<Data>): Reception {
+  const given = (["message", "messages", "fragment"] as const).filter((name) =>
+    handlers[name] !== undefined
+  );
+  if (given.length > 1) {
+    throw new TypeError(
+      `Cannot make a WebSocket route: "${
+        given.join('" and "')
+      }" would be given the same messages; ` +
+        "leave one of them",
+    );
+  }
+  return given[0] ?? "message";
 }

@@ -56,6 +56,39 @@ Deno.test("Outbox.commit() joins across a flush to no old command", () => {
   assertEquals(wire.commands.length, 2);
 });
 
+Deno.test("Outbox.share() stages one range for several", () => {
+  const wire = new FakeWire();
+  const { outbox } = wire;
+  outbox.write(1, latin1("own"), 0);
+  const first = outbox.place(latin1("first"));
+  for (const handle of [1, 2, 3]) outbox.share(handle, first, 5);
+  const second = outbox.place(latin1("second"));
+  for (const handle of [3, 2]) outbox.share(handle, second, 6);
+  outbox.write(2, latin1("more"), 0);
+  wire.flush();
+  assertEquals(
+    wire.commands.map(({ handle, bytes }) => [
+      handle,
+      new TextDecoder().decode(bytes),
+    ]),
+    [[1, "ownfirst"], [2, "first"], [3, "firstsecond"], [2, "secondmore"]],
+  );
+});
+
+Deno.test("Outbox.share() goes on where commands do not suffice", () => {
+  const wire = new FakeWire({ commands: 4 });
+  const start = wire.outbox.place(latin1("all"));
+  for (let handle = 1; handle <= 10; handle++) {
+    wire.outbox.share(handle, start, 3);
+  }
+  wire.flush();
+  assertEquals(wire.flushes, 3);
+  assertEquals(
+    wire.commands.map(({ bytes }) => new TextDecoder().decode(bytes)),
+    Array(10).fill("all"),
+  );
+});
+
 Deno.test("Outbox.file() leaves room for a short range behind its head", () => {
   const wire = new FakeWire();
   const { outbox } = wire;

@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: Apache-2.0
+// ws_outbound.ts - the sending side of a WebSocket connection: frames to the outbox, and what becomes of messages for
+// a peer that is slow; made by ws_connection.ts, called through ws_socket.ts and by topics.ts.
+
+import type { Outbox } from "../ffi/mod.ts";
+import type { PollLoop } from "./poll_loop.ts";
+import {
+  Backlog,
+  costOf,
+  type SlowConsumerPolicy,
+  type Waiting,
+} from "./ws_backlog.ts";
+import { CLOSED, OPEN, type WebSocketConnection } from "./ws_connection.ts";
+import type { Deflater } from "./ws_deflate.ts";
+import {
+  OPCODE_BINARY,
+  OPCODE_CONTINUATION,
+  OPCODE_PING,
+  OPCODE_PONG,
+  OPCODE_TEXT,
+  writeFrame,
+  writeTextFrame,
+} from "./ws_encoder.ts";
+import {
+  contentOf,
+  deflatedFrameOf,
+  frameOf,
+  PreparedMessage,
+  sizeOf,
+} from "./ws_prepared.ts";
+import type { SendOptions, SendStatus } from "./ws_socket.ts";
+
+/** A message on its way out. */
+export type Outgoing = string | Uint8Array | PreparedMessage;
+
+/** What sending asks of the route. */
+export interface OutboundHost<Socket> {
+  readonly highWatermark: number;
+  readonly maxQueueBytes: number;
+  readonly slowConsumer: SlowConsumerPolicy;
+  dropped(socket: Socket, message: Outgoing): void;
+  drain(socket: Socket): void;
+}
+
+// What sendFragment() is in the midst of.
+const WHOLE_MESSAGES = 0; // of nothing
+const FRAGMENTS_OF_TEXT = 1;
+const FRAGMENTS_OF_BINARY = 2;
+const FRAGMENTS_DROPPED = 3; // of a message whose first fragment was dropped
+
+// No message is within it: all of them take the slow path. That spares the others to look at the connection's state.
+const NO_LIMIT_FITS = -1;
+
+const TOO_SLOW = 1013;
+
+const ENCODER = new TextEncoder();
+
+/** The sending side of one connection. */
+export class Outbound<Data> {
+  /** Messages that were accepted. */
+  sentMessages = 0;
+  /** Their bytes. */
+  sentBytes = 0;
+  /** Messages that were not accepted, or were given up. */
+  droppedMessages = 0;
+  readonly #handle: number;
+  readonly #connection: WebSocketConnection<Data>;
+  readonly #host: OutboundHost<WebSocketConnection<Data>["socket"]>;
+  readonly #loop: PollLoop;
+  readonly #outbox: Outbox;
+  // Null where nothing is compressed.
+  readonly #deflater: Deflater | null;
+  readonly #maxQueueBytes: number;
+  // Whether messages are held where they can be given up again.
+  readonly #evicts: boolean;
+  // Bytes that may wait for the peer together with a message that is simply sent, and what they are mostly.
+  #limit: number;
+  readonly #usualLimit: number;
+  // Messages that C was not given yet.
+  #backlog: Backlog | null = null;
+  #fragments = WHOLE_MESSAGES;
+  // send() said so, and drain has not followed yet.
+  #queued = false;
+  #tellingDropped = false;
+
+  constructor(
+    connection: WebSocketConnection<Data>,
+    host: OutboundHost<WebSocketConnection<Data>["socket"]>,
+    loop: PollLoop,
+    deflater: Deflater | null,
+  ) {
+    this.#deflater = deflater;
+    this.#handle = connection.handle;
+    this.#connection = connection;
+    this.#host = host;
+    this.#loop = loop;
+    this.#outbox = loop.reactor.outbox;
+    this.#maxQueueBytes = Math.min(host.maxQueueBytes, loop.maxQueueBytes);
+    this.#evicts = host.slowConsumer === "drop-oldest" ||
+      host.slowConsumer === "coalesce";
+    this.#usualLimit = this.#evicts
+      ? Math.min(host.highWatermark, this.#maxQueueBytes)
+      : this.#maxQueueBytes;
+    this.#limit = this.#usualLimit;
+  }
+
+  /** Bytes that the kernel has not taken yet. */
+  get buffered(): number {
+    if (this.#connection.readyState === CLOSED) return 0;
+    return this.#outbox.buffered(this.#handle) + (this.#backlog?.bytes ?? 0);
+  }
+
+  /** Stages a text message. */
+  sendText(text: string, options?: SendOptions): SendStatus {
+    if (this.#deflater?.takes(text.length, options?.compress)) {
+      const bytes = ENCODER.encode(text);
+      return this.#sendDeflated(OPCODE_TEXT, bytes, text, options);
+    }
+    const buffered = this.#outbox.buffered(this.#handle);
+    // Near the limit the number of bytes matters, and not just that of characters.
+    if (buffered + 3 * text.length > this.#limit) {
+      return this.#sendSlowly(text, options);
+    }
+    this.sentBytes += writeTextFrame(this.#outbox, this.#handle, text);
+    this.sentMessages++;
+    return this.#staged(buffered + text.length);
+  }
+
+  /** Stages a binary message. */
+  sendBytes(bytes: Uint8Array, options?: SendOptions): SendStatus {
+    if (this.#deflater?.takes(bytes.length, options?.compress)) {
+      return this.#sendDeflated(OPCODE_BINARY, bytes, bytes, options);
+    }
+    const total = this.#outbox.buffered(this.#handle) + bytes.length;
+    if (total > this.#limit) return this.#sendSlowly(bytes, options);
+    writeFrame(this.#outbox, this.#handle, OPCODE_BINARY, bytes);
+    this.sentMessages++;
+    this.sentBytes += bytes.length;
+    return this.#staged(total);
+  }
+
+  /** Stages a message that was encoded before. */
+  sendPrepared(prepared: PreparedMessage, options?: SendOptions): SendStatus {
+    const total = this.#outbox.buffered(this.#handle) + prepared.length;
+    return total > this.#limit
+      ? this.#sendSlowly(prepared, options)
+      : this.#sendFrame(prepared, options?.compress);
+  }
+
+  /** The frame of a message that others are sent too; null when the peer is too slow, or has one of its own. */
+  sharedFrame(
+    message: PreparedMessage,
+    options?: SendOptions,
+  ): Uint8Array<ArrayBuffer> | null {
+    const total = this.#outbox.buffered(this.#handle) + message.length;
+    if (total > this.#limit) return null;
+    const deflater = this.#deflater;
+    if (
+      deflater === null || !deflater.takes(sizeOf(message), options?.compress)
+    ) return frameOf(message);
+    return deflater.remembers ? null : deflatedFrameOf(message, deflater);
+  }
+
+  /** Stages a message whose shared frame lies in the outbox. */
+  sendShared(message: PreparedMessage, start: number, length: number): void {
+    this.#outbox.share(this.#handle, start, length);
+    this.sentMessages++;
+    this.sentBytes += message.length;
+    this.#staged(this.#outbox.buffered(this.#handle));
+  }
+
+  /** Sends a message as the route says for slow peers. */
+  sendPublished(message: PreparedMessage, options?: SendOptions): SendStatus {
+    // Nobody who publishes can know of fragments that somebody else sends.
+    return this.#connection.writable && this.#fragments !== WHOLE_MESSAGES
+      ? this.#hold(message, options)
+      : this.sendPrepared(message, options);
+  }
+
+  /** Stages a piece of a message; the last one has `fin`. */
+  sendFragment(chunk: string | Uint8Array, fin: boolean): SendStatus {
+    const isText = typeof chunk === "string";
+    const kind = isText ? FRAGMENTS_OF_TEXT : FRAGMENTS_OF_BINARY;
+    const before = this.#fragments;
+    if (before === WHOLE_MESSAGES) this.releaseAll();
+    else if (before !== FRAGMENTS_DROPPED && before !== kind) {
+      throw new TypeError(
+        "Cannot send the fragment: those of one message must all be strings, or all be bytes",
+      );
+    }
+    const bytes = isText ? ENCODER.encode(chunk) : chunk;
+    const total = this.buffered + bytes.length;
+    const fits = this.#connection.readyState === OPEN &&
+      before !== FRAGMENTS_DROPPED &&
+      total <= this.#maxQueueBytes;
+    if (!fits) return this.#dropFragment(chunk, before, fin);
+    this.#fragments = fin ? WHOLE_MESSAGES : kind;
+    const first = isText ? OPCODE_TEXT : OPCODE_BINARY;
+    const opcode = before === WHOLE_MESSAGES ? first : OPCODE_CONTINUATION;
+    writeFrame(this.#outbox, this.#handle, opcode, bytes, fin);
+    this.sentBytes += bytes.length;
+    if (fin) this.sentMessages++;
+    this.#endFragment();
+    return this.#staged(total);
+  }
+
+  /** Stages a ping. */
+  ping(payload: Uint8Array): SendStatus {
+    return this.#sendControl(OPCODE_PING, payload);
+  }
+
+  /** Stages a pong that nobody has asked for. */
+  pong(payload: Uint8Array): SendStatus {
+    return this.#sendControl(OPCODE_PONG, payload);
+  }
+
+  /** Hands all that waits to C, since something follows that must come behind. */
+  releaseAll(): void {
+    const backlog = this.#backlog;
+    if (backlog === null || this.#fragments !== WHOLE_MESSAGES) return;
+    while (backlog.length > 0) this.#sendWaiting(backlog.shift());
+    this.adjustLimit();
+  }
+
+  /** The queue in C has fallen to the low watermark. */
+  drained(): void {
+    if (!this.#release()) {
+      this.#outbox.wantDrain(this.#handle);
+    } else if (this.#queued) {
+      this.#queued = false;
+      this.#host.drain(this.#connection.socket);
+    }
+  }
+
+  /** Something has changed of what makes sending simple: the state of the connection, for example. */
+  adjustLimit(): void {
+    const simple = this.#connection.writable &&
+      this.#fragments === WHOLE_MESSAGES &&
+      (this.#backlog === null || this.#backlog.length === 0);
+    this.#limit = simple ? this.#usualLimit : NO_LIMIT_FITS;
+  }
+
+  /** The connection is gone, and with it what waits. */
+  abandon(): void {
+    this.droppedMessages += this.#backlog?.length ?? 0;
+    this.#backlog = null;
+  }
+
+  #sendControl(opcode: number, payload: Uint8Array): SendStatus {
+    const total = this.buffered + payload.length;
+    if (this.#connection.readyState !== OPEN || total > this.#maxQueueBytes) {
+      return "dropped";
+    }
+    writeFrame(this.#outbox, this.#handle, opcode, payload);
+    return this.#staged(total);
+  }
+
+  // What it is before it is compressed has to fit, whatever comes out.
+  #sendDeflated(
+    opcode: number,
+    bytes: Uint8Array,
+    message: Outgoing,
+    options: SendOptions | undefined,
+  ): SendStatus {
+    const total = this.#outbox.buffered(this.#handle) + bytes.length;
+    if (total > this.#limit) return this.#sendSlowly(message, options);
+    if (!this.#deflater!.write(this.#outbox, opcode, bytes)) {
+      writeFrame(this.#outbox, this.#handle, opcode, bytes);
+    }
+    this.sentMessages++;
+    this.sentBytes += bytes.length;
+    return this.#staged(this.#outbox.buffered(this.#handle));
+  }
+
+  #sendFrame(
+    prepared: PreparedMessage,
+    compress: boolean | undefined,
+  ): SendStatus {
+    this.#writePrepared(prepared, compress);
+    this.sentMessages++;
+    this.sentBytes += prepared.length;
+    return this.#staged(this.buffered);
+  }
+
+  #writePrepared(
+    prepared: PreparedMessage,
+    compress: boolean | undefined,
+  ): void {
+    const deflater = this.#deflater;
+    let frame = frameOf(prepared);
+    if (deflater?.takes(sizeOf(prepared), compress)) {
+      if (deflater.remembers) {
+        const { opcode, payload } = contentOf(prepared);
+        if (deflater.write(this.#outbox, opcode, payload)) return;
+      } else {
+        frame = deflatedFrameOf(prepared, deflater);
+      }
+    }
+    this.#outbox.write(this.#handle, frame, 0);
+  }
+
+  #sendWaiting({ message, compress }: Waiting): void {
+    this.#sendFrame(message, compress);
+  }
+
+  // Whatever is not simply sent: to a slow peer, or to one that is gone.
+  #sendSlowly(message: Outgoing, options?: SendOptions): SendStatus {
+    if (this.#connection.readyState !== OPEN) return this.#drop(message);
+    if (this.#fragments !== WHOLE_MESSAGES) throw inMidst();
+    const queued = this.#outbox.buffered(this.#handle);
+    if (typeof message !== "string" && message.length > this.#maxQueueBytes) {
+      return this.#refuse(message);
+    }
+    const prepared = message instanceof PreparedMessage
+      ? message
+      : new PreparedMessage(message);
+    const fits = queued + prepared.length <= this.#maxQueueBytes;
+    const waits = (this.#backlog?.length ?? 0) > 0 ||
+      (this.#evicts && queued >= this.#host.highWatermark);
+    if (fits && !waits) return this.#sendFrame(prepared, options?.compress);
+    return waits || this.#evicts
+      ? this.#hold(prepared, options)
+      : this.#refuse(message);
+  }
+
+  // Keeps a message in JavaScript until there is room, and makes some among those that wait.
+  #hold(message: PreparedMessage, options?: SendOptions): SendStatus {
+    const key = options?.key;
+    const compress = options?.compress;
+    const backlog = this.#backlog ??= new Backlog();
+    const cost = costOf(message);
+    const room = this.#maxQueueBytes - this.#outbox.buffered(this.#handle);
+    if (cost + (this.#evicts ? 0 : backlog.cost) > room) {
+      return this.#refuse(message);
+    }
+    const evicted: PreparedMessage[] = [];
+    const coalesces = this.#host.slowConsumer === "coalesce";
+    const same = coalesces && key !== undefined ? backlog.take(key) : null;
+    if (same !== null) evicted.push(same);
+    while (backlog.cost + cost > room) evicted.push(backlog.shift().message);
+    backlog.push({ message, key, compress });
+    this.adjustLimit();
+    this.#outbox.wantDrain(this.#handle);
+    this.#queued = true;
+    // From here on the application may do anything.
+    for (const each of evicted) this.#drop(each);
+    return "queued";
+  }
+
+  // Hands what waits to C, as far as the peer takes it. Returns whether that was all.
+  #release(): boolean {
+    const backlog = this.#backlog;
+    if (backlog === null || this.#fragments !== WHOLE_MESSAGES) return true;
+    const { highWatermark } = this.#host;
+    while (
+      backlog.length > 0 && this.#outbox.buffered(this.#handle) < highWatermark
+    ) this.#sendWaiting(backlog.shift());
+    this.adjustLimit();
+    return backlog.length === 0;
+  }
+
+  // What was published in the meantime may follow the last one.
+  #endFragment(): void {
+    this.adjustLimit();
+    if (!this.#release()) this.#outbox.wantDrain(this.#handle);
+  }
+
+  // There is no room for a message, and none is made.
+  #refuse(message: Outgoing): SendStatus {
+    const status = this.#drop(message);
+    if (this.#host.slowConsumer === "close") {
+      this.#connection.close(TOO_SLOW, "Too slow");
+    }
+    return status;
+  }
+
+  #drop(message: Outgoing): SendStatus {
+    this.droppedMessages++;
+    // One that is dropped while another one is being told of would lead to a further call, without an end.
+    if (this.#connection.readyState !== OPEN || this.#tellingDropped) {
+      return "dropped";
+    }
+    this.#tellingDropped = true;
+    this.#host.dropped(this.#connection.socket, message);
+    this.#tellingDropped = false;
+    return "dropped";
+  }
+
+  // A message whose beginning is on its way can neither be taken back nor be sent with a hole.
+  #dropFragment(
+    chunk: string | Uint8Array,
+    before: number,
+    fin: boolean,
+  ): SendStatus {
+    if (before === WHOLE_MESSAGES || before === FRAGMENTS_DROPPED) {
+      this.#fragments = fin ? WHOLE_MESSAGES : FRAGMENTS_DROPPED;
+      this.#endFragment();
+      return before === WHOLE_MESSAGES ? this.#refuse(chunk) : "dropped";
+    }
+    const status = this.#drop(chunk);
+    this.#connection.close(TOO_SLOW, "Too slow");
+    return status;
+  }
+
+  #staged(buffered: number): SendStatus {
+    this.#loop.kick();
+    if (buffered < this.#host.highWatermark) return "sent";
+    this.#outbox.wantDrain(this.#handle);
+    this.#queued = true;
+    return "queued";
+  }
+}
+
+function inMidst(): TypeError {
+  return new TypeError(
+    "Cannot send a message in the midst of another one: its last fragment has not been sent",
+  );
+}
