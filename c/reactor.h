@@ -75,10 +75,10 @@ struct conn {
   uint32_t in_head;  // blocks of unparsed bytes, oldest first
   uint32_t in_tail;
   uint16_t in_blocks;
-  uint16_t carry_length;  // or, when there are at most HEADROOM of them, kept here
-  uint32_t seen;          // bytes that the tokeniser has looked at without an answer
-  uint16_t share;         // records left of this turn's share
-  uint16_t file_responses;
+  uint16_t carry_length;    // or, when there are at most HEADROOM of them, kept here
+  uint32_t seen;            // bytes that the tokeniser has looked at without an answer
+  uint16_t share;           // records left of this turn's share
+  uint16_t file_responses;  // that end with the file
   uint32_t share_turn;
 
   uint32_t out_head;  // blocks of bytes for the kernel, oldest first
