@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // npm_ws_client.ts - npm:ws, an independent WebSocket client, for tests.
 
-import { Buffer } from "node:buffer";
+import type { Buffer } from "node:buffer";
 import { WebSocket } from "ws";
 import { deadline, type TcpServer, until } from "./testing.ts";
 
