@@ -221,8 +221,10 @@ export class HttpConnection
 
   #onHead(index: number): void {
     const inbox = this.#inbox;
-    const total = inbox.total(index);
-    const exchange = new Exchange(this, inbox.flags(index), total);
+    const flags = inbox.flags(index);
+    const hasBody = (flags & layout.HAS_BODY) !== 0;
+    const length = hasBody ? inbox.total(index) : 0;
+    const exchange = new Exchange(this, flags, length);
     if (exchange.body !== null) {
       this.#receiving = exchange;
       this.#dropped = 0;

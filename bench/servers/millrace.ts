@@ -27,6 +27,8 @@ serve(
     hostname: "127.0.0.1",
     backend,
     spin: Number(spin),
+    // No other server has this limit, and one connection makes more requests than it allows.
+    maxRequests: 0,
     onListen: (address): void => console.log(address.port),
   },
   app === "hono" ? (await import("./hono.ts")).fetch : handle,
