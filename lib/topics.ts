@@ -3,7 +3,8 @@
 // ws_connection.ts and http_server.ts.
 //
 // A published message is encoded once, and compressed once for all that compress alike and remember nothing; each
-// frame lies in the outbox once, and what is staged for a subscriber is the place where it lies. Nothing here but `publish()` knows where subscribers are, so that it can also be told to other workers.
+// frame lies in the outbox once, and what is staged for a subscriber is the place where it lies. Nothing here but
+// `publish()` knows where subscribers are, so that it can also be told to other workers.
 
 import type { Outbox } from "../ffi/mod.ts";
 import { prepare, PreparedMessage } from "./ws_prepared.ts";
