@@ -7,9 +7,7 @@
 #include "inbox.h"
 
 uint32_t stream_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t start, uint32_t length) {
-  // The application can see all of the block through `.buffer` of a chunk.
-  if (r->arena->blocks[block].turn != r->turn) block_clean(r->arena, block);
-  inbox_push_bytes(r, c, MR_DATA, block, start, length);
+  inbox_push_shown(r, c, MR_DATA, block, start, length);
   return length;
 }
 

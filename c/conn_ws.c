@@ -121,9 +121,7 @@ uint32_t ws_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t 
   if (event.kind == MR_MESSAGE && c->ws.frames.compressed) {
     return inflate_piece(r, c, bytes, (uint32_t)used, &event);
   }
-  // The application can see all of the block through `.buffer` of a message.
-  if (r->arena->blocks[block].turn != r->turn) block_clean(r->arena, block);
-  struct mr_record *record = inbox_push_bytes(r, c, event.kind, block, start + event.start, event.length);
+  struct mr_record *record = inbox_push_shown(r, c, event.kind, block, start + event.start, event.length);
   record->flags = event.flags;
   record->code = event.code;
   record->total_low = (uint32_t)event.total;

@@ -172,11 +172,7 @@ export class HttpConnection
   }
 
   continueBody(exchange: Exchange): void {
-    if (!exchange.answered) this.#sendContinue(exchange);
-  }
-
-  passOn(exchange: Exchange): void {
-    this.#sendContinue(exchange);
+    if (!exchange.answered) this.passOn(exchange);
   }
 
   get isLast(): boolean {
@@ -184,7 +180,7 @@ export class HttpConnection
   }
 
   // RFC 9110 section 10.1.1: once, only to a request that asks, and only while its body has not come.
-  #sendContinue(exchange: Exchange): void {
+  passOn(exchange: Exchange): void {
     if (
       !exchange.asksToContinue || this.#continued ||
       exchange !== this.#receiving || exchange !== this.#current

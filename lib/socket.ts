@@ -2,6 +2,7 @@
 // socket.ts - what the application holds of a connection that carries plain bytes, and the callbacks that it
 // gives for it; made over a socket_connection.ts.
 
+import { toBytes } from "./bytes.ts";
 import type { SocketConnection } from "./socket_connection.ts";
 import type { SendStatus } from "./ws_socket.ts";
 
@@ -118,7 +119,7 @@ export class Socket<Data = unknown> {
   write(data: string | Uint8Array | ArrayBuffer): SendStatus {
     if (typeof data === "string") return this.#connection.writeText(data);
     return this.#connection.writeBytes(
-      data instanceof Uint8Array ? data : toBytes(data),
+      toBytes(data, "write the data"),
     );
   }
 
@@ -152,11 +153,4 @@ export class Socket<Data = unknown> {
   resume(): void {
     this.#connection.resume();
   }
-}
-
-function toBytes(data: unknown): Uint8Array {
-  if (data instanceof ArrayBuffer) return new Uint8Array(data);
-  throw new TypeError(
-    "Cannot write the data: it must be a string, a Uint8Array or an ArrayBuffer",
-  );
 }

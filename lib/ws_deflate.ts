@@ -161,7 +161,7 @@ export function agreeDeflate(
 }
 
 /** The same on contexts that remember nothing, which take no memory. */
-export function agreeWithoutContexts(
+function agreeWithoutContexts(
   offers: readonly ExtensionOffer[],
   settings: CompressionSettings,
 ): DeflateAgreement | null {

@@ -2,6 +2,7 @@
 // ws_prepared.ts - messages that are encoded once, and compressed once for each shape of compression, and sent to many;
 // made by the application and by topics.ts, sent by ws_outbound.ts.
 
+import { toBytes } from "./bytes.ts";
 import type { Deflater } from "./ws_deflate.ts";
 import { encodeFrame, OPCODE_BINARY, OPCODE_TEXT } from "./ws_encoder.ts";
 
@@ -96,13 +97,9 @@ export class PreparedMessage {
 export function prepare(
   message: string | Uint8Array | ArrayBuffer,
 ): PreparedMessage {
-  if (typeof message === "string" || message instanceof Uint8Array) {
-    return new PreparedMessage(message);
-  }
-  if (message instanceof ArrayBuffer) {
-    return new PreparedMessage(new Uint8Array(message));
-  }
-  throw new TypeError(
-    "Cannot prepare the message: it must be a string, a Uint8Array or an ArrayBuffer",
+  return new PreparedMessage(
+    typeof message === "string"
+      ? message
+      : toBytes(message, "prepare the message"),
   );
 }

@@ -2,6 +2,7 @@
 // ws_socket.ts - what the application holds of a WebSocket connection; made by websocket.ts over a
 // ws_connection.ts.
 
+import { toBytes } from "./bytes.ts";
 import {
   CLOSED,
   CLOSING,
@@ -66,6 +67,8 @@ const REASON_BYTES = 123;
 const CONTROL_BYTES = 125;
 
 const NO_BYTES = new Uint8Array(0);
+const SEND = "send the message";
+
 const UTF8 = new TextEncoder();
 
 // Ids begin otherwise in each isolate, since workers of one process are numbered apart.
@@ -172,7 +175,7 @@ export class ServerWebSocket<Data = unknown> {
     }
     return message instanceof PreparedMessage
       ? this.#outbound.sendPrepared(message, options)
-      : this.#outbound.sendBytes(toBytes(message), options);
+      : this.#outbound.sendBytes(toBytes(message, SEND), options);
   }
 
   /**
@@ -201,7 +204,7 @@ export class ServerWebSocket<Data = unknown> {
     options?: SendOptions,
   ): SendStatus {
     return this.#outbound.sendBytes(
-      bytes instanceof Uint8Array ? bytes : toBytes(bytes),
+      toBytes(bytes, SEND),
       options,
     );
   }
@@ -241,9 +244,7 @@ export class ServerWebSocket<Data = unknown> {
     chunk: string | Uint8Array | ArrayBuffer,
     fin: boolean,
   ): SendStatus {
-    const piece = typeof chunk === "string" || chunk instanceof Uint8Array
-      ? chunk
-      : toBytes(chunk);
+    const piece = typeof chunk === "string" ? chunk : toBytes(chunk, SEND);
     return this.#outbound.sendFragment(piece, fin);
   }
 
@@ -392,11 +393,4 @@ function checkedPayload(what: string, payload: Uint8Array): Uint8Array {
     );
   }
   return payload;
-}
-
-function toBytes(message: unknown): Uint8Array {
-  if (message instanceof ArrayBuffer) return new Uint8Array(message);
-  throw new TypeError(
-    "Cannot send the message: it must be a string, a Uint8Array or an ArrayBuffer",
-  );
 }

@@ -7,7 +7,7 @@ import { serve, type ServeHandlerInfo, websocket } from "../mod.ts";
 import { addressKey, AddressLimit } from "../lib/address_limit.ts";
 import { get, post, RawClient } from "./raw_client.ts";
 import { ResettableSocket } from "./libc.ts";
-import { latin1, quiet, testBackends, turn, until } from "./testing.ts";
+import { latin1, quiet, sleep, testBackends, turn, until } from "./testing.ts";
 import { handshake } from "./ws_client.ts";
 
 const POST = "POST / HTTP/1.1\r\nHost: test\r\n";
@@ -237,7 +237,7 @@ testBackends("handlers in time are not answered for", async (t) => {
     return new Response(
       new ReadableStream({
         async start(controller): Promise<void> {
-          await new Promise((resolve) => setTimeout(resolve, 700));
+          await sleep(700);
           controller.enqueue(latin1("slow body"));
           controller.close();
         },
@@ -259,7 +259,7 @@ testBackends("a long poll takes the time that it asks for", async (t) => {
     await turn();
     if (pathname === "/poll-later") info.setTimeouts({ handlerTimeout: 5000 });
     if (pathname === "/short") info.setTimeouts({ handlerTimeout: 1 });
-    await new Promise((resolve) => setTimeout(resolve, 700));
+    await sleep(700);
     return new Response(pathname);
   }, { handlerTimeout: 300 });
   const client = t.using(await RawClient.connect(server));
@@ -284,7 +284,7 @@ testBackends("a slow upload takes the time that it asks for", async (t) => {
     await client.write(
       `POST ${target} HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\n\r\n1`,
     );
-    await new Promise((resolve) => setTimeout(resolve, 900));
+    await sleep(900);
     await client.write("2").catch(() => {});
     const { status, text } = await client.response();
     return `${status} ${text}`;
@@ -356,7 +356,7 @@ testBackends("a body that nobody reads has its own deadline", async (t) => {
 
 testBackends("a handler may take its time before 100 Continue", async (t) => {
   const server = t.serve(async (request) => {
-    await new Promise((resolve) => setTimeout(resolve, 900));
+    await sleep(900);
     return new Response(await request.text());
   }, { bodyTimeout: 300, minBodyRate: 1 << 20, rateGrace: 300 });
   const client = t.using(await RawClient.connect(server));

@@ -5,7 +5,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { get, RawClient } from "./raw_client.ts";
 import { ResettableSocket } from "./libc.ts";
-import { latin1, testBackends, until } from "./testing.ts";
+import { latin1, sleep, testBackends, until } from "./testing.ts";
 
 interface Refusal {
   what: string;
@@ -311,7 +311,7 @@ testBackends("an idle connection is closed", async (t) => {
 
 testBackends("a handler may take longer than the idle timeout", async (t) => {
   const server = t.serve(async () => {
-    await new Promise((resolve) => setTimeout(resolve, 900));
+    await sleep(900);
     return new Response("slow");
   }, { idleTimeout: 300, headTimeout: 300, bodyTimeout: 300 });
   const client = t.using(await RawClient.connect(server));

@@ -8,11 +8,10 @@ import {
   bytesFor,
   FIXED_BYTES,
   type Load,
-  sleep,
   UPLOAD_BYTES,
   type Visit,
 } from "./soak_load.ts";
-import { assertSameBytes, concat, latin1 } from "./testing.ts";
+import { assertSameBytes, concat, latin1, sleep } from "./testing.ts";
 import {
   BINARY,
   CLOSE,

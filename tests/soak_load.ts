@@ -3,7 +3,7 @@
 // soak_rude.ts and soak_slow.ts.
 
 import { Random } from "./soak_random.ts";
-import { pattern } from "./testing.ts";
+import { pattern, sleep } from "./testing.ts";
 
 /** What one visit of a client is given. */
 export interface Visit {
@@ -50,10 +50,6 @@ const BYTES = pattern(2 * FIXED_BYTES);
 export function bytesFor(length: number): Uint8Array<ArrayBuffer> {
   const from = length % FIXED_BYTES;
   return BYTES.subarray(from, from + length);
-}
-
-export function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** Runs all workers of some loads until the signal aborts and each has ended its visit. */

@@ -4,8 +4,8 @@
 import { assert } from "@std/assert";
 import { ResettableSocket } from "./libc.ts";
 import { get, post, RawClient } from "./raw_client.ts";
-import { type Load, sleep, type Visit } from "./soak_load.ts";
-import { latin1, pattern } from "./testing.ts";
+import type { Load, Visit } from "./soak_load.ts";
+import { latin1, pattern, sleep } from "./testing.ts";
 import { frame, handshake, TEXT } from "./ws_client.ts";
 
 /** What a client has sent when it leaves: something for each state that the server may be in. */

@@ -6,10 +6,11 @@ import { equal } from "@std/assert";
 import type { BackendName } from "../mod.ts";
 import { type Ending, SoakChild } from "./soak_child.ts";
 import { GOOD_LOADS } from "./soak_good.ts";
-import { runLoads, sleep, type Tally } from "./soak_load.ts";
+import { runLoads, type Tally } from "./soak_load.ts";
 import { RUDE_LOADS } from "./soak_rude.ts";
 import type { Sample } from "./soak_server.ts";
 import { SLOW_LOADS } from "./soak_slow.ts";
+import { sleep } from "./testing.ts";
 
 /** How to soak. */
 export interface SoakOptions {

@@ -5,6 +5,7 @@
 import { type BackendName, type HttpServer, serve, websocket } from "../mod.ts";
 import { sse } from "../lib/sse.ts";
 import { bytesFor } from "./soak_load.ts";
+import { sleep } from "./testing.ts";
 
 /** What the process holds, after a garbage collection. */
 export interface Sample {
@@ -76,10 +77,6 @@ function* cut(
 
 function* zeros(): Generator<Uint8Array<ArrayBuffer>, undefined> {
   for (;;) yield new Uint8Array(16_384);
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 const echo = websocket<() => void>({

@@ -3,15 +3,9 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { get, post, RawClient } from "./raw_client.ts";
-import {
-  bytesFor,
-  FIXED_BYTES,
-  type Load,
-  sleep,
-  type Visit,
-} from "./soak_load.ts";
+import { bytesFor, FIXED_BYTES, type Load, type Visit } from "./soak_load.ts";
 import { isGone } from "./soak_rude.ts";
-import { assertSameBytes } from "./testing.ts";
+import { assertSameBytes, sleep } from "./testing.ts";
 
 /** A request in crumbs is a request. */
 async function inCrumbs(visit: Visit): Promise<void> {

@@ -110,7 +110,12 @@ export async function until(
 
 /** One turn of the event loop in which its I/O is served too. */
 export function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 1));
+  return sleep(1);
+}
+
+/** For what has to take longer than a timeout under test; whoever waits for something asks `until()`. */
+export function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** Turns the loop until the number stays the same for many turns. */
