@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // mod.ts - what lib/ may import of ffi/.
 
+export { type ConnectAddress, connectName } from "./connect.ts";
 export { type DeflateSettings, packDeflate } from "./deflate.ts";
 export { errnoByName, errnoError, errnoName } from "./errno.ts";
 export {

@@ -369,11 +369,15 @@ export function checkedOption(
   return value;
 }
 
-function checkedBackend(backend: string): "auto" | BackendName {
+/** The option `backend`. Throws a TypeError that says what could not be done. */
+export function checkedBackend(
+  backend: string,
+  doing: string = "serve",
+): "auto" | BackendName {
   if (backend === "auto" || backend === "io_uring" || backend === "epoll") {
     return backend;
   }
   throw new TypeError(
-    `Cannot serve: "backend" must be "auto", "io_uring" or "epoll", is "${backend}"`,
+    `Cannot ${doing}: "backend" must be "auto", "io_uring" or "epoll", is "${backend}"`,
   );
 }
