@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// libc.ts - sockets that can be reset at will, which Deno's own cannot.
+// libc.ts - sockets that can be reset at will, and listeners that do not accept,
+// which Deno's own cannot.
 
 const AF_INET = 2;
 const SOCK_STREAM = 1;
@@ -11,6 +12,9 @@ const MSG_NOSIGNAL = 0x4000;
 // At module level: it stays open, and no test shall be blamed for that.
 const { symbols: libc } = Deno.dlopen("libc.so.6", {
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
+  listen: { parameters: ["i32", "i32"], result: "i32" },
+  getsockname: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   connect: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   setsockopt: {
     parameters: ["i32", "i32", "i32", "buffer", "u32"],
@@ -19,6 +23,17 @@ const { symbols: libc } = Deno.dlopen("libc.so.6", {
   send: { parameters: ["i32", "buffer", "usize", "i32"], result: "isize" },
   close: { parameters: ["i32"], result: "i32" },
 });
+
+const ADDRESS_BYTES = 16;
+
+function loopback(port: number): Uint8Array<ArrayBuffer> {
+  const address = new Uint8Array(ADDRESS_BYTES);
+  const view = new DataView(address.buffer);
+  view.setUint16(0, AF_INET, true);
+  view.setUint16(2, port);
+  view.setUint32(4, 0x7f000001);
+  return address;
+}
 
 /**
  * A connection to a port of 127.0.0.1 that blocks: the kernel completes it
@@ -33,12 +48,7 @@ export class ResettableSocket implements Disposable {
     if (options.receiveBytes !== undefined) {
       this.#set(SO_RCVBUF, Int32Array.of(options.receiveBytes));
     }
-    const address = new Uint8Array(16);
-    const view = new DataView(address.buffer);
-    view.setUint16(0, AF_INET, true);
-    view.setUint16(2, port);
-    view.setUint32(4, 0x7f000001);
-    if (libc.connect(this.#fd, address, 16) !== 0) {
+    if (libc.connect(this.#fd, loopback(port), ADDRESS_BYTES) !== 0) {
       libc.close(this.#fd);
       throw new Error("Cannot connect");
     }
@@ -64,5 +74,32 @@ export class ResettableSocket implements Disposable {
   #set(name: number, value: Int32Array<ArrayBuffer>): void {
     const bytes = new Uint8Array(value.buffer);
     libc.setsockopt(this.#fd, SOL_SOCKET, name, bytes, bytes.length);
+  }
+}
+
+/**
+ * A port of 127.0.0.1 whose queue is full: whoever connects hears nothing, as
+ * from a host that is not there.
+ */
+export class MutePort implements Disposable {
+  readonly port: number;
+  readonly #fd: number;
+  readonly #first: ResettableSocket;
+
+  constructor() {
+    this.#fd = libc.socket(AF_INET, SOCK_STREAM, 0);
+    libc.bind(this.#fd, loopback(0), ADDRESS_BYTES);
+    libc.listen(this.#fd, 0);
+    const address = loopback(0);
+    const length = new Uint8Array(Uint32Array.of(ADDRESS_BYTES).buffer);
+    libc.getsockname(this.#fd, address, length);
+    this.port = new DataView(address.buffer).getUint16(2);
+    // One has room in a queue of none.
+    this.#first = new ResettableSocket(this.port);
+  }
+
+  [Symbol.dispose](): void {
+    this.#first[Symbol.dispose]();
+    libc.close(this.#fd);
   }
 }
