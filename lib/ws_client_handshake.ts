@@ -11,6 +11,7 @@ import { EXTENSIONS, GUID } from "./ws_handshake.ts";
  * The server does not agree to a WebSocket, or what it answers breaks the rules of the handshake.
  */
 export class WebSocketHandshakeError extends Error {
+  /** "WebSocketHandshakeError". */
   override readonly name: string = "WebSocketHandshakeError";
   /** Status of the response; 0 when there is none that can be read. */
   readonly status: number;

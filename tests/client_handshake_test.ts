@@ -6,7 +6,7 @@ import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { connectWebSocket, WebSocketHandshakeError } from "../mod.ts";
 import { Client } from "./client_testing.ts";
 import { acceptOf, agree, RawServer } from "./raw_ws_server.ts";
-import { type Context, testBackends } from "./testing.ts";
+import { type Context, quiet, testBackends } from "./testing.ts";
 import { frame, TEXT } from "./ws_client.ts";
 
 /** Answers one client, and returns what it failed with. */
@@ -368,7 +368,7 @@ Deno.test("options that make no sense are refused at once", () => {
     '"message" must be a function',
   );
   assertThrows(
-    () => connectWebSocket(url, { message() {}, messages() {} }),
+    () => connectWebSocket(url, { message: quiet, messages: quiet }),
     TypeError,
     "would be given the same messages",
   );
