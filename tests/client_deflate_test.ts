@@ -43,12 +43,11 @@ Deno.test("a client takes what answers its offer", () => {
   ): unknown[] => {
     const field = `permessage-deflate${parameters}`;
     const agreed = judgeAnswer(field, resolveClientCompression(options)!)!;
-    // Sent, then received.
     return [
-      agreed.serverContextTakeover,
-      agreed.serverBits,
-      agreed.clientContextTakeover,
-      agreed.clientBits,
+      agreed.sendTakeover,
+      agreed.sendBits,
+      agreed.receiveTakeover,
+      agreed.receiveBits,
     ];
   };
   assertEquals(judge(BOTH, ""), [true, 15, true, 15]);
