@@ -34,7 +34,12 @@ export interface SocketHost<Data>
   readonly careful: boolean;
   ping(socket: ServerWebSocket<Data>, payload: Uint8Array<ArrayBuffer>): void;
   pong(socket: ServerWebSocket<Data>, payload: Uint8Array<ArrayBuffer>): void;
-  close(socket: ServerWebSocket<Data>, code: number, reason: string): void;
+  close(
+    socket: ServerWebSocket<Data>,
+    code: number,
+    reason: string,
+    wasClean: boolean,
+  ): void;
 }
 
 /** Values of `readyState`. */
@@ -71,6 +76,8 @@ export class WebSocketConnection<Data> implements Connection, Subscriber {
   #lifetime: ReturnType<typeof setTimeout> | undefined;
   #closeCode = ABNORMAL;
   #closeReason = "";
+  // The peer's close frame has come.
+  #closedByPeer = false;
   #pong: Uint8Array | null = null;
 
   constructor(
@@ -176,8 +183,8 @@ export class WebSocketConnection<Data> implements Connection, Subscriber {
     return this.#loop.topics.publish(topic, message, options, except);
   }
 
-  /** Begins the closing handshake. */
-  close(code: number, reason: string): void {
+  /** Begins the closing handshake; without a code when it is null. */
+  close(code: number | null, reason: string): void {
     if (this.readyState !== OPEN) return;
     this.outbound.releaseAll();
     this.#become(CLOSING);
@@ -307,6 +314,7 @@ export class WebSocketConnection<Data> implements Connection, Subscriber {
     this.#end(() => {
       this.#closeCode = code;
       this.#closeReason = reason;
+      this.#closedByPeer = true;
       this.#answer(code === NO_STATUS ? null : code, "");
     });
   }
@@ -346,7 +354,16 @@ export class WebSocketConnection<Data> implements Connection, Subscriber {
     this.#become(CLOSED);
     clearTimeout(this.#lifetime);
     this.outbound.abandon();
-    this.#host.close(this.socket, this.#closeCode, this.#closeReason || reason);
-    if (this.#topics !== null) this.#loop.topics.leave(this);
+    const tell = (): void => {
+      this.#host.close(
+        this.socket,
+        this.#closeCode,
+        this.#closeReason || reason,
+        this.#closedByPeer,
+      );
+      if (this.#topics !== null) this.#loop.topics.leave(this);
+    };
+    if (this.#inbound === null) tell();
+    else this.#inbound.whenDone(tell);
   }
 }

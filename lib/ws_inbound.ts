@@ -52,6 +52,8 @@ export class Inbound<Data> {
   // What has arrived since, and how the connection ended behind it.
   #held: Held[] = [];
   #end: (() => void) | null = null;
+  // What follows the promise that is waited for, whatever has become of the connection.
+  #whenDone: (() => void) | null = null;
   // Records of this turn before this one went with a batch.
   #batchTurn = -1;
   #batchEnd = 0;
@@ -119,9 +121,9 @@ export class Inbound<Data> {
     }
   }
 
-  /** Whether `end` will be called once the messages before it are delivered. */
+  /** Whether `end` will be called once the messages before it are delivered and, on an ordered route, handled. */
   postpones(end: () => void): boolean {
-    if (this.#held.length === 0) return false;
+    if (this.#held.length === 0 && !this.#busy) return false;
     this.#end ??= end;
     return true;
   }
@@ -134,6 +136,12 @@ export class Inbound<Data> {
     this.#end = null;
     this.#start();
     end?.();
+  }
+
+  /** Calls `fn` once the handler whose promise is waited for is done: now, if there is none. */
+  whenDone(fn: () => void): void {
+    if (this.#busy) this.#whenDone = fn;
+    else fn();
   }
 
   pause(): void {
@@ -153,6 +161,7 @@ export class Inbound<Data> {
     result.then(() => {
       this.#busy = false;
       this.#release();
+      this.#whenDone?.();
     });
   }
 

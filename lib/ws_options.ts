@@ -73,8 +73,8 @@ export interface WebSocketOptions {
    */
   maxMessagesPerSecond?: number;
   /**
-   * Has a message wait for the promise of the handler that was given the one before, and the first one for that of
-   * `open`. Meanwhile the peer is held up.
+   * Has a message wait for the promise of the handler that was given the one before, the first one for that of `open`,
+   * and `close` for that of the last. Meanwhile the peer is held up.
    *
    * @default {false}
    */

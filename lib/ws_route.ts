@@ -144,8 +144,16 @@ export class Route<Data> implements SocketHost<Data> {
     this.#call(socket, () => this.#handlers.drain?.(socket));
   }
 
-  close(socket: ServerWebSocket<Data>, code: number, reason: string): void {
-    this.#call(socket, () => this.#handlers.close?.(socket, code, reason));
+  close(
+    socket: ServerWebSocket<Data>,
+    code: number,
+    reason: string,
+    wasClean: boolean,
+  ): void {
+    this.#call(
+      socket,
+      () => this.#handlers.close?.(socket, code, reason, wasClean),
+    );
   }
 
   #begin(

@@ -63,7 +63,8 @@ export interface SocketStatistics {
   droppedMessages: number;
 }
 
-const REASON_BYTES = 123;
+/** Longest reason of a close frame. */
+export const REASON_BYTES = 123;
 const CONTROL_BYTES = 125;
 
 const NO_BYTES = new Uint8Array(0);
@@ -83,6 +84,16 @@ export let watch: (
   socket: ServerWebSocket<unknown>,
   promise: Promise<unknown>,
 ) => void;
+
+/** Begins the closing handshake without a code. For standard_websocket.ts. */
+export let closeWithoutCode: (socket: ServerWebSocket<unknown>) => void;
+
+/** Whether a code may be sent in a close frame (RFC 6455 section 7.4): others are reserved, or only reported locally. */
+export function isSendable(code: number): boolean {
+  return Number.isInteger(code) &&
+    (code >= 1000 && code <= 1003 || code >= 1007 && code <= 1014 ||
+      code >= 3000 && code <= 4999);
+}
 
 /**
  * One WebSocket connection. The same object is given to every callback of its route from `open` to `close`.
@@ -111,6 +122,7 @@ export class ServerWebSocket<Data = unknown> {
 
   static {
     watch = (socket, promise) => socket.#connection.watch(promise);
+    closeWithoutCode = (socket) => socket.#connection.close(null, "");
   }
 
   /** Made by `WebSocketRoute.upgrade()`. */
@@ -372,13 +384,6 @@ export class ServerWebSocket<Data = unknown> {
   terminate(): void {
     this.#connection.terminate();
   }
-}
-
-// RFC 6455 section 7.4: the others are reserved, or only ever reported locally.
-function isSendable(code: number): boolean {
-  return Number.isInteger(code) &&
-    (code >= 1000 && code <= 1003 || code >= 1007 && code <= 1014 ||
-      code >= 3000 && code <= 4999);
 }
 
 function checkedPayload(what: string, payload: Uint8Array): Uint8Array {
