@@ -42,6 +42,7 @@ export class StandardWebSocket extends Base {
 
   static {
     Object.setPrototypeOf(this.prototype, WebSocket.prototype);
+    this.prototype.constructor = WebSocket;
     HANDLERS = {
       open: (socket) => socket.data.#open(socket),
       messages: (socket, batch) => socket.data.#deliver(batch),
