@@ -7,7 +7,12 @@
 import { type Close, StandardSender } from "./standard_sender.ts";
 import type { MessageBatch } from "./ws_batch.ts";
 import type { WebSocketHandlers } from "./websocket.ts";
-import { isSendable, REASON_BYTES, type ServerWebSocket } from "./ws_socket.ts";
+import {
+  isSendable,
+  REASON_BYTES,
+  type ServerWebSocket,
+  wasClean,
+} from "./ws_socket.ts";
 
 /** Callbacks of the route of all these sockets. */
 export let HANDLERS: WebSocketHandlers<StandardWebSocket>;
@@ -46,8 +51,8 @@ export class StandardWebSocket extends Base {
     HANDLERS = {
       open: (socket) => socket.data.#open(socket),
       messages: (socket, batch) => socket.data.#deliver(batch),
-      close: (socket, code, reason, wasClean) =>
-        socket.data.#close(code, reason, wasClean),
+      close: (socket, code, reason) =>
+        socket.data.#close(code, reason, wasClean(socket)),
     };
     refused = (socket, status) =>
       queueMicrotask(() =>
@@ -143,12 +148,12 @@ export class StandardWebSocket extends Base {
     }
   }
 
-  #close(code: number, reason: string, wasClean: boolean): void {
+  #close(code: number, reason: string, isClean: boolean): void {
     this.#sender!.abandon();
     const wasOpen = this.#state === OPEN;
-    if (wasClean || !wasOpen) {
+    if (isClean || !wasOpen) {
       this.#state = CLOSED;
-      const how = wasClean ? { wasClean, code, reason } : {};
+      const how = isClean ? { wasClean: true, code, reason } : {};
       this.dispatchEvent(new CloseEvent("close", how));
     } else if (reason === TIMED_OUT) {
       this.#state = CLOSED;

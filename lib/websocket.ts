@@ -66,15 +66,11 @@ export interface WebSocketHandlers<Data> {
   ): void | Promise<void>;
   /** After a `send()` that returned `"queued"`: the queue has fallen to the low watermark. */
   drain?(socket: ServerWebSocket<Data>): void | Promise<void>;
-  /**
-   * The connection is gone. 1005: the peer gave no code; 1006: it left without a closing handshake. `wasClean` tells
-   * the peer's own close frame, whose code and reason these are, from a rule that it broke.
-   */
+  /** The connection is gone. 1005: the peer gave no code; 1006: it left without a closing handshake. */
   close?(
     socket: ServerWebSocket<Data>,
     code: number,
     reason: string,
-    wasClean: boolean,
   ): void | Promise<void>;
   /**
    * Another callback of the socket threw or rejected, `close` included; the socket is closed with 1011 after this.

@@ -34,12 +34,7 @@ export interface SocketHost<Data>
   readonly careful: boolean;
   ping(socket: ServerWebSocket<Data>, payload: Uint8Array<ArrayBuffer>): void;
   pong(socket: ServerWebSocket<Data>, payload: Uint8Array<ArrayBuffer>): void;
-  close(
-    socket: ServerWebSocket<Data>,
-    code: number,
-    reason: string,
-    wasClean: boolean,
-  ): void;
+  close(socket: ServerWebSocket<Data>, code: number, reason: string): void;
 }
 
 /** Values of `readyState`. */
@@ -60,6 +55,8 @@ export class WebSocketConnection<Data> implements Connection, Subscriber {
   readonly handle: number;
   /** What the application holds of it. */
   socket!: ServerWebSocket<Data>;
+  /** The peer's close frame has come. */
+  wasClean = false;
   /** Its sending side. */
   readonly outbound: Outbound<Data>;
   #readyState = OPEN;
@@ -76,8 +73,6 @@ export class WebSocketConnection<Data> implements Connection, Subscriber {
   #lifetime: ReturnType<typeof setTimeout> | undefined;
   #closeCode = ABNORMAL;
   #closeReason = "";
-  // The peer's close frame has come.
-  #closedByPeer = false;
   #pong: Uint8Array | null = null;
 
   constructor(
@@ -314,7 +309,7 @@ export class WebSocketConnection<Data> implements Connection, Subscriber {
     this.#end(() => {
       this.#closeCode = code;
       this.#closeReason = reason;
-      this.#closedByPeer = true;
+      this.wasClean = true;
       this.#answer(code === NO_STATUS ? null : code, "");
     });
   }
@@ -359,7 +354,6 @@ export class WebSocketConnection<Data> implements Connection, Subscriber {
         this.socket,
         this.#closeCode,
         this.#closeReason || reason,
-        this.#closedByPeer,
       );
       if (this.#topics !== null) this.#loop.topics.leave(this);
     };

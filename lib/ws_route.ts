@@ -144,16 +144,8 @@ export class Route<Data> implements SocketHost<Data> {
     this.#call(socket, () => this.#handlers.drain?.(socket));
   }
 
-  close(
-    socket: ServerWebSocket<Data>,
-    code: number,
-    reason: string,
-    wasClean: boolean,
-  ): void {
-    this.#call(
-      socket,
-      () => this.#handlers.close?.(socket, code, reason, wasClean),
-    );
+  close(socket: ServerWebSocket<Data>, code: number, reason: string): void {
+    this.#call(socket, () => this.#handlers.close?.(socket, code, reason));
   }
 
   #begin(

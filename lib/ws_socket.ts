@@ -88,6 +88,9 @@ export let watch: (
 /** Begins the closing handshake without a code. For standard_websocket.ts. */
 export let closeWithoutCode: (socket: ServerWebSocket<unknown>) => void;
 
+/** Whether the peer's close frame has come. For standard_websocket.ts. */
+export let wasClean: (socket: ServerWebSocket<unknown>) => boolean;
+
 /** Whether a code may be sent in a close frame (RFC 6455 section 7.4): others are reserved, or only reported locally. */
 export function isSendable(code: number): boolean {
   return Number.isInteger(code) &&
@@ -122,6 +125,7 @@ export class ServerWebSocket<Data = unknown> {
 
   static {
     watch = (socket, promise) => socket.#connection.watch(promise);
+    wasClean = (socket) => socket.#connection.wasClean;
     closeWithoutCode = (socket) => socket.#connection.close(null, "");
   }
 
