@@ -158,6 +158,7 @@ export class Reactor {
       this.#arena,
       this.#flushNow,
       (handle, bytes) => this.#send(handle, bytes),
+      options.lowWatermark,
     );
     const name = new Uint8Array(layout.TEXT_BYTES);
     this.#shim.mr_backend(this.#pointer, name, reason);
@@ -344,7 +345,6 @@ function packOptions(options: ReactorOptions): Uint8Array<ArrayBuffer> {
   put(layout.OPTIONS_MAX_TARGET_BYTES, options.maxTargetBytes);
   put(layout.OPTIONS_MAX_FIELDS, options.maxFields);
   put(layout.OPTIONS_MAX_QUEUE_BYTES, options.maxQueueBytes);
-  put(layout.OPTIONS_LOW_WATERMARK, options.lowWatermark);
   put(layout.OPTIONS_MAX_FRAGMENTS, options.maxFragments);
   put(layout.OPTIONS_HEAD_TIMEOUT, options.headTimeout);
   put(layout.OPTIONS_BODY_TIMEOUT, options.bodyTimeout);

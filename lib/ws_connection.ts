@@ -278,7 +278,7 @@ export class WebSocketConnection<Data> implements Connection, Subscriber {
       writeFrame(this.#outbox, this.handle, OPCODE_PONG, payload);
     } else {
       this.#pong = payload.slice();
-      this.#outbox.wantDrain(this.handle);
+      this.outbound.wantDrain();
     }
     if (!this.#host.hearsControl) return;
     const block = this.#inbox.block(index);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // ws_options.ts - everything that can be said to websocket(), with defaults; checked here, once.
 
-import { resolveRoute } from "./route_options.ts";
+import { resolveRoute, resolveWatermark } from "./route_options.ts";
 import type { SlowConsumerPolicy } from "./ws_backlog.ts";
 import {
   type CompressionSettings,
@@ -40,6 +40,11 @@ export interface WebSocketOptions {
    * @default {1048576}
    */
   highWatermark?: number;
+  /**
+   * Bytes waiting to be sent at which, after a `send()` that returned `"queued"`, `drain` is called; at most
+   * `highWatermark`. Unless given, it is that of the server.
+   */
+  lowWatermark?: number;
   /**
    * Bytes waiting to be sent beyond which `send()` returns `"dropped"`; at most the server's `maxQueueBytes`.
    *
@@ -103,11 +108,18 @@ export interface WebSocketOptions {
 
 type Limits = Omit<
   WebSocketOptions,
-  "compression" | "origin" | "ordered" | "debug" | "slowConsumer"
+  | "compression"
+  | "origin"
+  | "ordered"
+  | "debug"
+  | "slowConsumer"
+  | "lowWatermark"
 >;
 
 /** All options of a route, none missing. */
 export interface RouteSettings extends Required<Limits> {
+  /** Null for that of the server. */
+  lowWatermark: number | null;
   slowConsumer: SlowConsumerPolicy;
   ordered: boolean;
   debug: boolean;
@@ -152,9 +164,11 @@ export function resolveWebSocket(options: WebSocketOptions): RouteSettings {
     slowConsumer = "drop-newest",
     ordered = false,
     debug = false,
+    lowWatermark,
     ...rest
   } = options;
-  const limits = resolveRoute("a WebSocket route", rest, DEFAULTS, MAY_BE_0);
+  const what = "a WebSocket route";
+  const limits = resolveRoute(what, rest, DEFAULTS, MAY_BE_0);
   if (limits.maxLifetime > TIMER_MAX_MS) {
     throw new RangeError(
       `Cannot make a WebSocket route: "maxLifetime" must be at most ${TIMER_MAX_MS}, is ${limits.maxLifetime}`,
@@ -178,6 +192,7 @@ export function resolveWebSocket(options: WebSocketOptions): RouteSettings {
   }
   return {
     ...limits,
+    lowWatermark: resolveWatermark(what, lowWatermark, limits.highWatermark),
     slowConsumer,
     ordered,
     debug,

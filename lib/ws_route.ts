@@ -27,6 +27,7 @@ const INTERNAL_ERROR = 1011;
 /** The handlers of a route, called so that none of them can harm another socket. */
 export class Route<Data> implements SocketHost<Data> {
   readonly highWatermark: number;
+  readonly lowWatermark: number | null;
   readonly maxQueueBytes: number;
   readonly closeTimeout: number;
   readonly slowConsumer: SlowConsumerPolicy;
@@ -41,6 +42,7 @@ export class Route<Data> implements SocketHost<Data> {
 
   constructor(handlers: WebSocketHandlers<Data>, settings: RouteSettings) {
     this.highWatermark = settings.highWatermark;
+    this.lowWatermark = settings.lowWatermark;
     this.maxQueueBytes = settings.maxQueueBytes;
     this.closeTimeout = settings.closeTimeout;
     this.slowConsumer = settings.slowConsumer;

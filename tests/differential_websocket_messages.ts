@@ -186,7 +186,7 @@ const events: SocketCase[] = [
   {
     name: "what an event tells",
     server(socket, note): void {
-      socket.addEventListener("message", function (this: WebSocket, event) {
+      socket.addEventListener("message", function (event): void {
         const { origin, lastEventId, source, ports, bubbles, cancelable } =
           event;
         note(Deno.inspect({
