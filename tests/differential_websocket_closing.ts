@@ -2,12 +2,11 @@
 // differential_websocket_closing.ts - cases of upgradeWebSocket(): how a
 // connection ends, by either side, by a broken rule, and by silence.
 
-import { attempt } from "./differential_websocket_messages.ts";
+import { attempt, bye } from "./differential_websocket_messages.ts";
 import type { Note, Peer, SocketCase } from "./differential_websocket_run.ts";
 import {
   BINARY,
   CLOSE,
-  closePayload,
   CONTINUATION,
   type FrameInit,
   PING,
@@ -37,10 +36,6 @@ function answering(
     await client.next();
     await client.send(...frames);
   };
-}
-
-function bye(code: number, reason: string = ""): FrameInit {
-  return { opcode: CLOSE, payload: closePayload(code, reason) };
 }
 
 function byServer(
