@@ -254,7 +254,8 @@ export class Reactor {
 
   /**
    * Deflates a message into `out`, which is a few bytes longer: for a connection, or, with handle 0, so that anybody
-   * with these settings can inflate it. Returns the length, 0 when the message has to be sent as it is.
+   * with these settings can inflate it. Returns the length; 0 when the message has to be sent as it is, and less for
+   * want of memory, of which there may be some later.
    */
   deflate(
     handle: number,

@@ -45,8 +45,8 @@ export function writeFrame(
 }
 
 /**
- * Stages one frame whose payload `deflate` writes to `out`: it returns the length, less than `length`, or 0 when that
- * cannot be; then nothing is staged and the answer is false.
+ * Stages one frame whose payload `deflate` writes to `out`: it returns the length, less than `length`, or 0 or less when
+ * that cannot be; then nothing is staged and the answer is false.
  */
 export function writeDeflatedFrame(
   outbox: Outbox,
@@ -59,7 +59,7 @@ export function writeDeflatedFrame(
   if (HEADER_MAX + room > outbox.bytes.length) {
     const out = new Uint8Array(room);
     const written = deflate(out);
-    if (written === 0) return false;
+    if (written <= 0) return false;
     writeFrame(outbox, handle, opcode | RSV1, out.subarray(0, written));
     return true;
   }
@@ -67,7 +67,7 @@ export function writeDeflatedFrame(
   const start = outbox.room(HEADER_MAX + room);
   const at = start + headerLength(length);
   const written = deflate(bytes.subarray(at, at + room));
-  if (written === 0) return false;
+  if (written <= 0) return false;
   const header = headerLength(written);
   if (start + header !== at) {
     bytes.copyWithin(start + header, at, at + written);
@@ -85,7 +85,7 @@ export function encodeDeflatedFrame(
 ): Uint8Array<ArrayBuffer> | null {
   const out = new Uint8Array(length + DEFLATE_TAIL);
   const written = deflate(out);
-  if (written === 0) return null;
+  if (written <= 0) return null;
   return encodeFrame(opcode | RSV1, out.subarray(0, written));
 }
 
