@@ -2,7 +2,8 @@
 // standard_websocket.ts - a WebSocket as the standard of the web has it, over a socket of ws_route.ts; made by
 // upgrade_websocket.ts.
 //
-// It is an `instanceof WebSocket`, whose prototype gives it onopen and its like, and none of whose own state it has.
+// Its prototype is WebSocket.prototype with all that looks at a client's connection overridden: so it is an
+// `instanceof WebSocket`, and onopen and its like are those of Deno.
 
 import { type Close, StandardSender } from "./standard_sender.ts";
 import type { MessageBatch } from "./ws_batch.ts";
