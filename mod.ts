@@ -58,6 +58,11 @@ export {
 export type { TopicListener } from "./lib/topics.ts";
 export type { TrailersInit } from "./lib/trailers.ts";
 export {
+  upgradeWebSocket,
+  type UpgradeWebSocketOptions,
+  type WebSocketUpgrade,
+} from "./lib/upgrade_websocket.ts";
+export {
   type UpgradeOptions,
   websocket,
   type WebSocketCallbacks,

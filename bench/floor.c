@@ -27,7 +27,6 @@ static const struct mr_options OPTIONS = {
     .max_target_bytes = 8192,
     .max_fields = 100,
     .max_queue_bytes = 64 << 20,
-    .low_watermark = 256 << 10,
     .max_fragments = 1024,
     .head_timeout = 10000,
     .body_timeout = 30000,

@@ -22,8 +22,7 @@ static bool options_valid(const struct mr_options *o) {
       (o->ring_entries & (o->ring_entries - 1)) == 0 && (o->receive_buffers & (o->receive_buffers - 1)) == 0;
   bool sizes = o->outbox_bytes >= 65536 && o->outbox_bytes <= 1u << 30 && o->max_head_bytes >= 256 &&
                o->max_head_bytes <= MR_BLOCK_BYTES && o->max_target_bytes <= o->max_head_bytes &&
-               o->max_fields >= 1 && o->max_pipelined >= 1 && o->max_queue_bytes >= 1 &&
-               o->low_watermark <= o->max_queue_bytes;
+               o->max_fields >= 1 && o->max_pipelined >= 1 && o->max_queue_bytes >= 1;
   return o->backend <= MR_EPOLL && counts && powers && sizes;
 }
 

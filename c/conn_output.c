@@ -278,8 +278,8 @@ void conn_sent(struct mr_reactor *r, struct conn *c, uint32_t sent) {
     queue_advance(r, c, sent);
   }
   if (c->life == LIFE_CLOSING) return;  // the arena was full
-  if ((row->flags & MR_WANT_DRAIN) != 0 && row->queued <= r->options->low_watermark) {
-    row->flags &= ~(uint32_t)MR_WANT_DRAIN;
+  if (row->queued < row->drain_below) {
+    row->drain_below = 0;
     c->drained = true;
     ready_push(r, c);
   }

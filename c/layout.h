@@ -28,7 +28,7 @@ enum mr_record_kind {
   MR_PING = 5,        // whole payload
   MR_PONG = 6,        // whole payload
   MR_CLOSE = 7,       // WebSocket close frame; code = close code (1005: none), bytes = reason
-  MR_DRAIN = 8,       // the send queue fell to the low watermark and MR_WANT_DRAIN was set
+  MR_DRAIN = 8,       // the send queue fell below drain_below of the connection's row
   MR_END = 9,         // the peer will send no more (FIN); told anew after an upgrade
   MR_VIOLATION = 10,  // parsing stopped; code = HTTP status or WebSocket close code, aux = mr_violation
   MR_QUIET = 11,      // half of a WebSocket's idle time has passed without a byte
@@ -87,10 +87,6 @@ enum mr_command_op {
 enum mr_deflate_flag {
   MR_SEND_TAKEOVER = 1,     // the connection has a deflater of its own, which remembers earlier messages
   MR_RECEIVE_TAKEOVER = 2,  // the same of its inflater
-};
-
-enum mr_row_flag {
-  MR_WANT_DRAIN = 1,  // JS sets it when it reported backpressure; C clears it and emits MR_DRAIN
 };
 
 enum mr_file_kind {
@@ -192,7 +188,8 @@ struct mr_row {     // one a slot
   uint32_t handle;  // C writes: the live handle, 0 when the slot is free
   uint32_t queued;  // C writes: bytes accepted from JS that the kernel has not taken yet
   uint32_t staged;  // JS adds what it stages, C zeroes it when it takes it over
-  uint32_t flags;   // JS sets, C clears: mr_row_flag
+  // JS sets it when it has reported backpressure: with less than this queued, C zeroes it and emits MR_DRAIN.
+  uint32_t drain_below;
 };
 
 // At offset 0 of the arena. Offsets are in bytes from there.
@@ -253,7 +250,6 @@ struct mr_options {  // JS writes; times in milliseconds, sizes in bytes
   uint32_t max_target_bytes;
   uint32_t max_fields;
   uint32_t max_queue_bytes;
-  uint32_t low_watermark;
   uint32_t max_fragments;
   uint32_t head_timeout;
   uint32_t body_timeout;
@@ -266,6 +262,7 @@ struct mr_options {  // JS writes; times in milliseconds, sizes in bytes
   uint32_t min_send_rate;
   uint32_t rate_grace;  // milliseconds before the rates count
   uint32_t max_pipelined;
+  uint32_t reserved;
   uint64_t max_body_bytes;
   uint64_t max_deflate_bytes;  // what deflate_bytes may grow to
 };

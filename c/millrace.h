@@ -74,7 +74,8 @@ int32_t mr_deflate_open(mr_reactor *reactor, uint32_t handle, const struct mr_de
 
 // Deflates a message to out: into the context of the connection if it has one of its own, else into one that
 // all share and that remembers nothing, by the options given. Returns the length of a frame's payload, or 0
-// when it would not be shorter than the message: that then has to be sent as it is.
+// when it would not be shorter than the message: that then has to be sent as it is. So it has with -ENOMEM,
+// when no context is left to be had; later there may be one.
 int32_t mr_deflate(mr_reactor *reactor, uint32_t handle, const struct mr_deflate_options *options,
                    const uint8_t *bytes, uint32_t length, uint8_t *out, uint32_t capacity);
 

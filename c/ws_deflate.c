@@ -291,7 +291,7 @@ int32_t mr_deflate(mr_reactor *r, uint32_t handle, const struct mr_deflate_optio
   const bool own = d != NULL && (d->options.flags & MR_SEND_TAKEOVER) != 0;
   if (own && d->deflater == NULL) d->deflater = deflater_new(&d->options);
   struct deflater *deflater = own ? d->deflater : shared_deflater(r, d != NULL ? &d->options : options);
-  if (deflater == NULL) return 0;
+  if (deflater == NULL) return -ENOMEM;
   const uint32_t written = deflate_message(&deflater->stream, bytes, length, out, capacity);
   // What the peer never gets must not be referred to.
   if (!own || written == 0) deflateReset(&deflater->stream);

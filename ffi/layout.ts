@@ -2,7 +2,7 @@
 // layout.ts - generated from c/layout.h by ffi/layout_gen.ts, do not edit: constants, and offsets in bytes.
 
 /** First 32 bits of the SHA-256 of c/layout.h and c/millrace.h. */
-export const ABI_HASH = 0x7bd61d4c;
+export const ABI_HASH = 0xde6dfab9;
 
 export const SLOT_BITS = 20;
 export const SLOT_MASK = 1048575;
@@ -54,7 +54,6 @@ export const CMD_TIMEOUTS = 13;
 export const CMD_END = 14;
 export const SEND_TAKEOVER = 1;
 export const RECEIVE_TAKEOVER = 2;
-export const WANT_DRAIN = 1;
 export const FILE_REGULAR = 1;
 export const FILE_DIRECTORY = 2;
 export const FILE_NO_SYMLINKS = 1;
@@ -133,7 +132,7 @@ export const ROW_BYTES = 16;
 export const ROW_HANDLE = 0;
 export const ROW_QUEUED = 4;
 export const ROW_STAGED = 8;
-export const ROW_FLAGS = 12;
+export const ROW_DRAIN_BELOW = 12;
 
 export const CONTROL_BYTES = 272;
 export const CONTROL_ABI = 0;
@@ -191,19 +190,19 @@ export const OPTIONS_MAX_HEAD_BYTES = 28;
 export const OPTIONS_MAX_TARGET_BYTES = 32;
 export const OPTIONS_MAX_FIELDS = 36;
 export const OPTIONS_MAX_QUEUE_BYTES = 40;
-export const OPTIONS_LOW_WATERMARK = 44;
-export const OPTIONS_MAX_FRAGMENTS = 48;
-export const OPTIONS_HEAD_TIMEOUT = 52;
-export const OPTIONS_BODY_TIMEOUT = 56;
-export const OPTIONS_IDLE_TIMEOUT = 60;
-export const OPTIONS_STALL_TIMEOUT = 64;
-export const OPTIONS_LINGER_TIMEOUT = 68;
-export const OPTIONS_LINGER_BYTES = 72;
-export const OPTIONS_DRAIN_TIMEOUT = 76;
-export const OPTIONS_MIN_BODY_RATE = 80;
-export const OPTIONS_MIN_SEND_RATE = 84;
-export const OPTIONS_RATE_GRACE = 88;
-export const OPTIONS_MAX_PIPELINED = 92;
+export const OPTIONS_MAX_FRAGMENTS = 44;
+export const OPTIONS_HEAD_TIMEOUT = 48;
+export const OPTIONS_BODY_TIMEOUT = 52;
+export const OPTIONS_IDLE_TIMEOUT = 56;
+export const OPTIONS_STALL_TIMEOUT = 60;
+export const OPTIONS_LINGER_TIMEOUT = 64;
+export const OPTIONS_LINGER_BYTES = 68;
+export const OPTIONS_DRAIN_TIMEOUT = 72;
+export const OPTIONS_MIN_BODY_RATE = 76;
+export const OPTIONS_MIN_SEND_RATE = 80;
+export const OPTIONS_RATE_GRACE = 84;
+export const OPTIONS_MAX_PIPELINED = 88;
+export const OPTIONS_RESERVED = 92;
 export const OPTIONS_MAX_BODY_BYTES = 96;
 export const OPTIONS_MAX_DEFLATE_BYTES = 104;
 

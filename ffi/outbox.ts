@@ -38,6 +38,7 @@ export class Outbox {
   position = 0;
   /** Staged commands that C has not taken over. */
   count = 0;
+  readonly #lowWatermark: number;
   readonly #commands: Uint32Array;
   readonly #rows: Uint32Array;
   readonly #capacity: number;
@@ -46,13 +47,16 @@ export class Outbox {
 
   /**
    * `flushNow` makes C take over all commands and be done with all bytes. `sendNow` makes it take over all commands
-   * and send what the socket takes of further bytes; it returns how many of them.
+   * and send what the socket takes of further bytes; it returns how many of them. `lowWatermark` is for connections
+   * that have none of their own.
    */
   constructor(
     arena: Arena,
     flushNow: () => void,
     sendNow: (handle: number, bytes: Uint8Array) => number,
+    lowWatermark: number,
   ) {
+    this.#lowWatermark = lowWatermark;
     const size = arena.control(layout.CONTROL_OUTBOX_BYTES);
     this.bytes = new Uint8Array(
       arena.part(arena.control(layout.CONTROL_OUTBOX_OFFSET), size),
@@ -187,12 +191,12 @@ export class Outbox {
       this.#rows[row + (layout.ROW_STAGED >> 2)]!;
   }
 
-  /** Asks for a DRAIN record once the queue has fallen to the low watermark. */
-  wantDrain(handle: number): void {
+  /** Asks for a DRAIN record once the queue has fallen to the low watermark, which may be the connection's own. */
+  wantDrain(handle: number, lowWatermark: number | null = null): void {
     const row = this.#row(handle, 0);
-    if (this.#rows[row] === handle) {
-      this.#rows[row + (layout.ROW_FLAGS >> 2)]! |= layout.WANT_DRAIN;
-    }
+    if (this.#rows[row] !== handle) return;
+    const low = lowWatermark ?? this.#lowWatermark;
+    this.#rows[row + (layout.ROW_DRAIN_BELOW >> 2)] = low + 1;
   }
 
   // Adds bytes behind those of the last command, if they are for the same connection and lie there.

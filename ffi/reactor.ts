@@ -160,6 +160,7 @@ export class Reactor {
       this.#arena,
       this.#flushNow,
       (handle, bytes) => this.#send(handle, bytes),
+      options.lowWatermark,
     );
     const name = new Uint8Array(layout.TEXT_BYTES);
     this.#shim.mr_backend(this.#pointer, name, reason);
@@ -265,7 +266,8 @@ export class Reactor {
 
   /**
    * Deflates a message into `out`, which is a few bytes longer: for a connection, or, with handle 0, so that anybody
-   * with these settings can inflate it. Returns the length, 0 when the message has to be sent as it is.
+   * with these settings can inflate it. Returns the length; 0 when the message has to be sent as it is, and less for
+   * want of memory, of which there may be some later.
    */
   deflate(
     handle: number,
@@ -363,7 +365,6 @@ function packOptions(options: ReactorOptions): Uint8Array<ArrayBuffer> {
   put(layout.OPTIONS_MAX_TARGET_BYTES, options.maxTargetBytes);
   put(layout.OPTIONS_MAX_FIELDS, options.maxFields);
   put(layout.OPTIONS_MAX_QUEUE_BYTES, options.maxQueueBytes);
-  put(layout.OPTIONS_LOW_WATERMARK, options.lowWatermark);
   put(layout.OPTIONS_MAX_FRAGMENTS, options.maxFragments);
   put(layout.OPTIONS_HEAD_TIMEOUT, options.headTimeout);
   put(layout.OPTIONS_BODY_TIMEOUT, options.bodyTimeout);

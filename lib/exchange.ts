@@ -96,6 +96,9 @@ export class Exchange implements RequestContext, BodyFlow, Staged {
   }
 
   offer(upgrade: Upgrade): void {
+    if (this.answered) {
+      throw new TypeError("Cannot upgrade: the request was answered already");
+    }
     this.#more().upgrade = upgrade;
   }
 

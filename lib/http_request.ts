@@ -14,6 +14,8 @@ export interface RequestContext {
   readonly urls: UrlCache;
   /** Whether the connection can be turned over to another protocol. */
   readonly upgradable: boolean;
+  /** What it was asked to be turned over to. */
+  readonly upgrade: Upgrade | null;
   /** The handler asks to turn it over to `upgrade`. */
   offer(upgrade: Upgrade): void;
   /** The signal of the request; asked at most once for each request. */
@@ -219,6 +221,11 @@ export class LazyRequest {
   /** Whether the connection can be turned over to another protocol. */
   get upgradable(): boolean {
     return this[CONTEXT].upgradable;
+  }
+
+  /** Whether the connection was asked to be turned over. */
+  get offered(): boolean {
+    return this[CONTEXT].upgrade !== null;
   }
 
   /** Has the connection turned over to `upgrade` when the response is a 101. */

@@ -6,7 +6,11 @@ import { layout } from "../ffi/mod.ts";
 import type { LazyRequest } from "./http_request.ts";
 import { latin1 } from "./http_response.ts";
 import type { PollLoop } from "./poll_loop.ts";
-import { requireCallbacks, resolveRoute } from "./route_options.ts";
+import {
+  requireCallbacks,
+  resolveRoute,
+  resolveWatermark,
+} from "./route_options.ts";
 import { Socket, type SocketHandlers, type SocketOptions } from "./socket.ts";
 import { SocketConnection } from "./socket_connection.ts";
 import { SocketHost } from "./socket_host.ts";
@@ -49,7 +53,7 @@ export interface RawSocketRoute<Data> {
   upgrade(request: Request, options?: RawUpgradeOptions<Data>): Response;
 }
 
-const DEFAULTS: Required<SocketOptions> = {
+const DEFAULTS: Required<Omit<SocketOptions, "lowWatermark">> = {
   idleTimeout: 120_000,
   highWatermark: 1024 * 1024,
   maxQueueBytes: 16 * 1024 * 1024,
@@ -107,8 +111,10 @@ export function rawSocket<Data = undefined>(
 ): RawSocketRoute<Data> {
   const what = "a raw socket route";
   requireCallbacks(what, handlers, CALLBACKS);
-  const limits = resolveRoute(what, options, DEFAULTS, MAY_BE_0);
-  const host = new SocketHost(handlers, limits);
+  const { lowWatermark: low, ...rest } = options;
+  const limits = resolveRoute(what, rest, DEFAULTS, MAY_BE_0);
+  const lowWatermark = resolveWatermark(what, low, limits.highWatermark);
+  const host = new SocketHost(handlers, { ...limits, lowWatermark });
   return { upgrade: (request, init) => upgrade(host, request, init) };
 }
 

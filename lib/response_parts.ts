@@ -225,7 +225,7 @@ function wasDecoded(response: Response): boolean {
 /** An answer that promises another protocol, to a request that was not upgraded. */
 export function notUpgraded(status: number): TypeError {
   return new TypeError(
-    `Cannot answer ${status}: the request was not upgraded; use upgrade() of ` +
+    `Cannot answer ${status}: the request was not upgraded; use upgradeWebSocket() of Millrace, or upgrade() of ` +
       "websocket() or rawSocket(), since Deno.upgradeWebSocket() has no effect here",
   );
 }

@@ -29,6 +29,19 @@ export function resolveRoute<Options extends object>(
   return all as Required<Options>;
 }
 
+/** The option `lowWatermark`, which has to stay below the other one; null for that of the server. */
+export function resolveWatermark(
+  what: string,
+  low: number | undefined,
+  high: number,
+): number | null {
+  if (low === undefined) return null;
+  if (Number.isInteger(low) && low >= 0 && low <= high) return low;
+  throw new RangeError(
+    `Cannot make ${what}: "lowWatermark" must be an integer from 0 to "highWatermark" (${high}), is ${low}`,
+  );
+}
+
 /** Throws a TypeError for an option that is not known: it would be taken for one that has an effect. */
 export function requireKnown(
   action: string,

@@ -59,6 +59,11 @@ export interface SocketOptions {
    */
   highWatermark?: number;
   /**
+   * Bytes waiting to be sent at which, after a `write()` that returned `"queued"`, `drain` is called; at most
+   * `highWatermark`. Unless given, it is that of the server.
+   */
+  lowWatermark?: number;
+  /**
    * Bytes waiting to be sent beyond which `write()` returns `"dropped"`; at most the server's `maxQueueBytes`.
    *
    * @default {16777216}

@@ -149,7 +149,7 @@ export class SocketConnection<Data> implements Connection {
   #staged(buffered: number): SendStatus {
     this.#loop.kick();
     if (buffered < this.#host.highWatermark) return "sent";
-    this.#outbox.wantDrain(this.handle);
+    this.#outbox.wantDrain(this.handle, this.#host.lowWatermark);
     this.#queued = true;
     return "queued";
   }
@@ -187,7 +187,7 @@ export class SocketConnection<Data> implements Connection {
     if (!this.#queued || this.#state !== OPEN) return;
     if (this.buffered >= this.#host.highWatermark) {
       // It had fallen, and more was written since.
-      this.#outbox.wantDrain(this.handle);
+      this.#outbox.wantDrain(this.handle, this.#host.lowWatermark);
       return;
     }
     this.#queued = false;

@@ -10,19 +10,29 @@ import {
   watch,
 } from "./socket.ts";
 
+/** All options of some sockets, none missing. */
+export interface SocketLimits
+  extends Required<Omit<SocketOptions, "lowWatermark">> {
+  /** Null for that of the server. */
+  lowWatermark: number | null;
+}
+
 /** The callbacks and limits of some sockets. */
 export class SocketHost<Data> {
   readonly idleTimeout: number;
   readonly highWatermark: number;
+  /** Null for that of the server. */
+  readonly lowWatermark: number | null;
   readonly maxQueueBytes: number;
   readonly #handlers: SocketHandlers<Data>;
 
   constructor(
     handlers: SocketHandlers<Data>,
-    options: Required<SocketOptions>,
+    options: SocketLimits,
   ) {
     this.idleTimeout = options.idleTimeout;
     this.highWatermark = options.highWatermark;
+    this.lowWatermark = options.lowWatermark;
     this.maxQueueBytes = options.maxQueueBytes;
     this.#handlers = handlers;
   }

@@ -35,7 +35,8 @@ export interface SocketGround {
   watch(promise: Promise<unknown>): void;
 }
 
-const REASON_BYTES = 123;
+/** Longest reason of a close frame. */
+export const REASON_BYTES = 123;
 const CONTROL_BYTES = 125;
 
 const NO_BYTES = new Uint8Array(0);
@@ -271,8 +272,8 @@ export abstract class BaseWebSocket<Data = unknown> {
   }
 }
 
-// RFC 6455 section 7.4: the others are reserved, or only ever reported locally.
-function isSendable(code: number): boolean {
+/** Whether a code may be sent in a close frame (RFC 6455 section 7.4): others are reserved, or only reported locally. */
+export function isSendable(code: number): boolean {
   return Number.isInteger(code) &&
     (code >= 1000 && code <= 1003 || code >= 1007 && code <= 1014 ||
       code >= 3000 && code <= 4999);

@@ -19,6 +19,7 @@ const INTERNAL_ERROR = 1011;
 export class Callbacks<Socket extends BaseWebSocket>
   implements SocketHost<Socket> {
   readonly highWatermark: number;
+  readonly lowWatermark: number | null;
   readonly maxQueueBytes: number;
   readonly closeTimeout: number;
   readonly slowConsumer: SlowConsumerPolicy;
@@ -37,6 +38,7 @@ export class Callbacks<Socket extends BaseWebSocket>
     settings: SocketSettings,
   ) {
     this.highWatermark = settings.highWatermark;
+    this.lowWatermark = settings.lowWatermark;
     this.maxQueueBytes = settings.maxQueueBytes;
     this.closeTimeout = settings.closeTimeout;
     this.slowConsumer = settings.slowConsumer;

@@ -3,7 +3,7 @@
 
 import type { BackendName } from "../ffi/mod.ts";
 import { checkedBackend } from "./options.ts";
-import { resolveRoute } from "./route_options.ts";
+import { resolveRoute, resolveWatermark } from "./route_options.ts";
 import type { DialTarget } from "./dial.ts";
 import type { SlowConsumerPolicy } from "./ws_backlog.ts";
 import {
@@ -96,6 +96,13 @@ export interface WebSocketClientOptions<Data = undefined> {
    * @default {1048576}
    */
   highWatermark?: number;
+  /**
+   * Bytes waiting to be sent at which, after a `send()` that returned `"queued"`, `drain` is called; at most
+   * `highWatermark`.
+   *
+   * @default {262144}
+   */
+  lowWatermark?: number;
   /**
    * Bytes waiting to be sent beyond which `send()` returns `"dropped"`.
    *
@@ -208,6 +215,7 @@ export function resolveClient(
     ordered = false,
     debug = false,
     backend = "auto",
+    lowWatermark,
     ...rest
   } = options;
   const limits = resolveRoute(WHAT, rest, DEFAULTS, MAY_BE_0);
@@ -225,6 +233,7 @@ export function resolveClient(
   const settings = resolveClientCompression(compression);
   return {
     ...limits,
+    lowWatermark: resolveWatermark(WHAT, lowWatermark, limits.highWatermark),
     url: parsed.href,
     target: path === undefined
       ? tcpTarget(parsed)

@@ -54,6 +54,8 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
   readonly handle: number;
   /** What the application holds of it. */
   socket!: Socket;
+  /** The peer's close frame has come. */
+  wasClean = false;
   /** Its sending side. */
   readonly outbound: Outbound<Socket>;
   #readyState = OPEN;
@@ -180,8 +182,8 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
     return this.#loop.topics.publish(topic, message, options, except);
   }
 
-  /** Begins the closing handshake. */
-  close(code: number, reason: string): void {
+  /** Begins the closing handshake; without a code when it is null. */
+  close(code: number | null, reason: string): void {
     if (this.readyState !== OPEN) return;
     this.outbound.releaseAll();
     this.#become(CLOSING);
@@ -286,7 +288,7 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
       this.#writePong(payload);
     } else {
       this.#pong = payload.slice();
-      this.#outbox.wantDrain(this.handle);
+      this.outbound.wantDrain();
     }
     if (!this.#host.hearsControl) return;
     const block = this.#inbox.block(index);
@@ -315,6 +317,7 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
     this.#end(() => {
       this.#closeCode = code;
       this.#closeReason = reason;
+      this.wasClean = true;
       this.#answer(code === NO_STATUS ? null : code, "");
       if (this.#masker === null) this.#finish();
       else this.#awaitEnd();
@@ -371,7 +374,15 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
     this.#become(CLOSED);
     clearTimeout(this.#lifetime);
     this.outbound.abandon();
-    this.#host.close(this.socket, this.#closeCode, this.#closeReason || reason);
-    if (this.#topics !== null) this.#loop.topics.leave(this);
+    const tell = (): void => {
+      this.#host.close(
+        this.socket,
+        this.#closeCode,
+        this.#closeReason || reason,
+      );
+      if (this.#topics !== null) this.#loop.topics.leave(this);
+    };
+    if (this.#inbound === null) tell();
+    else this.#inbound.whenDone(tell);
   }
 }

@@ -329,16 +329,20 @@ export class Deflater {
     );
   }
 
-  /** The compressed frame of a message for all sockets of this shape; null when that would not be shorter. */
+  /**
+   * The compressed frame of a message for all sockets of this shape; null when that would not be shorter, undefined when
+   * there is no memory for it now.
+   */
   encode(
     opcode: number,
     message: Uint8Array<ArrayBuffer>,
-  ): Uint8Array<ArrayBuffer> | null {
-    return encodeDeflatedFrame(
-      opcode,
-      message.length,
-      (out) => this.#reactor.deflate(ANYBODY, this.#settings, message, out),
-    );
+  ): Uint8Array<ArrayBuffer> | null | undefined {
+    let written = 0;
+    const frame = encodeDeflatedFrame(opcode, message.length, (out) => {
+      written = this.#reactor.deflate(ANYBODY, this.#settings, message, out);
+      return written;
+    });
+    return written < 0 ? undefined : frame;
   }
 }
 

@@ -93,8 +93,8 @@ function writeMasked(
 }
 
 /**
- * Stages one frame whose payload `deflate` writes to `out`: it returns the length, less than `length`, or 0 when that
- * cannot be; then nothing is staged and the answer is false.
+ * Stages one frame whose payload `deflate` writes to `out`: it returns the length, less than `length`, or 0 or less when
+ * that cannot be; then nothing is staged and the answer is false.
  */
 export function writeDeflatedFrame(
   outbox: Outbox,
@@ -109,7 +109,7 @@ export function writeDeflatedFrame(
   if (HEADER_MAX + key + room > outbox.bytes.length) {
     const out = new Uint8Array(room);
     const written = deflate(out);
-    if (written === 0) return false;
+    if (written <= 0) return false;
     const payload = out.subarray(0, written);
     writeFrame(outbox, handle, opcode | RSV1, payload, true, masker);
     return true;
@@ -118,7 +118,7 @@ export function writeDeflatedFrame(
   const start = outbox.room(HEADER_MAX + key + room);
   const at = start + headerLength(length) + key;
   const written = deflate(bytes.subarray(at, at + room));
-  if (written === 0) return false;
+  if (written <= 0) return false;
   const header = headerLength(written) + key;
   if (start + header !== at) {
     bytes.copyWithin(start + header, at, at + written);
@@ -137,7 +137,7 @@ export function encodeDeflatedFrame(
 ): Uint8Array<ArrayBuffer> | null {
   const out = new Uint8Array(length + DEFLATE_TAIL);
   const written = deflate(out);
-  if (written === 0) return null;
+  if (written <= 0) return null;
   return encodeFrame(opcode | RSV1, out.subarray(0, written));
 }
 

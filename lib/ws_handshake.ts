@@ -90,6 +90,7 @@ export function checkProtocol(
   );
 }
 
-function hasToken(value: string | null, token: string): boolean {
+/** Whether a field that is a list has a member, in any case. */
+export function hasToken(value: string | null, token: string): boolean {
   return listOf(value).some((item) => item.toLowerCase() === token);
 }

@@ -52,6 +52,8 @@ export class Inbound<Socket> {
   // What has arrived since, and how the connection ended behind it.
   #held: Held[] = [];
   #end: (() => void) | null = null;
+  // What follows the promise that is waited for, whatever has become of the connection.
+  #whenDone: (() => void) | null = null;
   // Messages that may still come now, as of a time.
   #allowance: number;
   #allowedAt: number;
@@ -115,9 +117,9 @@ export class Inbound<Socket> {
     }
   }
 
-  /** Whether `end` will be called once the messages before it are delivered. */
+  /** Whether `end` will be called once the messages before it are delivered and, on an ordered route, handled. */
   postpones(end: () => void): boolean {
-    if (this.#held.length === 0) return false;
+    if (this.#held.length === 0 && !this.#busy) return false;
     this.#end ??= end;
     return true;
   }
@@ -130,6 +132,12 @@ export class Inbound<Socket> {
     this.#end = null;
     this.#start();
     end?.();
+  }
+
+  /** Calls `fn` once the handler whose promise is waited for is done: now, if there is none. */
+  whenDone(fn: () => void): void {
+    if (this.#busy) this.#whenDone = fn;
+    else fn();
   }
 
   pause(): void {
@@ -149,6 +157,7 @@ export class Inbound<Socket> {
     result.then(() => {
       this.#busy = false;
       this.#release();
+      this.#whenDone?.();
     });
   }
 

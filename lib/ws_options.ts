@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // ws_options.ts - everything that can be said to websocket(), with defaults; checked here, once.
 
-import { resolveRoute } from "./route_options.ts";
+import { resolveRoute, resolveWatermark } from "./route_options.ts";
 import type { SlowConsumerPolicy } from "./ws_backlog.ts";
 import {
   type CompressionSettings,
@@ -41,6 +41,11 @@ export interface WebSocketOptions {
    */
   highWatermark?: number;
   /**
+   * Bytes waiting to be sent at which, after a `send()` that returned `"queued"`, `drain` is called; at most
+   * `highWatermark`. Unless given, it is that of the server.
+   */
+  lowWatermark?: number;
+  /**
    * Bytes waiting to be sent beyond which `send()` returns `"dropped"`; at most the server's `maxQueueBytes`.
    *
    * @default {16777216}
@@ -73,8 +78,8 @@ export interface WebSocketOptions {
    */
   maxMessagesPerSecond?: number;
   /**
-   * Has a message wait for the promise of the handler that was given the one before, and the first one for that of
-   * `open`. Meanwhile the peer is held up.
+   * Has a message wait for the promise of the handler that was given the one before, the first one for that of `open`,
+   * and `close` for that of the last. Meanwhile the peer is held up.
    *
    * @default {false}
    */
@@ -103,13 +108,20 @@ export interface WebSocketOptions {
 
 type Limits = Omit<
   WebSocketOptions,
-  "compression" | "origin" | "ordered" | "debug" | "slowConsumer"
+  | "compression"
+  | "origin"
+  | "ordered"
+  | "debug"
+  | "slowConsumer"
+  | "lowWatermark"
 >;
 
 /** What sockets of either side are told, none missing. */
 export interface SocketSettings {
   closeTimeout: number;
   highWatermark: number;
+  /** Null for that of the loop. */
+  lowWatermark: number | null;
   maxQueueBytes: number;
   maxMessagesPerSecond: number;
   slowConsumer: SlowConsumerPolicy;
@@ -160,9 +172,11 @@ export function resolveWebSocket(options: WebSocketOptions): RouteSettings {
     slowConsumer = "drop-newest",
     ordered = false,
     debug = false,
+    lowWatermark,
     ...rest
   } = options;
-  const limits = resolveRoute("a WebSocket route", rest, DEFAULTS, MAY_BE_0);
+  const what = "a WebSocket route";
+  const limits = resolveRoute(what, rest, DEFAULTS, MAY_BE_0);
   if (limits.maxLifetime > TIMER_MAX_MS) {
     throw new RangeError(
       `Cannot make a WebSocket route: "maxLifetime" must be at most ${TIMER_MAX_MS}, is ${limits.maxLifetime}`,
@@ -179,7 +193,8 @@ export function resolveWebSocket(options: WebSocketOptions): RouteSettings {
   }
   return {
     ...limits,
-    slowConsumer: checkedPolicy("a WebSocket route", slowConsumer),
+    lowWatermark: resolveWatermark(what, lowWatermark, limits.highWatermark),
+    slowConsumer: checkedPolicy(what, slowConsumer),
     ordered,
     debug,
     allows: originCheck(origin),

@@ -38,6 +38,8 @@ export type Outgoing = string | Uint8Array | PreparedMessage;
 /** What sending asks of the route. */
 export interface OutboundHost<Socket> {
   readonly highWatermark: number;
+  /** Null for that of the server. */
+  readonly lowWatermark: number | null;
   readonly maxQueueBytes: number;
   readonly slowConsumer: SlowConsumerPolicy;
   dropped(socket: Socket, message: Outgoing): void;
@@ -233,10 +235,15 @@ export class Outbound<Socket> {
     this.adjustLimit();
   }
 
+  /** Has `drained()` be called once the queue in C has fallen to the low watermark. */
+  wantDrain(): void {
+    this.#outbox.wantDrain(this.#handle, this.#host.lowWatermark);
+  }
+
   /** The queue in C has fallen to the low watermark. */
   drained(): void {
     if (!this.#release()) {
-      this.#outbox.wantDrain(this.#handle);
+      this.wantDrain();
     } else if (this.#queued) {
       this.#queued = false;
       this.#host.drain(this.#connection.socket);
@@ -356,7 +363,7 @@ export class Outbound<Socket> {
     while (backlog.cost + cost > room) evicted.push(backlog.shift().message);
     backlog.push({ message, key, compress });
     this.adjustLimit();
-    this.#outbox.wantDrain(this.#handle);
+    this.wantDrain();
     this.#queued = true;
     // From here on the application may do anything.
     for (const each of evicted) this.#drop(each);
@@ -378,7 +385,7 @@ export class Outbound<Socket> {
   // What was published in the meantime may follow the last one.
   #endFragment(): void {
     this.adjustLimit();
-    if (!this.#release()) this.#outbox.wantDrain(this.#handle);
+    if (!this.#release()) this.wantDrain();
   }
 
   // There is no room for a message, and none is made.
@@ -421,7 +428,7 @@ export class Outbound<Socket> {
   #staged(buffered: number): SendStatus {
     this.#loop.kick();
     if (buffered < this.#host.highWatermark) return "sent";
-    this.#outbox.wantDrain(this.#handle);
+    this.wantDrain();
     this.#queued = true;
     return "queued";
   }

@@ -64,7 +64,10 @@ export class PreparedMessage {
     let frame = deflated.get(deflater.shape);
     if (frame === undefined) {
       const { opcode, payload } = this.#content();
-      frame = deflater.encode(opcode, payload) ?? this.#frame;
+      const encoded = deflater.encode(opcode, payload);
+      // Not kept: there may be memory when it is sent again.
+      if (encoded === undefined) return this.#frame;
+      frame = encoded ?? this.#frame;
       deflated.set(deflater.shape, frame);
     }
     return frame;

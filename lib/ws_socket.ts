@@ -57,6 +57,12 @@ export interface SocketStatistics {
   droppedMessages: number;
 }
 
+/** Begins the closing handshake without a code. For standard_websocket.ts. */
+export let closeWithoutCode: (socket: ServerWebSocket<unknown>) => void;
+
+/** Whether the peer's close frame has come. For standard_websocket.ts. */
+export let wasClean: (socket: ServerWebSocket<unknown>) => boolean;
+
 /**
  * One WebSocket connection of a server. The same object is given to every callback of its route from `open` to `close`.
  *
@@ -70,6 +76,11 @@ export class ServerWebSocket<Data = unknown> extends BaseWebSocket<Data> {
   /** The negotiated subprotocol, or "". */
   readonly protocol: string;
   readonly #connection: WebSocketConnection<ServerWebSocket<Data>>;
+
+  static {
+    wasClean = (socket) => socket.#connection.wasClean;
+    closeWithoutCode = (socket) => socket.#connection.close(null, "");
+  }
 
   /** Made by `WebSocketRoute.upgrade()`. */
   constructor(

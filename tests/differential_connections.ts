@@ -13,6 +13,7 @@ import {
   showUrl,
   streamOf,
 } from "./differential_rows.ts";
+import { turn } from "./testing.ts";
 
 const echo: Handler = async (request) => new Response(await request.text());
 const stream: Handler = () => new Response(streamOf("one", "two"));
@@ -134,7 +135,7 @@ const closing: Row[] = [
   {
     name: "keep: FIN in front of a late answer",
     handler: async () => {
-      await new Promise((resolve) => setTimeout(resolve, 1));
+      await turn();
       return hello();
     },
     send: get(),

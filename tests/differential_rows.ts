@@ -139,3 +139,17 @@ export function heading(
 ): Row {
   return { name, handler, send: req("HEAD", "/"), ...more };
 }
+
+/** The lines of each that the other one has not, in their order. */
+export function differenceOf(deno: string[], millrace: string[]): Difference {
+  return { deno: without(deno, millrace), millrace: without(millrace, deno) };
+}
+
+function without(lines: string[], others: string[]): string[] {
+  const left = [...others];
+  return lines.filter((line) => {
+    const at = left.indexOf(line);
+    if (at !== -1) left.splice(at, 1);
+    return at === -1;
+  });
+}

@@ -5,7 +5,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { INTENDED, ROWS } from "./differential_cases.ts";
 import { INTENDED_SERVERS } from "./differential_intended_servers.ts";
-import type { Difference, Row } from "./differential_rows.ts";
+import { differenceOf, type Row } from "./differential_rows.ts";
 import { transcribe } from "./differential_run.ts";
 import { BACKENDS } from "./testing.ts";
 
@@ -18,20 +18,6 @@ async function reference(row: Row): Promise<string[]> {
   const lines = await transcribe(row, "Deno.serve");
   references.set(row.name, lines);
   return lines;
-}
-
-/** The lines of each that the other one has not, in their order. */
-function differenceOf(deno: string[], millrace: string[]): Difference {
-  return { deno: without(deno, millrace), millrace: without(millrace, deno) };
-}
-
-function without(lines: string[], others: string[]): string[] {
-  const left = [...others];
-  return lines.filter((line) => {
-    const at = left.indexOf(line);
-    if (at !== -1) left.splice(at, 1);
-    return at === -1;
-  });
 }
 
 for (const row of ROWS) {
@@ -72,7 +58,7 @@ Deno.test("as Deno.serve: the README lists what differs, and nothing else", () =
   const readme = Deno.readTextFileSync(
     new URL("../README.md", import.meta.url),
   );
-  const section = /### In requests, responses and servers\n(.*?)\n## /s.exec(
+  const section = /### In requests, responses and servers\n(.*?)\n##+ /s.exec(
     readme,
   )![1]!;
   const [, ...items] = section.split(/^- /m);

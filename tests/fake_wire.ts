@@ -52,6 +52,7 @@ export class FakeWire {
       arena as unknown as Arena,
       () => this.flush(),
       (handle, bytes) => this.#send(handle, bytes.slice(0, this.takes)),
+      0,
     );
   }
 

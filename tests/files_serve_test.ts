@@ -16,6 +16,7 @@ import {
 
 const MIB = 1 << 20;
 const FILES = new URL("../lib/files.ts", import.meta.url).href;
+const TESTING = new URL("testing.ts", import.meta.url).href;
 
 /** A test with a site, of which nothing stays open. */
 function siteTest(
@@ -455,6 +456,7 @@ testBackends(
     site.put("a.txt", "hello");
     const body = `
     const { serveDir } = await import(${JSON.stringify(FILES)});
+    const { turn } = await import(${JSON.stringify(TESTING)});
     const www = ${JSON.stringify(site.www)};
     const open = () => [...Deno.readDirSync("/proc/self/fd")].filter(({ name }) => {
       try {
@@ -467,7 +469,7 @@ testBackends(
     const before = open();
     while (open() > 0) {
       gc();
-      await new Promise((resolve) => setTimeout(resolve, 1));
+      await turn();
     }
     console.log(before, open());`;
     const result = await runChild(body, {

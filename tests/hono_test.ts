@@ -18,8 +18,9 @@ import { proxy } from "hono/proxy";
 import { requestId } from "hono/request-id";
 import { stream, streamSSE } from "hono/streaming";
 import { timeout } from "hono/timeout";
+import { defineWebSocketHelper, WSContext } from "hono/ws";
 import { brotliDecompressSync, gunzipSync } from "node:zlib";
-import { websocket } from "../mod.ts";
+import { upgradeWebSocket as upgradeStandard, websocket } from "../mod.ts";
 import { get, post, RawClient } from "./raw_client.ts";
 import {
   type Context,
@@ -27,9 +28,10 @@ import {
   fromLatin1,
   quiet,
   testBackends,
+  until,
   withoutErrors,
 } from "./testing.ts";
-import { ECHO, handshake, WsClient } from "./ws_client.ts";
+import { closePayload, ECHO, handshake, WsClient } from "./ws_client.ts";
 
 type Fetch = (
   request: Request,
@@ -293,6 +295,56 @@ testBackends("a 101 that Hono makes anew opens the WebSocket", async (t) => {
   assertEquals(await client.readText(), "hello");
 });
 
+// As in README.md.
+const upgrade = defineWebSocketHelper<WebSocket>((c, events) => {
+  if (c.req.header("upgrade") !== "websocket") return;
+  const { socket, response } = upgradeStandard(c.req.raw);
+  const context = new WSContext<WebSocket>({
+    raw: socket,
+    protocol: socket.protocol,
+    get readyState(): 0 | 1 | 2 | 3 {
+      return socket.readyState as 0 | 1 | 2 | 3;
+    },
+    send: (data) => socket.send(data),
+    close: (code, reason) => socket.close(code, reason),
+  });
+  socket.onopen = (event): void => events.onOpen?.(event, context);
+  socket.onmessage = (event): void => events.onMessage?.(event, context);
+  socket.onclose = (event): void => events.onClose?.(event, context);
+  socket.onerror = (event): void => events.onError?.(event, context);
+  return response;
+});
+
+testBackends("Hono's events come from upgradeWebSocket()", async (t) => {
+  const seen: unknown[] = [];
+  const app = new Hono();
+  app.use(cors());
+  app.get(
+    "/ws",
+    upgrade((c) => ({
+      onOpen: (_event, ws) => seen.push(ws.readyState, c.req.path),
+      onMessage(event, ws): void {
+        if (event.data === "bye") ws.close(4000, "bye");
+        else ws.send(`You said ${event.data}`);
+      },
+      onClose: ({ code, reason }) => seen.push(code, reason),
+    })),
+    (c) => c.text("no WebSocket"),
+  );
+  const server = t.serve(app.fetch);
+  const client = t.using(await WsClient.open(server, { target: "/ws" }));
+  assertEquals(client.response.field("access-control-allow-origin"), "*");
+  await client.text("hello");
+  assertEquals(await client.readText(), "You said hello");
+  await client.text("bye");
+  assertEquals(await client.closeFrame(), { code: 4000, reason: "bye" });
+  await client.send({ opcode: 8, payload: closePayload(4000, "bye") });
+  await until(() => seen.length === 4, "close");
+  assertEquals(seen, [1, "/ws", 4000, "bye"]);
+  const plain = t.using(await RawClient.connect(server));
+  assertEquals((await plain.request(get("/ws"))).text, "no WebSocket");
+});
+
 testBackends("upgradeWebSocket() of hono/deno is an error", async (t) => {
   const app = new Hono();
   app.get("/ws", upgradeWebSocket(() => ({})));
@@ -302,7 +354,10 @@ testBackends("upgradeWebSocket() of hono/deno is an error", async (t) => {
     const response = await client.request(handshake("/ws"));
     assertEquals(response.status, 500);
   });
-  assertStringIncludes(String(logged[0]![0]), "use upgrade() of websocket()");
+  assertStringIncludes(
+    String(logged[0]![0]),
+    "use upgradeWebSocket() of Millrace",
+  );
 });
 
 testBackends("Hono's stream arrives as it is written", async (t) => {

@@ -20,6 +20,7 @@ export const NO_FLOW = {
 export class Context implements RequestContext {
   readonly base = { scheme: "http", authority: "localhost:8000" };
   readonly upgradable = false;
+  readonly upgrade = null;
   offer(): void {}
   readonly urls = emptyUrlCache();
   readonly controller = new AbortController();

@@ -260,7 +260,7 @@ testBackends("a saturated loop starves no handler's I/O", async (t) => {
   );
   const server = t.serve(async (request) => {
     if (!request.url.endsWith("/io")) return new Response("busy");
-    await new Promise((resolve) => setTimeout(resolve, 1));
+    await turn();
     const texts: string[] = [];
     for (const { addr } of [upstream, plain]) {
       const response = await fetch(`http://127.0.0.1:${addr.port}/`);

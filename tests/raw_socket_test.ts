@@ -133,6 +133,11 @@ Deno.test("rawSocket() knows its options and their ranges", () => {
   assertThrows(make({ idle: 1 }), TypeError, 'unknown option "idle"');
   assertThrows(make({ idleTimeout: -1 }), RangeError, '"idleTimeout"');
   assertThrows(make({ highWatermark: 0 }), RangeError, '"highWatermark"');
+  assertThrows(
+    make({ highWatermark: 1, lowWatermark: 2 }),
+    RangeError,
+    '"lowWatermark"',
+  );
   assertThrows(make({ maxQueueBytes: 1.5 }), RangeError, '"maxQueueBytes"');
   make({ idleTimeout: 0, highWatermark: undefined })();
   const noCallback = { data: "no function" } as never;
@@ -216,6 +221,29 @@ testBackends("a peer that does not read holds the socket up", async (t) => {
   await until(() => drained === 1, "drain");
   assertEquals(socket.write("more"), "sent");
   assertEquals(await client.exactly(4), latin1("more"));
+});
+
+testBackends("drain comes at the low watermark of the route", async (t) => {
+  const amounts: number[] = [];
+  const flood = rawSocket({
+    open(socket): void {
+      while (socket.bufferedAmount < 15 * MIB) socket.write(pattern(MIB));
+    },
+    drain: (socket) => void amounts.push(socket.bufferedAmount),
+  }, { highWatermark: 10 * MIB, lowWatermark: 8 * MIB });
+  const server = t.serve(
+    (request) => flood.upgrade(request),
+    { lowWatermark: 0 },
+  );
+  const client = t.using(await RawClient.connect(server));
+  await client.write(UPGRADE);
+  await client.through("\r\n\r\n");
+  while (amounts.length === 0) {
+    await client.exactly(65536);
+    await turn();
+  }
+  // No socket takes as much as the watermark at once.
+  assert(amounts[0]! > 0 && amounts[0]! <= 8 * MIB, `${amounts[0]}`);
 });
 
 testBackends("a paused socket reads nothing and loses nothing", async (t) => {

@@ -5,6 +5,7 @@
 import { inflateRawSync } from "node:zlib";
 import { assert, assertEquals } from "@std/assert";
 import {
+  type EngineOptions,
   prepare,
   type PreparedMessage,
   type Sendable,
@@ -55,14 +56,23 @@ interface Room {
   sockets: ServerWebSocket<undefined>[];
 }
 
-function openRoom(t: Context, options: WebSocketOptions = {}): Room {
+function openRoom(
+  t: Context,
+  options: WebSocketOptions = {},
+  engine: EngineOptions = {},
+): Room {
   const sockets: ServerWebSocket<undefined>[] = [];
-  const server = serveRoute(t, {
-    open(socket): void {
-      sockets.push(socket);
-      socket.subscribe("prices");
+  const server = serveRoute(
+    t,
+    {
+      open(socket): void {
+        sockets.push(socket);
+        socket.subscribe("prices");
+      },
     },
-  }, { compression: TAKEOVER, ...options });
+    { compression: TAKEOVER, ...options },
+    engine,
+  );
   return { server, sockets };
 }
 
@@ -200,6 +210,33 @@ testBackends("a subscriber is sent the frame it can read", async (t) => {
   }
   assert(lengths[1]! < 15, `The second one has ${lengths[1]} bytes`);
 });
+
+testBackends(
+  "a prepared message is compressed as soon as there is memory for it",
+  async (t) => {
+    const room = openRoom(t, {
+      compression: {
+        serverContextTakeover: true,
+        clientContextTakeover: true,
+        threshold: 0,
+      },
+    }, { maxDeflateBytes: 450_000 });
+    const { server, sockets } = room;
+    const greedy = await join(t, room, OFFERS.takeover);
+    const modest = await join(t, room, OFFERS.noTakeover);
+    const message = prepare(prices(1));
+    sockets[1]!.send(message);
+    assertEquals((await modest.frame()).rsv, 0);
+    greedy.close();
+    await until(
+      () => server.statistics().connections === 1,
+      "the end of the first",
+    );
+    sockets[1]!.send(message);
+    const frame = await modest.frame();
+    assertEquals(new TextDecoder().decode(inflated(frame)), prices(1));
+  },
+);
 
 interface Case {
   what: string;

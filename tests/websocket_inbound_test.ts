@@ -13,6 +13,7 @@ import {
   assertSameBytes,
   concat,
   pattern,
+  settled,
   testBackends,
   turn,
   until,
@@ -200,15 +201,70 @@ testBackends("an ordered route takes one message at a time", async (t) => {
   );
   await until(() => events.includes("end b"), "the first");
   await client.raw.write(concat([texts("c", "d", "e"), BYE]));
-  await until(() => events.includes("end e"), "the last");
-  // Nothing waits behind the last handler, so that close may come while it runs.
-  assert(events.indexOf("close 4000") > events.indexOf("begin e"));
+  await until(() => events.includes("close 4000"), "close");
   const names = ["open", "a", "b", "c", "d", "e"];
-  assertEquals(
-    events.filter((event) => !event.startsWith("close")),
-    names.flatMap((name) => [`begin ${name}`, `end ${name}`]),
-  );
+  assertEquals(events, [
+    ...names.flatMap((name) => [`begin ${name}`, `end ${name}`]),
+    "close 4000",
+  ]);
 });
+
+testBackends(
+  "an ordered route calls close once the handler is done, whatever the end",
+  async (t) => {
+    const ends: [expected: number, end: (client: WsClient) => unknown][] = [
+      [4000, (client) => client.raw.write(BYE)],
+      [1002, (client) => client.send({ opcode: 3 })],
+      [1006, (client) => client.raw.closeWrite()],
+    ];
+    for (const [code, end] of ends) {
+      const { handlers, events } = orderedRoute();
+      const go = Promise.withResolvers<void>();
+      const server = serveRoute(t, {
+        ...handlers,
+        async message(socket): Promise<void> {
+          events.push("begin");
+          await go.promise;
+          events.push(socket.send("answer"));
+        },
+      }, { ordered: true });
+      const client = t.using(await WsClient.open(server));
+      await client.text("a");
+      await until(() => events.includes("begin"), "the message");
+      await end(client);
+      await settled(() => events.length);
+      assertEquals(events, ["begin open", "end open", "begin"]);
+      go.resolve();
+      await until(() => events.includes(`close ${code}`), "close");
+      assertEquals(events.slice(3), ["sent", `close ${code}`]);
+      assertEquals(await client.readText(), "answer");
+    }
+  },
+);
+
+testBackends(
+  "an ordered route calls close once the handler is done, though the socket is gone",
+  async (t) => {
+    const { handlers, events } = orderedRoute();
+    const go = Promise.withResolvers<void>();
+    const server = serveRoute(t, {
+      ...handlers,
+      async message(socket): Promise<void> {
+        socket.terminate();
+        await go.promise;
+        events.push(socket.send("answer"));
+      },
+    }, { ordered: true });
+    const client = t.using(await WsClient.open(server));
+    await client.text("a");
+    await until(() => server.statistics().connections === 0, "the end");
+    await settled(() => events.length);
+    assertEquals(events, ["begin open", "end open"]);
+    go.resolve();
+    await until(() => events.includes("close 1006"), "close");
+    assertEquals(events.slice(2), ["dropped", "close 1006"]);
+  },
+);
 
 testBackends("a route without order does not wait", async (t) => {
   const { handlers, events } = orderedRoute();

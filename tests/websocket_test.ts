@@ -409,6 +409,19 @@ for (const name of OPTION_NAMES) {
   });
 }
 
+Deno.test("websocket() refuses a lowWatermark above the other one", () => {
+  for (const lowWatermark of [-1, 1.5, 1001, NaN, "1" as never]) {
+    assertThrows(
+      () => websocket({}, { highWatermark: 1000, lowWatermark }),
+      RangeError,
+      '"lowWatermark" must be an integer from 0 to "highWatermark" (1000)',
+    );
+  }
+  for (const lowWatermark of [0, 1000]) {
+    websocket({}, { highWatermark: 1000, lowWatermark });
+  }
+});
+
 Deno.test("websocket() refuses unknown options", () => {
   for (const name of ["idletimeout", "perMessageDeflate", "toString", ""]) {
     assertThrows(

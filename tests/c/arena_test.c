@@ -102,8 +102,7 @@ static bool options_refused(void) {
          REFUSED(receive_buffers, 4) && REFUSED(receive_buffers, 24) && REFUSED(receive_buffers, 64) &&
          REFUSED(outbox_bytes, 65535) && REFUSED(outbox_bytes, (1u << 30) + 1) &&
          REFUSED(max_head_bytes, 255) && REFUSED(max_head_bytes, 16385) && REFUSED(max_target_bytes, 16385) &&
-         REFUSED(max_fields, 0) && REFUSED(max_queue_bytes, 0) && REFUSED(low_watermark, (8 << 20) + 1) &&
-         mr_arena_open(NULL, NULL) == -EINVAL;
+         REFUSED(max_fields, 0) && REFUSED(max_queue_bytes, 0) && mr_arena_open(NULL, NULL) == -EINVAL;
 }
 
 // All offsets of the layout have 32 bits.

@@ -149,10 +149,10 @@ static bool run_rows(uint32_t backend) {
   T_NEED(t_until_opened(&server, 1));
   struct mr_row *row = &server.rows[server.last & MR_SLOT_MASK];
   T_NEED(row->handle == server.last && row->queued == 0 && server.control->connections == 1);
-  row->flags |= MR_WANT_DRAIN;
+  row->drain_below = 1;
   t_command(&server, server.last, MR_CMD_TERMINATE, 0);
   T_NEED(t_until_closed(&server, 1));
-  T_NEED(row->handle == 0 && row->flags == 0 && server.control->connections == 0);
+  T_NEED(row->handle == 0 && row->drain_below == 0 && server.control->connections == 0);
 end:
   return t_close(&server) && ok;
 }

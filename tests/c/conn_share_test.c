@@ -297,8 +297,8 @@ static bool run_told(uint32_t backend) {
   server.handler = switch_protocol;
   t_write(&server, t_connect(&server), flood, make_flood());
   T_NEED(t_until_seen(&server, MR_MESSAGE, 1));
-  t_send(&server, server.last, noise, o.low_watermark + 1, 0);
-  server.rows[server.last & MR_SLOT_MASK].flags |= MR_WANT_DRAIN;
+  t_send(&server, server.last, noise, 65537, 0);
+  server.rows[server.last & MR_SLOT_MASK].drain_below = 65537;
   t_command(&server, server.last, MR_CMD_NOTIFY, 0);
   T_NEED(t_until_seen(&server, MR_DRAIN, 1) && t_until_seen(&server, MR_SENT, 1));
   T_NEED(t_last(&server)->body.length < FLOOD);

@@ -79,7 +79,6 @@ struct mr_options t_options(uint32_t backend) {
       .max_fields = 100,
       .max_queue_bytes = 8 << 20,
       .max_deflate_bytes = 8 << 20,
-      .low_watermark = 65536,
       .max_fragments = 1024,
       .max_pipelined = 1024,
   };
