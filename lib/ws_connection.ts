@@ -48,7 +48,7 @@ const GOING_AWAY = 1001;
 const WHOLE = layout.FIRST | layout.LAST;
 
 const NO_BYTES = new Uint8Array(0);
-const UTF8 = new TextDecoder();
+const UTF8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** State of a connection after its handshake. */
 export class WebSocketConnection<Data> implements Connection, Subscriber {
