@@ -268,9 +268,10 @@ export class WebSocketConnection<Data> implements Connection, Subscriber {
     else this.#host.message(this.socket, message);
   }
 
-  // While the peer does not read, only the latest ping is worth an answer (RFC 6455 section 5.5.3).
+  // Answered until the peer's close frame, behind our own too (RFC 6455 section 5.5.2). While the peer does not read,
+  // only the latest is worth an answer (section 5.5.3).
   #onPing(index: number): void {
-    if (this.readyState !== OPEN) return;
+    if (this.readyState === CLOSED) return;
     const payload = this.#inbox.borrow(index);
     if (this.outbound.buffered < this.#host.highWatermark) {
       writeFrame(this.#outbox, this.handle, OPCODE_PONG, payload);
@@ -278,7 +279,7 @@ export class WebSocketConnection<Data> implements Connection, Subscriber {
       this.#pong = payload.slice();
       this.#outbox.wantDrain(this.handle);
     }
-    if (!this.#host.hearsControl) return;
+    if (this.readyState !== OPEN || !this.#host.hearsControl) return;
     const block = this.#inbox.block(index);
     this.#host.ping(this.socket, this.#inbox.view(index));
     this.#inbox.returned(block);
@@ -292,12 +293,12 @@ export class WebSocketConnection<Data> implements Connection, Subscriber {
   }
 
   #onDrain(): void {
-    if (this.readyState !== OPEN) return;
+    if (this.readyState === CLOSED) return;
     if (this.#pong !== null) {
       writeFrame(this.#outbox, this.handle, OPCODE_PONG, this.#pong);
     }
     this.#pong = null;
-    this.outbound.drained();
+    if (this.readyState === OPEN) this.outbound.drained();
   }
 
   // Answers with the peer's own code, unless this is its answer to ours.

@@ -3,7 +3,11 @@
 // websocket_generated.ts makes, however their bytes are cut.
 
 import { assertEquals } from "@std/assert";
-import { websocket } from "../mod.ts";
+import {
+  type ServerWebSocket,
+  websocket,
+  type WebSocketHandlers,
+} from "../mod.ts";
 import {
   byteByByte,
   cutsOf,
@@ -39,6 +43,8 @@ const PROBE = concat([
 ]);
 const UTF8 = new TextEncoder();
 
+type Socket = ServerWebSocket<undefined>;
+
 interface Seen {
   events: WebSocketEvent[];
   close: [code: number, reason: string] | null;
@@ -57,32 +63,27 @@ function offerOf(agreement: string): string | null {
 
 /** A server with a route for each agreement. */
 function startServer(t: Context, log: Log): TcpServer {
-  const handlers = {
-    open: ({ remotePort }: { remotePort: number | null }): void => {
-      log.set(remotePort!, { events: [], close: null });
+  const of = ({ remotePort }: Socket): Seen => log.get(remotePort!)!;
+  const handlers: WebSocketHandlers<undefined> = {
+    open: (socket) => {
+      log.set(socket.remotePort!, { events: [], close: null });
     },
-    message: at("text", "binary"),
-    ping: at("ping"),
-    pong: at("pong"),
-    close(
-      socket: { remotePort: number | null },
-      code: number,
-      reason: string,
-    ): void {
-      log.get(socket.remotePort!)!.close = [code, fromLatin1(utf8(reason))];
+    message: (socket, message) => {
+      const event: WebSocketEvent = typeof message === "string"
+        ? ["text", fromLatin1(utf8(message))]
+        : ["binary", fromLatin1(message)];
+      of(socket).events.push(event);
+    },
+    ping: (socket, payload) => {
+      of(socket).events.push(["ping", fromLatin1(payload)]);
+    },
+    pong: (socket, payload) => {
+      of(socket).events.push(["pong", fromLatin1(payload)]);
+    },
+    close: (socket, code, reason) => {
+      of(socket).close = [code, fromLatin1(utf8(reason))];
     },
   };
-  function at(ofText: WebSocketEvent[0], ofBytes = ofText) {
-    return (
-      socket: { remotePort: number | null },
-      data: string | Uint8Array,
-    ): void => {
-      const event: WebSocketEvent = typeof data === "string"
-        ? [ofText, fromLatin1(utf8(data))]
-        : [ofBytes, fromLatin1(data)];
-      log.get(socket.remotePort!)!.events.push(event);
-    };
-  }
   const plain = websocket(handlers, { ...CORPUS_LIMITS, compression: true });
   const takeover = websocket(handlers, {
     ...CORPUS_LIMITS,
@@ -124,7 +125,7 @@ async function finish(
   if (how === "open") await player.write(PROBE);
   if (how === "more") await player.conn.closeWrite();
   await player.done;
-  await until(() => log.get(player.port)?.close != null, "close");
+  await until(() => (log.get(player.port)?.close ?? null) !== null, "close");
 }
 
 function outcome(player: Player<WebSocketEntry>, log: Log): unknown {

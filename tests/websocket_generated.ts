@@ -67,7 +67,7 @@ function reservedBits(): WebSocketEntry[] {
 // --- RFC 6455 section 7.4: close codes
 
 /** Those that may be sent: of the standard and its registry, of libraries, of applications. */
-function isCloseCode(code: number): boolean {
+export function isCloseCode(code: number): boolean {
   return [1000, 1001, 1002, 1003].includes(code) ||
     (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);
 }
