@@ -70,12 +70,14 @@ export function failing(code: number, violation: string): Ending {
   return { how: "fail", code, reason: violationText(number) };
 }
 
-/** A frame that begins with that byte, as a client sends it. */
+/** A frame that begins with that byte, as it is sent to a server; without a mask as it is to a client. */
 export function frameOf(
   first: number,
   payload: string | Uint8Array,
+  masked: boolean = true,
 ): Uint8Array<ArrayBuffer> {
   return frame({
+    masked,
     fin: (first & 0x80) !== 0,
     rsv: first >> 4 & 7,
     opcode: first & 15,
@@ -83,21 +85,29 @@ export function frameOf(
   });
 }
 
-/** The entries of one file. Throws where it breaks the rules of its format. */
-export function readWebSocketCorpus(file: string): WebSocketEntry[] {
+/**
+ * The entries of one file that hold for a server or for a client, with the bytes that it is sent. Throws where the file
+ * breaks the rules of its format.
+ */
+export function readWebSocketCorpus(
+  file: string,
+  side: "server" | "client" = "server",
+): WebSocketEntry[] {
   const text = Deno.readTextFileSync(new URL(file, DIRECTORY));
   const blocks = text.split("\n").filter((line) => !line.startsWith("#"))
     .join("\n").trim().split(/\n\n+/);
-  return blocks.map((block) => {
+  return blocks.flatMap((block) => {
+    // Bytes as they stand have the mask that a server wants.
+    if (side === "client" && /^\| /m.test(block)) return [];
     try {
-      return readEntry(block.split("\n"));
+      return [readEntry(block.split("\n"), side === "server")];
     } catch (error) {
       throw new Error(`${file}: ${error} in\n${block}`);
     }
   });
 }
 
-function readEntry(lines: string[]): WebSocketEntry {
+function readEntry(lines: string[], masked: boolean): WebSocketEntry {
   const head = /^@ ([a-z0-9-]+) \| (D?[0-9.]+) \| \S.*$/.exec(lines[0]!);
   if (head === null) throw new Error("No head");
   const sent: Uint8Array[] = [];
@@ -109,7 +119,8 @@ function readEntry(lines: string[]): WebSocketEntry {
     if (mark === "with") agreement = rest;
     else if (mark === "|") sent.push(latin1(unescape(rest)));
     else if (mark === "f") {
-      sent.push(frameOf(parseInt(rest, 16), unescape(rest.slice(3))));
+      const payload = unescape(rest.slice(3));
+      sent.push(frameOf(parseInt(rest, 16), payload, masked));
     } else if (mark === ">") events.push(eventOf(rest));
     else throw new Error(`Cannot read ${line}`);
   }

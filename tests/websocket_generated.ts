@@ -247,7 +247,7 @@ function encoders(): WebSocketEntry[] {
   ];
   return kinds.map(([id, options]) =>
     entryOf(
-      `deflate-${id}`,
+      `deflate-by-${id}`,
       "D7.2.1",
       [frameOf(0xc1, deflated(PROSE, options))],
       OPEN,
