@@ -8,6 +8,7 @@ import {
   assertSameBytes,
   concat,
   type Context,
+  latin1,
   pattern,
   testBackends,
   turn,
@@ -34,9 +35,13 @@ function deflated(bytes: Uint8Array | string): Uint8Array<ArrayBuffer> {
   return new Uint8Array(flushed.subarray(0, -4));
 }
 
-function inflated(payload: Uint8Array): Uint8Array<ArrayBuffer> {
+function inflated(
+  payload: Uint8Array,
+  windowBits: number = 15,
+): Uint8Array<ArrayBuffer> {
+  const whole = concat([payload, TAIL]);
   return new Uint8Array(
-    inflateRawSync(concat([payload, TAIL]), { finishFlush: 2 }),
+    inflateRawSync(whole, { finishFlush: 2, windowBits }),
   );
 }
 
@@ -185,6 +190,30 @@ testBackends(
       const [first = 0, second = 0, third = 0] = lengths;
       assertEquals(second < first / 5, serverContextTakeover, `${lengths}`);
       assertEquals(third < first / 5, serverContextTakeover, `${lengths}`);
+    }
+  },
+);
+
+testBackends(
+  "what is sent keeps to the window that was agreed on",
+  async (t) => {
+    // What comes twice does so at a distance of more than every window but the largest.
+    const noise = pattern(20_000);
+    const bytes = concat([noise, noise]);
+    for (let bits = 9; bits <= 15; bits++) {
+      const offer = `permessage-deflate; server_max_window_bits=${bits}`;
+      const client = await connect(t, EVERYTHING, offer);
+      await client.send({ opcode: BINARY, payload: noise.subarray(0, 40) });
+      await client.frame();
+      const text = latin1("x".repeat(300) + "y".repeat(300));
+      const near = concat(Array(60).fill(text));
+      await client.send({ opcode: BINARY, payload: near });
+      const repeated = await client.frame();
+      assertEquals(repeated.rsv, RSV1);
+      assertSameBytes(inflated(repeated.payload, bits), near, `${bits} bits`);
+      await client.send({ opcode: BINARY, payload: bytes });
+      const far = await client.frame();
+      assertEquals(far.rsv, bits === 15 ? RSV1 : 0, `${bits} bits`);
     }
   },
 );
