@@ -103,6 +103,7 @@ class Healthy {
   readonly #clients: WsClient[];
   readonly #echoes: number[];
   readonly #done: Promise<unknown>;
+  readonly #failed = Promise.withResolvers<never>();
   #stopped = false;
   #held = false;
   #holding = 0;
@@ -113,7 +114,8 @@ class Healthy {
     this.#done = Promise.all(
       clients.map((client, at) => this.#run(client, at)),
     );
-    this.#done.catch(() => {});
+    this.#done.catch((error) => this.#failed.reject(error));
+    this.#failed.promise.catch(() => {});
   }
 
   /** Waits until each has had so many echoes more. */
@@ -121,15 +123,13 @@ class Healthy {
     const before = [...this.#echoes];
     const behind = (): boolean =>
       this.#echoes.some((echoes, at) => echoes < before[at]! + more);
-    while (behind()) await Promise.race([this.#done, sleep(1)]);
+    while (behind()) await this.#wait();
   }
 
   /** Runs `fn` while none of them has anything on its way. */
   async still<T>(fn: () => Promise<T>): Promise<T> {
     this.#held = true;
-    while (this.#holding < this.#clients.length) {
-      await Promise.race([this.#done, sleep(1)]);
-    }
+    while (this.#holding < this.#clients.length) await this.#wait();
     const result = await fn();
     this.#held = false;
     return result;
@@ -139,6 +139,12 @@ class Healthy {
     this.#stopped = true;
     await this.#done;
     closeAll(this.#clients);
+  }
+
+  /** Fails once one of them has. */
+  async #wait(): Promise<void> {
+    if (this.#stopped) throw new Error("They were told to stop");
+    await Promise.race([this.#failed.promise, sleep(1)]);
   }
 
   async #hold(): Promise<void> {
@@ -439,9 +445,10 @@ async function attackAll(
   const field = { backend, server };
   try {
     const healthy = new Healthy(await openMany(field, HEALTHY));
-    // Code is compiled, caches are filled, and pages of the arena are touched.
+    // Code is compiled, caches are filled, and all pages of the arena are touched.
     for (const [, attack] of ATTACKS) {
-      await deadline(attack(field, 0.1), "the warm-up", ATTACK_MS);
+      const scale = attack === neverReads ? 1 : 0.1;
+      await deadline(attack(field, scale), "the warm-up", ATTACK_MS);
     }
     const first = await healthy.still(() => rest(field));
     let before = first;
