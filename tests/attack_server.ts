@@ -14,6 +14,8 @@ export interface AttackSample extends Holdings {
   /** Topics with their subscribers. */
   subscribers: number;
   deflateBytes: number;
+  /** Connections that were cut off for want of memory. */
+  exhausted: number;
   /** Objects of JavaScript. */
   objects: number;
   /** What V8 counts besides: buffers, among them the views of the arena's blocks, which are made once. */
@@ -45,6 +47,8 @@ const echo = websocket({
 }, {
   compression: { serverContextTakeover: true, clientContextTakeover: true },
   closeTimeout: PATIENCE,
+  highWatermark: 256 << 10,
+  maxQueueBytes: 1 << 20,
   idleTimeout: 0,
 });
 
@@ -55,7 +59,8 @@ const server: HttpServer<Deno.NetAddr> = serve({
   headTimeout: PATIENCE,
   stallTimeout: PATIENCE,
   bufferBytes: BUFFER_BYTES,
-  maxQueueBytes: 2 << 20,
+  // What a peer is owed at most, so that all peers of an attack together leave blocks for the others.
+  maxQueueBytes: 1 << 20,
   maxDeflateBytes: 16 << 20,
   onListen: ({ port }) => console.log(JSON.stringify({ port })),
 }, async (request): Promise<Response> => {
@@ -94,6 +99,7 @@ async function sample(): Promise<AttackSample> {
     sockets,
     subscribers: server.subscriberCount(TOPIC),
     deflateBytes: server.statistics().deflateBytes,
+    exhausted: server.statistics().exhausted,
     peak,
   };
 }

@@ -36,7 +36,7 @@ const MIB = 2 ** 20;
 /** Sockets that keep to the rules. */
 const HEALTHY = 4;
 /** Milliseconds of the server's timeouts. */
-const PATIENCE = 1000;
+const PATIENCE = 2000;
 /** Nothing here takes a tenth of this. */
 const ATTACK_MS = 60_000;
 
@@ -238,7 +238,6 @@ const oneByteFragments: Attack = async (field, scale) => {
       await client.raw.write(endless.subarray(0, 7000));
     }
   }));
-  await untilCount(field, "the fragments", () => true);
   closeAll(clients);
 };
 
@@ -379,7 +378,7 @@ const slowHandshakes: Attack = async (field, scale) => {
     for (const byte of HANDSHAKE.subarray(0, 30 + at % 90)) {
       if (ended) break;
       await client.write(Uint8Array.of(byte)).catch(() => {});
-      await sleep(40);
+      await sleep(80);
     }
     const { text } = await ending;
     assert(text.startsWith("HTTP/1.1 408 "), text);
@@ -419,6 +418,7 @@ function assertFlat(
   assertEquals(after.subscribers, before.subscribers);
   assertEquals(after.descriptors, before.descriptors);
   assertEquals(after.blocksFree, before.blocksFree);
+  assertEquals(after.exhausted, 0);
   const own = HEALTHY * (264 + 40) * 1024;
   assert(after.deflateBytes <= own + DEFLATE_AT_REST);
   const grown = (what: string, from: number, to: number, most: number): void =>
@@ -460,7 +460,6 @@ async function attackAll(
           ATTACK_MS,
         );
         const after = await healthy.still(() => rest(field));
-        if (Deno.env.has("V")) console.log(after);
         assertFlat(first, before, after);
         before = after;
       });
