@@ -42,6 +42,8 @@ void conn_starve(struct mr_reactor *r, struct conn *c) {
 }
 
 void conn_feed(struct mr_reactor *r, uint32_t buffers) {
+  // What was to come back when they found none may have gone to somebody's output since.
+  if (buffers == 0 && r->queues[QUEUE_STARVED].count > 0) input_shortage(r);
   for (uint32_t count = r->queues[QUEUE_STARVED].count; count > 0; count--) {
     struct conn *c = &r->conns[slot_pop(r, QUEUE_STARVED)];
     bool live = c->life == LIFE_OPEN || c->life == LIFE_FINISHING;

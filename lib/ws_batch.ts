@@ -10,7 +10,7 @@ export let endBatch: (batch: MessageBatch) => void;
 const POISON = 0xdb;
 
 const UTF8 = new TextEncoder();
-const TEXT = new TextDecoder();
+const TEXT = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /**
  * Messages that arrived for a socket at once, in their order. Nothing is decoded or allocated for a message before

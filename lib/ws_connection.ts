@@ -47,7 +47,7 @@ const GOING_AWAY = 1001;
 const WHOLE = layout.FIRST | layout.LAST;
 
 const NO_BYTES = new Uint8Array(0);
-const UTF8 = new TextDecoder();
+const UTF8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** State of a connection after its handshake. */
 export class WebSocketConnection<Socket> implements Connection, Subscriber {
@@ -280,9 +280,10 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
     else this.#host.message(this.socket, message);
   }
 
-  // While the peer does not read, only the latest ping is worth an answer (RFC 6455 section 5.5.3).
+  // Answered until the peer's close frame, behind our own too (RFC 6455 section 5.5.2). While the peer does not read,
+  // only the latest is worth an answer (section 5.5.3).
   #onPing(index: number): void {
-    if (this.readyState !== OPEN) return;
+    if (this.readyState === CLOSED) return;
     const payload = this.#inbox.borrow(index);
     if (this.outbound.buffered < this.#host.highWatermark) {
       this.#writePong(payload);
@@ -290,7 +291,7 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
       this.#pong = payload.slice();
       this.outbound.wantDrain();
     }
-    if (!this.#host.hearsControl) return;
+    if (this.readyState !== OPEN || !this.#host.hearsControl) return;
     const block = this.#inbox.block(index);
     this.#host.ping(this.socket, this.#inbox.view(index));
     this.#inbox.returned(block);
@@ -304,10 +305,10 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
   }
 
   #onDrain(): void {
-    if (this.readyState !== OPEN) return;
+    if (this.readyState === CLOSED) return;
     if (this.#pong !== null) this.#writePong(this.#pong);
     this.#pong = null;
-    this.outbound.drained();
+    if (this.readyState === OPEN) this.outbound.drained();
   }
 
   // Answers with the peer's own code, unless this is its answer to ours.

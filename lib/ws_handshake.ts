@@ -16,6 +16,9 @@ export const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 // 16 bytes in base64 (RFC 6455 section 4.1).
 const KEY = /^[A-Za-z0-9+/]{21}[AQgw]==$/;
 
+// The name of a subprotocol (RFC 6455 section 4.3).
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+
 // What the handshake itself says; the application cannot say it otherwise.
 const HANDSHAKE_FIELDS = new Set([
   "connection",
@@ -51,9 +54,13 @@ export function refuseHandshake(request: LazyRequest): Response | null {
   if (!KEY.test(request.field("sec-websocket-key") ?? "")) {
     return refuse(400, "Malformed Sec-WebSocket-Key");
   }
-  return parseExtensions(request.field(EXTENSIONS) ?? "") === null
-    ? refuse(400, "Malformed Sec-WebSocket-Extensions")
-    : null;
+  if (!isProtocols(request.field("sec-websocket-protocol"))) {
+    return refuse(400, "Malformed Sec-WebSocket-Protocol");
+  }
+  if (!isExtensions(request.field(EXTENSIONS))) {
+    return refuse(400, "Malformed Sec-WebSocket-Extensions");
+  }
+  return null;
 }
 
 /** The head of the 101 response; `headers` are fields of the application and its middleware. */
@@ -88,6 +95,19 @@ export function checkProtocol(
   throw new TypeError(
     `Cannot select subprotocol "${protocol}": the client offered "${offered}"`,
   );
+}
+
+// A list of at least one token, each of them once (RFC 6455 sections 4.1 and 4.3).
+function isProtocols(value: string | null): boolean {
+  if (value === null) return true;
+  const names = listOf(value);
+  return names.length > 0 && names.every((name) => TOKEN.test(name)) &&
+    new Set(names).size === names.length;
+}
+
+// A list of at least one extension (RFC 6455 section 9.1).
+function isExtensions(value: string | null): boolean {
+  return value === null || (parseExtensions(value)?.length ?? 0) > 0;
 }
 
 /** Whether a field that is a list has a member, in any case. */

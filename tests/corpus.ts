@@ -126,7 +126,8 @@ function ofRequest(
   } else throw new Error(`${where}: unknown mark ${mark}`);
 }
 
-function unescape(text: string): string {
+/** Bytes as the corpus writes them, one character for each. */
+export function unescape(text: string): string {
   return text.replace(
     /\\\{(\d+) ([^}]*)\}|\\x([0-9a-f]{2})|\\(.)/g,
     (_all, count, repeated, hex, letter) => {

@@ -3,26 +3,27 @@
 // their bytes are cut. tests/c/corpus_test.c does the same with the shim alone,
 // cut at every byte.
 
-import { assert, assertEquals, equal } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { layout } from "../ffi/mod.ts";
 import { violationText } from "../lib/violations.ts";
 import { type CorpusEntry, corpusFiles, readCorpus } from "./corpus.ts";
 import {
+  byteByByte,
+  cutsOf,
+  inSteps,
+  type Play,
+  playAll,
+  type Player,
+  whole,
+} from "./player.ts";
+import {
   type Context,
-  deadline,
   fromLatin1,
   latin1,
   type TcpServer,
   testBackends,
-  until,
 } from "./testing.ts";
 
-/** Longer entries come in this many steps instead of byte by byte. */
-const STEPS_MAX = 400;
-/** Shorter than the deadline of the whole test, so that the entry is named. */
-const ENDS_MS = 10_000;
-/** Connections at a time. */
-const CROWD = 256;
 const PROBE = "GET /probe HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 const PROBED = {
   method: "GET",
@@ -50,54 +51,6 @@ interface Seen {
   body: string | null;
 }
 
-/** One entry on a connection of its own, in pieces. */
-interface Play {
-  entry: CorpusEntry;
-  cut: string;
-  pieces: Uint8Array<ArrayBuffer>[];
-}
-
-/** The client's end of a play. */
-class Player {
-  readonly play: Play;
-  readonly conn: Deno.TcpConn;
-  received = "";
-  ended = false;
-  reset = false;
-  readonly done: Promise<void>;
-
-  constructor(play: Play, conn: Deno.TcpConn) {
-    this.play = play;
-    this.conn = conn;
-    this.done = this.#read();
-    // Nobody may be waiting yet, or any more, when another player has failed.
-    this.done.catch(() => {});
-  }
-
-  get port(): number {
-    return (this.conn.localAddr as Deno.NetAddr).port;
-  }
-
-  async write(bytes: Uint8Array): Promise<void> {
-    for (let at = 0; at < bytes.length;) {
-      at += await this.conn.write(bytes.subarray(at));
-    }
-  }
-
-  async #read(): Promise<void> {
-    const bytes = new Uint8Array(4096);
-    try {
-      for (let count; (count = await this.conn.read(bytes)) !== null;) {
-        this.received += fromLatin1(bytes.subarray(0, count));
-      }
-    } catch (error) {
-      if (!(error instanceof Deno.errors.ConnectionReset)) throw error;
-      this.reset = true;
-    }
-    this.ended = true;
-  }
-}
-
 function startServer(
   context: Context,
   seen: Map<number, Seen[]>,
@@ -117,60 +70,7 @@ function startServer(
   }, OPTIONS);
 }
 
-/** Plays all at once and says what went otherwise than the corpus has it. */
-async function playAll(
-  server: TcpServer,
-  seen: Map<number, Seen[]>,
-  plays: Play[],
-): Promise<unknown[]> {
-  const { hostname, port } = server.addr;
-  seen.clear();
-  const players = await Promise.all(plays.map(async (play) => {
-    const conn = await Deno.connect({ hostname, port });
-    conn.setNoDelay(true);
-    return new Player(play, conn);
-  }));
-  try {
-    await writeAll(server, players);
-    await Promise.all(
-      players.map((player) =>
-        deadline(finish(player), `${player.play.entry.id} ends`, ENDS_MS)
-      ),
-    );
-  } finally {
-    for (const { conn } of players) conn.close();
-  }
-  return players.flatMap((player) => {
-    const { entry, cut } = player.play;
-    const actual = outcome(player, seen);
-    const expected = expectedOutcome(entry, server);
-    return equal(actual, expected)
-      ? []
-      : [{ id: entry.id, cut, actual, expected }];
-  });
-}
-
-/** The next pieces of all go out when the server has the last ones. */
-async function writeAll(server: TcpServer, players: Player[]): Promise<void> {
-  let expected = server.statistics().receivedBytes;
-  for (let round = 0;; round++) {
-    const going = players.filter(({ play, ended }) =>
-      !ended && play.pieces[round] !== undefined
-    );
-    if (going.length === 0) break;
-    await Promise.all(going.map((player) => {
-      const piece = player.play.pieces[round]!;
-      expected += piece.length;
-      return player.write(piece);
-    }));
-    await until(
-      () => server.statistics().receivedBytes === expected,
-      `piece ${round} was received`,
-    );
-  }
-}
-
-async function finish(player: Player): Promise<void> {
+async function finish(player: Player<CorpusEntry>): Promise<void> {
   const { entry } = player.play;
   if (entry.end === "open") await player.write(latin1(PROBE));
   if (entry.end === "more") await player.conn.closeWrite();
@@ -178,7 +78,10 @@ async function finish(player: Player): Promise<void> {
 }
 
 /** What a play came to, in the words of the corpus. */
-function outcome(player: Player, seen: Map<number, Seen[]>): unknown {
+function outcome(
+  player: Player<CorpusEntry>,
+  seen: Map<number, Seen[]>,
+): unknown {
   const { entry } = player.play;
   const requests = (seen.get(player.port) ?? []).map((request, at) => ({
     method: request.method,
@@ -281,37 +184,20 @@ function garbled(received: string, at: number): string {
   return `no response at ${at} of ${JSON.stringify(received)}`;
 }
 
-/** Bytes in steps of a size, the first piece possibly shorter. */
-function inSteps(entry: CorpusEntry, first: number, step: number): Play {
-  const { bytes } = entry;
-  const pieces = first > 0 ? [bytes.slice(0, first)] : [];
-  for (let at = first; at < bytes.length; at += step) {
-    pieces.push(bytes.slice(at, at + step));
-  }
-  return { entry, cut: `cut at ${first} and every ${step} bytes`, pieces };
-}
-
-/**
- * Every third byte of a short entry, from another one on in each; of a long
- * one the ends and some between. tests/c/corpus_test.c cuts short ones at all.
- */
-function cutsOf({ bytes: { length } }: CorpusEntry, from: number): number[] {
-  const all = Array.from({ length: length - 1 }, (_, at) => at + 1);
-  return length <= STEPS_MAX
-    ? all.filter((at) => at % 3 === from % 3)
-    : all.filter((at) =>
-      at < 16 || at > length - 16 || at % Math.ceil(length / 16) === 0
-    );
-}
-
-async function runCrowds(context: Context, plays: Play[]): Promise<void> {
+async function runAll(
+  context: Context,
+  plays: Play<CorpusEntry>[],
+): Promise<void> {
   const seen = new Map<number, Seen[]>();
-  const failures: unknown[] = [];
   const server = startServer(context, seen);
-  for (let at = 0; at < plays.length; at += CROWD) {
-    const crowd = plays.slice(at, at + CROWD);
-    failures.push(...await playAll(server, seen, crowd));
-  }
+  const failures = await playAll(server, plays, {
+    begin: () => seen.clear(),
+    finish,
+    outcome: (player) => ({
+      actual: outcome(player, seen),
+      expected: expectedOutcome(player.play.entry, server),
+    }),
+  });
   assertEquals(failures, []);
 }
 
@@ -319,24 +205,19 @@ for (const file of corpusFiles()) {
   const entries = readCorpus(file);
 
   testBackends(`${file} of the corpus, whole`, async (context) => {
-    await runCrowds(
-      context,
-      entries.map((entry) => inSteps(entry, 0, entry.bytes.length)),
-    );
+    await runAll(context, entries.map(whole));
   });
 
   testBackends(`${file} of the corpus, byte by byte`, async (context) => {
-    const plays = entries.map((entry) =>
-      inSteps(entry, 0, Math.ceil(entry.bytes.length / STEPS_MAX))
-    );
-    await runCrowds(context, plays);
+    await runAll(context, entries.map(byteByByte));
   });
 
+  // tests/c/corpus_test.c cuts at every byte, not at every third.
   testBackends(`${file} of the corpus, cut in two`, async (context) => {
-    await runCrowds(
+    await runAll(
       context,
       entries.flatMap((entry, index) =>
-        cutsOf(entry, index).map((cut) =>
+        cutsOf(entry, 3, index).map((cut) =>
           inSteps(entry, cut, entry.bytes.length)
         )
       ),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // soak_child.ts - starts the server of a soak in a process of its own, asks it for samples, and ends it; used by
-// soak_run.ts.
+// soak_run.ts and websocket_attack_test.ts.
 
 import type { BackendName, ShutdownReport } from "../mod.ts";
 import { get, RawClient } from "./raw_client.ts";
@@ -37,6 +37,7 @@ export class SoakChild {
   static async start(
     backend: BackendName,
     patience: number,
+    program: string = "soak_server.ts",
   ): Promise<SoakChild> {
     const child = new Deno.Command(Deno.execPath(), {
       args: [
@@ -48,7 +49,7 @@ export class SoakChild {
         "--config",
         new URL("../deno.json", import.meta.url).pathname,
         "-A",
-        new URL("./soak_server.ts", import.meta.url).pathname,
+        new URL(program, import.meta.url).pathname,
         backend,
         String(patience),
       ],
@@ -66,9 +67,14 @@ export class SoakChild {
 
   /** What the process holds now. */
   async sample(): Promise<Sample> {
+    return JSON.parse(await this.ask("/sample"));
+  }
+
+  /** The text of an answer. */
+  async ask(target: string): Promise<string> {
     using client = await RawClient.connect(this);
-    const request = get("/sample", "Connection: close\r\n");
-    return JSON.parse((await client.request(request)).text);
+    const request = get(target, "Connection: close\r\n");
+    return (await client.request(request)).text;
   }
 
   /** Has the server shut down and the process end. */

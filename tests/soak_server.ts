@@ -5,19 +5,11 @@
 import { type BackendName, type HttpServer, serve, websocket } from "../mod.ts";
 import { sse } from "../lib/sse.ts";
 import { bytesFor } from "./soak_load.ts";
+import { type Holdings, holdingsOf } from "./holdings.ts";
 import { sleep } from "./testing.ts";
 
-/** What the process holds, after a garbage collection. */
-export interface Sample {
-  /** Resident memory that is the process's own, arena included. */
-  rss: number;
-  /** JavaScript objects and ArrayBuffers; the arena, which is one, never grows. */
-  heap: number;
-  /** Open descriptors, by what they are of. */
-  descriptors: Record<string, number>;
-  /** Live connections, the one that asks included. */
-  connections: number;
-  blocksFree: number;
+/** What the process holds. */
+export interface Sample extends Holdings {
   /** Of the routes: what was begun and has not ended, by name. */
   open: Record<string, number>;
   /** Counters that a healthy run leaves at 0. */
@@ -150,45 +142,11 @@ const ROUTES: Record<string, Route> = {
   "/ws": (request) => echo.upgrade(request, { data: () => {} }),
 };
 
-function collectGarbage(): void {
-  (globalThis as unknown as { gc(): void }).gc();
-}
-
-/** Value of a line of /proc/self/status, in bytes. */
-function statusBytes(name: string): number {
-  const status = Deno.readTextFileSync("/proc/self/status");
-  return Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(status)![1]) *
-    1024;
-}
-
-/** How many there are of each kind: "socket", "anon_inode", "pipe", or the path of a file. */
-function descriptors(): Record<string, number> {
-  const counts: Record<string, number> = {};
-  for (const { name } of Deno.readDirSync("/proc/self/fd")) {
-    let kind: string;
-    try {
-      kind = Deno.readLinkSync(`/proc/self/fd/${name}`).split(":")[0]!;
-    } catch {
-      continue; // that of the listing itself
-    }
-    counts[kind] = (counts[kind] ?? 0) + 1;
-  }
-  return counts;
-}
-
 async function sample(server: HttpServer): Promise<Sample> {
-  // A second one in a later turn of the event loop frees what finalizers and settled promises held until then.
-  collectGarbage();
-  await sleep(1);
-  collectGarbage();
-  const { heapUsed, external } = Deno.memoryUsage();
+  const holdings = await holdingsOf(server);
   const statistics = server.statistics();
   return {
-    rss: statusBytes("RssAnon"),
-    heap: heapUsed + external,
-    descriptors: descriptors(),
-    connections: statistics.connections,
-    blocksFree: statistics.blocksFree,
+    ...holdings,
     open: Object.fromEntries(Object.entries(open).filter(([, n]) => n !== 0)),
     exhausted: statistics.exhausted,
     overflows: statistics.overflows,

@@ -436,6 +436,27 @@ testBackends(
   },
 );
 
+testBackends(
+  "a batch keeps byte order marks, whole or in pieces",
+  async (t) => {
+    const seen: string[] = [];
+    const server = serveRoute(t, {
+      messages(_socket, batch): void {
+        for (let at = 0; at < batch.length; at++) seen.push(batch.text(at));
+      },
+    });
+    const client = t.using(await WsClient.open(server));
+    const payload = new TextEncoder().encode("\ufeffa");
+    await client.raw.write(concat([
+      frame({ opcode: BINARY, payload }),
+      frame({ opcode: BINARY, payload, fin: false }),
+      frame({ opcode: CONTINUATION, payload }),
+    ]));
+    await until(() => seen.length === 2, "the messages");
+    assertEquals(seen, ["\ufeffa", "\ufeffa\ufeffa"]);
+  },
+);
+
 testBackends("a batch ends where maxMessagesPerSecond does", async (t) => {
   const seen: string[] = [];
   const server = serveRoute(t, {

@@ -9,7 +9,6 @@ import {
   latin1,
   pattern,
   testBackends,
-  turn,
 } from "./testing.ts";
 import {
   BINARY,
@@ -89,25 +88,6 @@ testBackends("many messages in one write come back in order", async (t) => {
     }
   }
   await written;
-});
-
-testBackends("a message cut at every byte is one message", async (t) => {
-  const server = serveRoute(t, ECHO);
-  const client = t.using(await WsClient.open(server));
-  const bytes = concat([
-    frame({ opcode: TEXT, payload: "a€b" }),
-    frame({ opcode: BINARY, payload: pattern(200) }),
-  ]);
-  for (let at = 1; at < bytes.length; at += 5) {
-    await client.raw.write(bytes.subarray(0, at));
-    await turn();
-    await client.raw.write(bytes.subarray(at));
-    assertEquals(await client.readText(), "a€b");
-    assertSameBytes(await client.readBinary(), pattern(200), `cut at ${at}`);
-  }
-  for (const byte of bytes) await client.raw.write(Uint8Array.of(byte));
-  assertEquals(await client.readText(), "a€b");
-  assertSameBytes(await client.readBinary(), pattern(200), "bytes");
 });
 
 testBackends("fragments become one message, pings between", async (t) => {

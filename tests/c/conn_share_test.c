@@ -171,10 +171,10 @@ static bool run_exhausted(uint32_t backend) {
   T_NEED(t_open(&server, &o, true) == 0);
   t_connect_sized(&server, 4096);
   T_NEED(t_until_opened(&server, 1));
-  uint32_t greedy = server.last;
+  const uint32_t slow = server.last;
   server.clients[0].reading = false;
   for (int i = 0; i < 16 && server.ended == 0; i++) {
-    t_send(&server, greedy, noise, MIB, 0);
+    t_send(&server, slow, noise, MIB, 0);
     t_turn(&server);
   }
   T_NEED(t_until_closed(&server, 1));
@@ -185,6 +185,58 @@ static bool run_exhausted(uint32_t backend) {
   T_NEED(t_until_seen(&server, MR_HEAD, 1));
   T_NEED(blocks_home(&server));
 end:
+  return t_close(&server) && ok;
+}
+
+static uint32_t taken[64];
+static uint32_t taken_count;
+
+static void take_block(struct t_server *s) {
+  taken[taken_count++] = block_get(s->arena);
+}
+
+// Output that takes as many blocks as have just been received.
+static void take_for_each_body(struct t_server *s, const struct mr_record *record, const uint8_t *bytes) {
+  (void)bytes;
+  if (record->kind == MR_BODY && s->ended == 0) take_block(s);
+}
+
+static bool upload_done(struct t_server *s, const void *context) {
+  return t_last(s)->body.length == *(const uint32_t *)context;
+}
+
+// When a receive found no block, some were about to come back, but other output took them first: who waits
+// for one must not wait for the peer that has them all.
+static bool run_starved_by_output(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  o.receive_buffers = 8;
+  o.block_count = 64;
+  bool ok = true;
+  static uint8_t request[MIB + 100];
+  const uint32_t length = MIB;
+  taken_count = 0;
+  int at = snprintf((char *)request, 100, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %u\r\n\r\n", length);
+  memcpy(request + at, noise, length);
+  T_NEED(t_open(&server, &o, true) == 0);
+  t_connect_sized(&server, 4096);
+  T_NEED(t_until_opened(&server, 1));
+  const uint32_t slow = server.last;
+  server.clients[0].reading = false;
+  while (server.reactor->conns[0].out_head == NO_BLOCK) {
+    t_send(&server, slow, noise, 8 * MR_BLOCK_BYTES, 0);
+    t_turn(&server);
+  }
+  const uint32_t client = t_connect(&server);
+  T_NEED(t_until_opened(&server, 2));
+  server.handler = take_for_each_body;
+  const uint32_t spare = backend == MR_EPOLL ? 1 : 0;  // io_uring has its buffers already
+  while (server.arena->free_count > arena_reserve(server.arena) + spare) take_block(&server);
+  t_write(&server, client, request, (size_t)at + length);
+  T_NEED(t_until(&server, upload_done, &length));
+  T_NEED(server.control->starved > 0 && server.control->exhausted == 1);
+  T_NEED(t_same(&t_last(&server)->body, noise, length));
+end:
+  while (taken_count > 0) block_put(server.arena, taken[--taken_count]);
   return t_close(&server) && ok;
 }
 
@@ -334,6 +386,7 @@ int main(void) {
   T_BOTH("a flood of small messages is not reset in a small arena", run_bounded_small);
   T_BOTH("receives that find no buffer try again", run_starved);
   T_BOTH("an arena without a free block closes who asks for one", run_exhausted);
+  T_BOTH("nobody waits for blocks of a peer that does not read", run_starved_by_output);
   T_BOTH("all blocks are home when all connections are gone", run_home);
   T_BOTH("more heads than the heads area holds wait for the next turn", run_many_heads);
   T_BOTH("a crowd does not overrun the inbox", run_crowd);

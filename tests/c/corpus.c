@@ -10,18 +10,16 @@
 // The Makefile runs the tests in c/.
 #define FILES "../tests/corpus/*.txt"
 
-static void append_unescaped(struct t_bytes *to, const char *text, size_t length);
-
 // `16 text}` behind `\{`. Returns how many characters that is.
 static size_t append_repeated(struct t_bytes *to, const char *text) {
   char *inner = NULL;
   unsigned long count = strtoul(text, &inner, 10);
   const size_t length = strcspn(++inner, "}");
-  while (count-- > 0) append_unescaped(to, inner, length);
+  while (count-- > 0) corpus_unescape(to, inner, length);
   return (size_t)(inner - text) + length + 1;
 }
 
-static void append_unescaped(struct t_bytes *to, const char *text, size_t length) {
+void corpus_unescape(struct t_bytes *to, const char *text, size_t length) {
   const char *const end = text + length;
   while (text < end) {
     char byte = *text++;
@@ -53,9 +51,9 @@ static bool begins(const char *line, const char *mark) {
 static bool read_line(struct corpus_entry *entry, const char *line) {
   const size_t length = strlen(line);
   if (begins(line, "| ")) {
-    append_unescaped(&entry->sent, line + 2, length - 2);
+    corpus_unescape(&entry->sent, line + 2, length - 2);
   } else if (begins(line, "> ") || begins(line, "= ") || begins(line, "~")) {
-    append_unescaped(&entry->outcome, line, length);
+    corpus_unescape(&entry->outcome, line, length);
     t_append(&entry->outcome, "\n", 1);
   } else if (begins(line, "! ")) {
     t_append(&entry->outcome, line, 5);
