@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// deno-lint-ignore-file explicit-function-return-type -- JavaScript has none
 // ws_node.mjs - the contender `ws` on Node, which answers nothing but WebSockets; prints its port when it listens. Runs
 // in Node, is checked by Deno.
 import { createServer } from "node:http";
