@@ -26,7 +26,9 @@ const THROUGHPUT_COLUMNS: readonly Column[] = [
   { head: "MiB", cell: (row) => count(row.residentBytes / 2 ** 20) },
   { head: "× deno", cell: (row) => ratio(row.againstDeno) },
   { head: "× bun", cell: (row) => ratio(row.againstBun) },
+  { head: "× node", cell: (row) => ratio(row.againstNode) },
   { head: "× floor", cell: (row) => ratio(row.againstFloor) },
+  { head: "p99 × deno", cell: (row) => ratio(row.p99AgainstDeno) },
   { head: "rounds", cell: (row) => String(row.rounds) },
 ];
 
