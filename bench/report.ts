@@ -48,7 +48,8 @@ const STARVATION_COLUMNS: readonly Column[] = [
 export function printTable(table: Table): void {
   if (table.rows.length === 0) return;
   const probed = table.rows.some((row) => row.probe !== undefined);
-  const columns = probed ? STARVATION_COLUMNS : THROUGHPUT_COLUMNS;
+  const columns = (probed ? STARVATION_COLUMNS : THROUGHPUT_COLUMNS)
+    .filter(({ cell }) => table.rows.some((row) => cell(row) !== ""));
   console.log(`\n${table.workload}: ${table.title}`);
   for (const line of align(columns, table.rows)) console.log(line);
   printNotes(table.rows);
