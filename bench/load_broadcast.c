@@ -22,12 +22,6 @@ struct broadcast {
   uint64_t deliveries;
 };
 
-// Whatever happens to one connection, the messages on their way will never be complete.
-static void give_up(struct load *load, struct connection *connection, enum error_kind kind) {
-  loop_fail(load, connection, kind);
-  load->alive = 0;
-}
-
 // A server has nothing to say to the publisher.
 static void on_publisher_ready(struct load *load, struct watched *watched, uint32_t events) {
   struct connection *publisher = (struct connection *)watched;
@@ -35,8 +29,8 @@ static void on_publisher_ready(struct load *load, struct watched *watched, uint3
   if (publisher->fd < 0) return;
   if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
     ssize_t length = recv(publisher->fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
-    if (length > 0) give_up(load, publisher, ERROR_SURPLUS);
-    if (length == 0) give_up(load, publisher, ERROR_CLOSED);
+    if (length > 0) loop_fail(load, publisher, ERROR_SURPLUS);
+    if (length == 0) loop_fail(load, publisher, ERROR_CLOSED);
   }
   if (publisher->fd >= 0 && events & EPOLLOUT && publisher->to_send > 0) loop_push(load, publisher);
 }
@@ -77,7 +71,6 @@ static void publish(struct load *load, uint64_t count) {
   for (uint64_t i = 0; i < count; i++)
     *message_of(load, broadcast->published++) = (struct message){.sent_at = load->now};
   loop_ask(load, &broadcast->publisher, count);
-  if (broadcast->publisher.fd < 0) load->alive = 0;
 }
 
 void broadcast_start(struct load *load) {
@@ -89,7 +82,7 @@ bool broadcast_delivered(struct load *load, struct connection *subscriber, uint6
   struct broadcast *broadcast = load->broadcast;
   uint64_t *received = &broadcast->received[subscriber - load->connections];
   if (count + (subscriber->in_answer > 0) > broadcast->published - *received) {
-    give_up(load, subscriber, ERROR_SURPLUS);
+    loop_fail(load, subscriber, ERROR_SURPLUS);
     return false;
   }
   broadcast->deliveries += count;

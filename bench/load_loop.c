@@ -16,7 +16,8 @@
 
 void loop_fail(struct load *load, struct connection *connection, enum error_kind kind) {
   load->errors[kind]++;
-  load->alive--;
+  // What is published will never have reached everybody.
+  load->alive = load->broadcast != NULL ? 0 : load->alive - 1;
   close(connection->fd);
   connection->fd = -1;
 }
