@@ -75,14 +75,18 @@ export function makeBars(box, labels) {
       points: { show: false },
     }],
   });
-  return (heights) => set([places, heights]);
+  // Null draws nothing, 0 a line.
+  return (heights) => set([places, heights.map((height) => height || null)]);
 }
 
-const LABEL_PIXELS = 52;
+const AXIS_PIXELS = 80;
+const LABEL_PIXELS = 56;
 
 // Labels that would overlap are left out.
 function thinned(labels, width) {
-  const every = Math.ceil(labels.length * LABEL_PIXELS / width);
+  const every = Math.ceil(
+    labels.length * LABEL_PIXELS / (width - AXIS_PIXELS),
+  );
   return labels.map((label, place) => place % every === 0 ? label : "");
 }
 

@@ -1,11 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 // browser.ts - Chromium for tests that talk through the pages of the examples.
 
+import { assertEquals } from "@std/assert";
 import { type Browser, launch, type Page } from "puppeteer-core";
-import { deadline } from "./testing.ts";
+import { Example } from "./example.ts";
+import { BACKENDS, deadline } from "./testing.ts";
 
 const CHROMIUM = "/usr/bin/chromium";
 const POLL_MS = 20;
+
+/** Registers a test of an example for each backend; the pages must not have logged an error in the end. */
+export function testPage(
+  name: string,
+  file: string,
+  fn: (example: Example, chromium: Chromium) => Promise<void>,
+  ...flags: string[]
+): void {
+  for (const backend of BACKENDS) {
+    Deno.test(`${name} (${backend})`, async () => {
+      await using example = await Example.start(file, backend, ...flags);
+      await using chromium = await Chromium.start();
+      await fn(example, chromium);
+      assertEquals(chromium.complaints, []);
+    });
+  }
+}
 
 /** A browser of its own process, which ends with the test. */
 export class Chromium implements AsyncDisposable {
@@ -42,9 +61,9 @@ export class Chromium implements AsyncDisposable {
     return new Tab(page);
   }
 
-  /** What the pages have logged as errors, those of lost connections left out. */
-  get complaints(): string[] {
-    return this.#complaints.filter((text) => !text.includes("ERR_CONNECTION"));
+  /** What the pages have logged as errors, and what they threw. */
+  get complaints(): readonly string[] {
+    return this.#complaints;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -91,6 +110,11 @@ export class Tab {
   /** The number that an element shows, without the commas of thousands. */
   async number(selector: string): Promise<number> {
     return parseFloat((await this.text(selector)).replaceAll(",", ""));
+  }
+
+  /** Whether anything matches. */
+  async has(selector: string): Promise<boolean> {
+    return await this.page.$(selector) !== null;
   }
 
   /** Waits until one of the elements that match has the text. */

@@ -39,7 +39,7 @@ export class Example implements AsyncDisposable {
     this.#errors = new Response(this.#child.stderr).text();
   }
 
-  /** A server that listens on a port, a free one unless it is told which. */
+  /** A server on a free port. */
   static async start(
     file: string,
     backend: BackendName,
@@ -53,10 +53,15 @@ export class Example implements AsyncDisposable {
       backend,
       ...flags,
     );
-    await example.printed(READY);
-    const [, port] = /http:\/\/127\.0\.0\.1:(\d+)\//.exec(example.output) ?? [];
-    example.port = Number(port);
-    return example;
+    return await example.listening(READY);
+  }
+
+  /** Waits until it has printed where it listens, and then the text. */
+  async listening(text: string): Promise<this> {
+    await this.printed(text);
+    const [, port] = /http:\/\/127\.0\.0\.1:(\d+)\//.exec(this.output) ?? [];
+    this.port = Number(port);
+    return this;
   }
 
   get url(): string {

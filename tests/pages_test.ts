@@ -1,146 +1,163 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests of the examples through their pages, in Chromium: what a person clicks,
-// types and sees.
+// types and sees. The chat is in chat_page_test.ts.
 
-import { assertEquals } from "@std/assert";
-import { Chromium, type Tab } from "./browser.ts";
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { Chromium, testPage } from "./browser.ts";
 import { Example } from "./example.ts";
-import { BACKENDS } from "./testing.ts";
 
-/** Registers a test of an example for each backend. */
-function testPages(
-  name: string,
-  file: string,
-  fn: (example: Example, chromium: Chromium) => Promise<void>,
-  ...flags: string[]
-): void {
-  for (const backend of BACKENDS) {
-    Deno.test(`${name} (${backend})`, async () => {
-      await using example = await Example.start(file, backend, ...flags);
-      await using chromium = await Chromium.start();
-      await fn(example, chromium);
-      assertEquals(chromium.complaints, []);
-    });
-  }
-}
-
-async function joined(
-  chromium: Chromium,
-  { url }: Example,
-  name: string,
-  room: string,
-): Promise<Tab> {
-  const tab = await chromium.open(url);
-  await tab.sees("#status", "Connected");
-  await tab.fill("#name", name);
-  await tab.fill("#room", room);
-  await tab.click("#enter");
-  await tab.sees("#room-title", room);
-  return tab;
-}
-
-testPages("chat: members see each other and what is said", "chat.ts", async (
-  chat,
+testPage("the echo page shows what comes back", "echo.ts", async (
+  { url },
   chromium,
 ) => {
-  const ada = await joined(chromium, chat, "Ada", "lobby");
-  const ben = await joined(chromium, chat, "Ben", "lobby");
-  for (const tab of [ada, ben]) {
-    await tab.sees("#members", "AdaBen");
-    await tab.sees("#rooms", "lobby (2)");
-  }
-  await ada.sees("#log", "Ben has joined");
-  await ada.type("#text", "<b>Hello</b> & welcome");
-  await ben.sees("#typing", "Ada is typing …");
-  await ada.page.keyboard.press("Enter");
-  await ben.sees("#log p", "Ada<b>Hello</b> & welcome");
-  await ada.sees("#log .own p", "<b>Hello</b> & welcome");
-  assertEquals(await ben.text("#typing"), "");
+  const page = await chromium.open(url);
+  await page.sees("#status", "Connected");
+  await page.fill("#message", "Grüße & <b>Küsse</b>");
+  await page.click("#send");
+  await page.sees("#log .what", "Grüße & <b>Küsse</b>");
+  assertEquals(await page.text("#log .size"), "23 B text");
+  await page.click("#binary");
+  await page.click("#send");
+  await page.sees("#log .size", "23 B binary");
+  assertMatch(await page.text("#median"), /^\d+\.\d+ ms$/);
 
-  // Who comes later is shown what was said, and a room that is left goes on.
-  const cleo = await joined(chromium, chat, "Cleo", "lobby");
-  await cleo.sees("#log p", "<b>Hello</b> & welcome");
-  await ben.click("#leave");
-  await ada.sees("#log", "Ben has left");
-  await ada.sees("#members", /^AdaCleo$/);
+  await page.fill("#interval", "5");
+  await page.click("#repeat");
+  await page.until(
+    async () => await page.number("#count") > 20,
+    "messages are repeated",
+  );
+  assertEquals(await page.texts("#log .bad"), []);
+  assert(await page.has("#plot canvas"));
 });
 
-testPages(
-  "chat: rooms are apart, and a lost connection joins again",
-  "chat.ts",
+testPage("the binary echo page compares each byte", "binary_echo.ts", async (
+  { url },
+  chromium,
+) => {
+  const page = await chromium.open(url);
+  await page.sees("#status", "Connected");
+  for (const size of [0, 1, 125, 126, 65_536, 1_048_576, 16_777_216]) {
+    await page.page.select("#size", String(size));
+    await page.click("#once");
+    await page.sees("#same", /^1$/);
+  }
+  // Many on their way at once, in their order.
+  await page.page.select("#size", "1048576");
+  await page.fill("#window", "16");
+  await page.click("#run");
+  await page.until(
+    async () => await page.number("#same") >= 40,
+    "forty echoes of 1 MiB",
+  );
+  await page.click("#run");
+  await page.sees("#run", "Start");
+  assertEquals(await page.text("#different"), "0");
+  assertMatch(await page.text("#p99"), /^\d+\.\d+ ms$/);
+  assert(await page.has("#plot canvas"));
+});
+
+testPage(
+  "the ticker page follows the topics it is asked to",
+  "ticker.ts",
+  async ({ url }, chromium) => {
+    const [first, second] = [
+      await chromium.open(url),
+      await chromium.open(url),
+    ];
+    await first.sees("#connections", /^2$/);
+    await second.sees("#OAK .price", /^\d+\.\d\d$/);
+    await second.sees("#OAK .subscribers", /^2$/);
+    const price = await first.text("#OAK .price");
+    await first.until(
+      async () => await first.text("#OAK .price") !== price,
+      "the price changes",
+    );
+    // From the wildcard to each symbol by itself, and then not that of OAK.
+    await first.click("#all");
+    await first.click("#OAK input");
+    await second.sees("#OAK .subscribers", /^1$/);
+    await second.sees("#ELM .subscribers", /^2$/);
+    const oaks = await first.number("#OAK .count");
+    const elms = await first.number("#ELM .count");
+    await first.until(
+      async () => await first.number("#ELM .count") > elms + 5,
+      "prices of the others",
+    );
+    assertEquals(await first.number("#OAK .count"), oaks);
+    await first.click("#ELM button");
+    await first.sees("#chart-title", "Price of ELM");
+    await first.sees("#received", /^[1-9]/);
+    assert(await first.has("#plot canvas"));
+  },
+  "--interval",
+  "20",
+);
+
+testPage(
+  "the ingest page counts batches, and is held back",
+  "ingest.ts",
   async (
-    chat,
+    { url },
     chromium,
   ) => {
-    const ada = await joined(chromium, chat, "Ada", "lobby");
-    const ben = await joined(chromium, chat, "Ben", "kitchen");
-    await ada.sees("#rooms", "kitchen (1)");
-    await ben.fill("#text", "only here");
-    await ben.click("#send");
-    await ben.sees("#log", "only here");
-    await ada.fill("#text", "said in the lobby");
-    await ada.click("#send");
-    await ada.sees("#log", "said in the lobby");
-    assertEquals(await ada.texts("#log li"), await ada.texts("#log .own"));
+    const page = await chromium.open(url);
+    await page.sees("#status", "Connected");
+    await page.click("#burst");
+    await page.sees("#received", /^1,000$/);
+    const batches = await page.number("#batches");
+    assert(batches >= 1 && batches < 1000, `${batches} batches`);
+    assertEquals(await page.text("#holds"), "0");
 
-    // Ben goes where Ada is.
-    await ben.click("#rooms li:nth-child(1) button");
-    await ben.sees("#room-title", "lobby");
-    await ben.sees("#log", "said in the lobby");
-    await ben.seesNo("#log", "only here");
-    await ada.sees("#members", "AdaBen");
-    await ada.seesNo("#rooms", "kitchen");
-
-    // More messages than the limit allows cost the connection, and the page opens another one.
-    await ben.run(`
-      for (let count = 0; count < 30; count++) {
-        document.getElementById("text").value = "flood " + count;
-        document.getElementById("say").requestSubmit();
-      }
-    `);
-    await ada.sees("#log", "Ben has left");
-    await ben.sees("#status", "Connected");
-    await ada.sees("#members", "AdaBen");
-    await ben.sees("#log", "said in the lobby");
+    // More than the store takes.
+    await page.page.select("#format", "json");
+    await page.fill("#rate", "100000");
+    await page.click("#run");
+    await page.sees("#held", "holds back");
+    await page.click("#run");
+    await page.sees("#held", "takes all");
+    await page.sees("#way", /^0$/);
+    assertEquals(await page.text("#received"), await page.text("#sent"));
+    assertEquals(await page.text("#bad"), "0");
   },
 );
 
-testPages("chat: what a page sends is checked", "chat.ts", async (
-  chat,
-  chromium,
-) => {
-  const ada = await chromium.open(chat.url);
-  await ada.sees("#status", "Connected");
-  await ada.fill("#name", "<Ada>");
-  await ada.click("#enter");
-  await ada.sees("#refused", "A name has 1 to 24 letters");
-  await ada.fill("#name", "Ada");
-  await ada.click("#enter");
-  await ada.sees("#room-title", "lobby");
-  assertEquals(await ada.text("#refused"), "");
-  // The page itself would not send more.
-  await ada.page.$eval("#text", (field) => field.removeAttribute("maxlength"));
-  await ada.fill("#text", "x".repeat(1001));
-  await ada.click("#send");
-  await ada.sees("#refused", "A message has 1 to 1000 characters");
-});
-
-testPages(
-  "chat: a member that does not keep up is shown, and delays nobody",
-  "chat.ts",
+testPage(
+  "ingest_send.ts tells how its events were taken",
+  "ingest.ts",
   async (
-    chat,
-    chromium,
+    { url },
   ) => {
-    const ada = await joined(chromium, chat, "Ada", "lobby");
-    const ben = await joined(chromium, chat, "Ben", "lobby");
-    await ben.click("#slow");
-    await ada.sees("#members", /Benslow, \d+ missed/);
-    await ada.fill("#text", "Where is Ben?");
-    await ada.click("#send");
-    await ada.sees("#log .own", "Where is Ben?");
-    await ben.click("#slow");
-    await ada.sees("#members", /Ben\d+ missed/);
-    await ada.seesNo("#members", "slow");
+    const to = `${url.replace("http", "ws")}/ws`;
+    for (const flags of [[], ["--json"]]) {
+      await using program = new Example(
+        "ingest_send.ts",
+        "--url",
+        to,
+        ...flags,
+      );
+      const { code, output, errors } = await program.ended();
+      assertEquals([code, errors], [0, ""]);
+      assertMatch(output, /^10000 events in .* on average, 0 bad\n$/);
+    }
   },
+  "--rate",
+  "1000000",
 );
+
+Deno.test("the page of events shows notes, and misses none", async () => {
+  await using example = await new Example("sse.ts", "0").listening("/\n");
+  await using chromium = await Chromium.start();
+  const reader = await chromium.open(example.url);
+  const writer = await chromium.open(example.url);
+  await reader.sees("#status", "Connected, 2 readers");
+  await writer.fill("#note", "<i>one</i>");
+  await writer.page.keyboard.press("Enter");
+  await reader.sees("#list .note span", "<i>one</i>");
+  await writer.click("#drop");
+  await reader.sees("#list .event", "connected again, after note 1");
+  await writer.fill("#note", "two");
+  await writer.page.keyboard.press("Enter");
+  await reader.sees("#list .note span", "two");
+  assertEquals((await reader.texts("#list .note")).length, 2);
+});
