@@ -40,6 +40,8 @@ export class Chromium implements AsyncDisposable {
       executablePath: CHROMIUM,
       // By a pipe, so that Chromium ends when the tests do, however that happens.
       pipe: true,
+      // Else all that goes through a WebSocket is sent to the tests, too.
+      networkEnabled: false,
       args: [
         // Containers have little of /dev/shm.
         "--disable-dev-shm-usage",
