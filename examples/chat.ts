@@ -23,7 +23,7 @@ const NAME = /^[\p{L}\p{N}][\p{L}\p{M}\p{N} ._-]{0,23}$/u; // of a member or a r
 const TEXT_CHARACTERS = 1000;
 const HISTORY_MAX = 50; // messages of a room
 const MEMBERS_MAX = 100; // of a room
-const EMPTY_ROOMS_MAX = 20; // whose history is kept
+const ROOMS_MAX = 50; // among them empty ones, whose history is kept
 const MESSAGE_BYTES = 8 * 1024;
 const MESSAGES_PER_SECOND = 20;
 const PRESENCE_MS = 100;
@@ -122,6 +122,9 @@ function join(socket: Socket, fields: Fields): void {
   if ((rooms.get(topic)?.members.size ?? 0) >= MEMBERS_MAX) {
     return refuse(socket, "The room is full");
   }
+  if (!rooms.has(topic) && !makeSpace()) {
+    return refuse(socket, "There are too many rooms");
+  }
   leave(socket);
   socket.subscribe(topic); // The first one makes the room, by topicChanged().
   const room = rooms.get(topic)!;
@@ -176,17 +179,20 @@ function event(type: string, about: Record<string, unknown>): string {
   return JSON.stringify({ type, ...about });
 }
 
-/** The first member makes a room; when the last one has left, its history is kept for a while. */
+/** The first member makes a room; when the last one has left, its history is kept while there is space. */
 function topicChanged(topic: string, change: "first" | "last"): void {
   const name = topic.slice("room/".length);
   const room = rooms.get(topic) ??
     { name, topic, members: new Set(), history: [], presence: "" };
-  // The room that was used last goes to the end.
-  rooms.delete(topic);
+  if (change === "last") rooms.delete(topic); // It goes to the end of those that are empty.
   rooms.set(topic, room);
-  if (change === "first") return;
-  const empty = [...rooms.values()].filter(({ members }) => members.size === 0);
-  if (empty.length > EMPTY_ROOMS_MAX) rooms.delete(empty[0]!.topic);
+}
+
+/** Whether there may be one more room; of the empty ones the first that was left gives way. */
+function makeSpace(): boolean {
+  if (rooms.size < ROOMS_MAX) return true;
+  const empty = rooms.values().find(({ members }) => members.size === 0);
+  return empty !== undefined && rooms.delete(empty.topic);
 }
 
 /** Tells each room who is there and who does not keep up, and which rooms there are, when that has changed. */

@@ -54,10 +54,12 @@ class Store {
     this.#waiting = Math.max(0, this.#waiting - events);
     if (this.#waiting > WAITING_LOW) return;
     for (const socket of this.#held) {
-      socket.resume();
+      // What has arrived meanwhile may be too much again.
+      this.#held.delete(socket);
       socket.sendJson({ type: "held", held: false });
+      socket.resume();
+      if (this.#waiting > WAITING_LOW) return;
     }
-    this.#held.clear();
   }
 
   forget(socket: Socket): void {

@@ -9,7 +9,10 @@ import { BACKENDS, deadline } from "./testing.ts";
 const CHROMIUM = "/usr/bin/chromium";
 const POLL_MS = 20;
 
-/** Registers a test of an example for each backend; the pages must not have logged an error in the end. */
+/**
+ * Registers a test of an example for each backend. In the end no page must have
+ * logged an error, and neither the example, which ends when it is told to.
+ */
 export function testPage(
   name: string,
   file: string,
@@ -19,9 +22,14 @@ export function testPage(
   for (const backend of BACKENDS) {
     Deno.test(`${name} (${backend})`, async () => {
       await using example = await Example.start(file, backend, ...flags);
-      await using chromium = await Chromium.start();
-      await fn(example, chromium);
-      assertEquals(chromium.complaints, []);
+      {
+        await using chromium = await Chromium.start();
+        await fn(example, chromium);
+        assertEquals(chromium.complaints, []);
+      }
+      example.kill("SIGINT");
+      const { code, errors } = await example.ended();
+      assertEquals([code, errors], [0, ""]);
     });
   }
 }

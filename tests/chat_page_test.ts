@@ -3,7 +3,7 @@
 // tab of its own.
 
 import { assertEquals } from "@std/assert";
-import { Chromium, type Tab, testPage } from "./browser.ts";
+import { type Chromium, type Tab, testPage } from "./browser.ts";
 import type { Example } from "./example.ts";
 
 async function joined(
