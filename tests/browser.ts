@@ -4,7 +4,7 @@
 import { assertEquals } from "@std/assert";
 import { type Browser, launch, type Page } from "puppeteer-core";
 import { Example } from "./example.ts";
-import { BACKENDS, deadline } from "./testing.ts";
+import { BACKENDS, deadline, sleep } from "./testing.ts";
 
 const CHROMIUM = "/usr/bin/chromium";
 const POLL_MS = 20;
@@ -151,7 +151,7 @@ export class Tab {
     let waits = true;
     const wait = async (): Promise<void> => {
       while (waits && !await condition()) {
-        await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+        await sleep(POLL_MS);
       }
     };
     try {
