@@ -80,6 +80,11 @@ const TEST: Need[] = [
     what: "clang-format",
     present: () => isCommand("clang-format"),
   },
+  {
+    pkg: "chromium",
+    what: "Chromium as /usr/bin/chromium",
+    present: () => exists("/usr/bin/chromium"),
+  },
 ];
 
 function exists(path: string): boolean {
