@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <zlib.h>
 
+#include "conn.h"
 #include "millrace.h"
-#include "reactor.h"
 #include "sys.h"
 
 // What zlib takes beside window and hash table, rounded up (zconf.h says "a few kilobytes").
@@ -100,8 +100,7 @@ static bool options_valid(const struct mr_deflate_options *o) {
 
 int32_t mr_deflate_open(mr_reactor *r, uint32_t handle, const struct mr_deflate_options *options) {
   struct conn *c = conn_find(r, handle);
-  if (c == NULL || c->life != LIFE_OPEN || c->protocol > PROTOCOL_RESPONSE || c->deflate != NULL)
-    return -ESTALE;
+  if (c == NULL || c->life != LIFE_OPEN || !conn_in_http(c) || c->deflate != NULL) return -ESTALE;
   if (!options_valid(options)) return -EINVAL;
   uint64_t own = 0;
   if (options->flags & MR_SEND_TAKEOVER) own += deflater_bytes(options->send_bits, options->mem_level);

@@ -3,7 +3,7 @@
 // ws_client_session.ts.
 
 import { lookup } from "node:dns";
-import { errnoError, layout } from "../ffi/mod.ts";
+import { errnoByName, errnoError, layout } from "../ffi/mod.ts";
 import { type BackendChoice, ClientLoop } from "./client_loop.ts";
 import type { Connection } from "./connection.ts";
 import { requireNet, requirePath } from "./permissions.ts";
@@ -57,7 +57,7 @@ export class Dial {
     hostsOf(target).then(
       (hosts) => {
         this.#hosts = hosts;
-        this.#next(new Error("There is no address to connect to"));
+        this.#next(null);
       },
       (error) => this.#fail(error),
     );
@@ -72,13 +72,16 @@ export class Dial {
 
   // Tries the next address; `before` is what became of the last one. One after the other: an attempt that is slow has
   // its share of the time that is left.
-  #next(before: Error): void {
+  #next(before: Error | null): void {
     this.#attempt = null;
+    if (this.#over) return;
     const host = this.#hosts.shift();
     const timeout = this.#share();
-    if (this.#over) return;
     if (this.#aborted !== null || host === undefined || timeout < 0) {
-      return this.#fail(before);
+      // The look-up has found addresses, and taken all the time.
+      return this.#fail(
+        before ?? errnoByName("ETIMEDOUT", connecting(this.#target)),
+      );
     }
     try {
       this.#try(host, timeout);
@@ -97,7 +100,7 @@ export class Dial {
       this.#attempt = new Attempt(handle, client, {
         connected: (): Connection => this.#dialer.connected(handle, client),
         failed: (errno): void =>
-          this.#next(errnoError(errno, `connect to ${nameOf(target, host)}`)),
+          this.#next(errnoError(errno, connecting(target, host))),
         lost: (): void =>
           this.#fail(new Deno.errors.Interrupted("The loop was closed")),
       });
@@ -164,11 +167,15 @@ class Attempt implements Connection {
   }
 }
 
-function nameOf(target: DialTarget, host: string): string {
-  if (target.transport === "unix") return target.path;
+// What is being done, for errors; with the address where a name has several.
+function connecting(target: DialTarget, address?: string): string {
+  if (target.transport === "unix") return `connect to ${target.path}`;
   const { hostname, port } = target;
   const name = hostname.includes(":") ? `[${hostname}]` : hostname;
-  return host === hostname ? `${name}:${port}` : `${name}:${port} (${host})`;
+  const found = address === undefined || address === hostname
+    ? ""
+    : ` (${address})`;
+  return `connect to ${name}:${port}${found}`;
 }
 
 async function hostsOf(target: DialTarget): Promise<string[]> {
