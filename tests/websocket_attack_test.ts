@@ -55,18 +55,13 @@ const FIELDS = { "Sec-WebSocket-Extensions": "permessage-deflate" };
 const HANDSHAKE = latin1(handshake("/echo", FIELDS));
 const RSV1 = 4;
 
-interface Field {
-  backend: BackendName;
-  server: SoakChild;
-}
-
-function open({ server }: Field): Promise<WsClient> {
+function open(server: SoakChild): Promise<WsClient> {
   return WsClient.open(server, { target: "/echo", fields: FIELDS });
 }
 
-async function openMany(field: Field, count: number): Promise<WsClient[]> {
+async function openMany(server: SoakChild, count: number): Promise<WsClient[]> {
   const clients: WsClient[] = [];
-  for (let at = 0; at < count; at++) clients.push(await open(field));
+  for (let at = 0; at < count; at++) clients.push(await open(server));
   return clients;
 }
 
@@ -79,18 +74,18 @@ interface Count {
   connections: number;
 }
 
-async function count({ server }: Field): Promise<Count> {
+async function count(server: SoakChild): Promise<Count> {
   return JSON.parse(await server.ask("/count"));
 }
 
 async function untilCount(
-  field: Field,
+  server: SoakChild,
   what: string,
   condition: (count: Count) => boolean,
 ): Promise<void> {
   await deadline(
     (async () => {
-      while (!condition(await count(field))) await sleep(1);
+      while (!condition(await count(server))) await sleep(1);
     })(),
     what,
   );
@@ -179,7 +174,7 @@ async function nextEcho(client: WsClient): Promise<Uint8Array> {
 
 // --- those that do not
 
-type Attack = (field: Field, scale: number) => Promise<void>;
+type Attack = (server: SoakChild, scale: number) => Promise<void>;
 
 /** Writes until the other side no longer takes anything, or has gone. */
 async function pour(client: RawClient, bytes: Uint8Array): Promise<void> {
@@ -199,8 +194,8 @@ async function pour(client: RawClient, bytes: Uint8Array): Promise<void> {
   }
 }
 
-const pingFlood: Attack = async (field, scale) => {
-  const clients = await openMany(field, 8);
+const pingFlood: Attack = async (server, scale) => {
+  const clients = await openMany(server, 8);
   const pings = concat(
     Array(1000).fill(frame({ opcode: PING, payload: pattern(125) })),
   );
@@ -219,8 +214,8 @@ const pingFlood: Attack = async (field, scale) => {
   closeAll(clients);
 };
 
-const oneByteFragments: Attack = async (field, scale) => {
-  const clients = await openMany(field, Math.ceil(100 * scale));
+const oneByteFragments: Attack = async (server, scale) => {
+  const clients = await openMany(server, Math.ceil(100 * scale));
   const begin = frame({ opcode: TEXT, payload: "a", fin: false });
   const goOn = frame({ opcode: CONTINUATION, payload: "b", fin: false });
   const end = frame({ opcode: CONTINUATION, payload: "c" });
@@ -241,13 +236,13 @@ const oneByteFragments: Attack = async (field, scale) => {
   closeAll(clients);
 };
 
-const neverReads: Attack = async (field, scale) => {
-  const clients = await openMany(field, Math.ceil(16 * scale));
+const neverReads: Attack = async (server, scale) => {
+  const clients = await openMany(server, Math.ceil(16 * scale));
   const message = frame({ opcode: BINARY, payload: pattern(65536) });
   const echoes = concat(Array(160).fill(message));
   const publish = async (): Promise<void> => {
     for (let round = 0; round < 200 * scale; round++) {
-      assert(Number(await field.server.ask("/publish?bytes=65536")) > 0);
+      assert(Number(await server.ask("/publish?bytes=65536")) > 0);
     }
   };
   await Promise.all([
@@ -262,10 +257,10 @@ const BOMB = new Uint8Array(
     .subarray(0, -4),
 );
 
-const deflateBombs: Attack = async (field, scale) => {
+const deflateBombs: Attack = async (server, scale) => {
   assert(BOMB.length < 70_000, "Not a bomb");
   for (let round = 0; round < Math.ceil(3 * scale); round++) {
-    const clients = await openMany(field, 32);
+    const clients = await openMany(server, 32);
     await Promise.all(clients.map(async (client, at) => {
       // In one frame, or in one of which the end is missing.
       await client.send({
@@ -334,20 +329,20 @@ const STAGES: [what: string, first: Uint8Array, then: Uint8Array][] = [
   ],
 ];
 
-const resets: Attack = async (field, scale) => {
+const resets: Attack = async (server, scale) => {
   const crowd = 100;
   const rounds = Math.ceil(10_000 * scale / crowd / STAGES.length);
   for (const [what, first, then] of STAGES) {
     const upgraded = first.length >= HANDSHAKE.length;
     for (let round = 0; round < rounds; round++) {
-      const before = await count(field);
+      const before = await count(server);
       const sockets = Array.from(
         { length: crowd },
-        () => new ResettableSocket(field.server.addr.port),
+        () => new ResettableSocket(server.addr.port),
       );
       for (const socket of sockets) socket.send(new Uint8Array(first));
       await untilCount(
-        field,
+        server,
         what,
         ({ sockets, connections }) =>
           connections >= before.connections + crowd &&
@@ -358,7 +353,7 @@ const resets: Attack = async (field, scale) => {
         socket.reset();
       }
       await untilCount(
-        field,
+        server,
         `the end ${what}`,
         ({ connections }) => connections <= before.connections,
       );
@@ -366,10 +361,10 @@ const resets: Attack = async (field, scale) => {
   }
 };
 
-const slowHandshakes: Attack = async (field, scale) => {
+const slowHandshakes: Attack = async (server, scale) => {
   const clients: RawClient[] = [];
   for (let at = 0; at < 200 * scale; at++) {
-    clients.push(await RawClient.connect(field.server));
+    clients.push(await RawClient.connect(server));
   }
   // A byte now and then puts nothing off.
   await Promise.all(clients.map(async (client, at) => {
@@ -398,14 +393,14 @@ const ATTACKS: [what: string, attack: Attack][] = [
 // --- before and after
 
 /** What the server holds once nobody but the healthy is there. */
-async function rest(field: Field): Promise<AttackSample> {
+async function rest(server: SoakChild): Promise<AttackSample> {
   await untilCount(
-    field,
+    server,
     "the end of all connections",
     ({ sockets, connections }) =>
       sockets === HEALTHY && connections === HEALTHY + 1,
   );
-  return JSON.parse(await field.server.ask("/sample"));
+  return JSON.parse(await server.ask("/sample"));
 }
 
 function assertFlat(
@@ -442,24 +437,25 @@ async function attackAll(
     PATIENCE,
     "attack_server.ts",
   );
-  const field = { backend, server };
   try {
-    const healthy = new Healthy(await openMany(field, HEALTHY));
+    const healthy = new Healthy(await openMany(server, HEALTHY));
     // Code is compiled, caches are filled, and all pages of the arena are touched.
     for (const [, attack] of ATTACKS) {
       const scale = attack === neverReads ? 1 : 0.1;
-      await deadline(attack(field, scale), "the warm-up", ATTACK_MS);
+      await deadline(attack(server, scale), "the warm-up", ATTACK_MS);
     }
-    const first = await healthy.still(() => rest(field));
+    const first = await healthy.still(() => rest(server));
     let before = first;
     for (const [what, attack] of ATTACKS) {
       await t.step(what, async () => {
-        await deadline(
-          Promise.all([attack(field, 1), healthy.served(20)]),
-          what,
-          ATTACK_MS,
-        );
-        const after = await healthy.still(() => rest(field));
+        // It goes on until they have been served meanwhile.
+        let over = false;
+        const serving = healthy.served(20).finally(() => over = true);
+        const attacking = (async () => {
+          do await attack(server, 1); while (!over);
+        })();
+        await deadline(Promise.all([attacking, serving]), what, ATTACK_MS);
+        const after = await healthy.still(() => rest(server));
         assertFlat(first, before, after);
         before = after;
       });

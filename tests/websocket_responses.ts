@@ -121,8 +121,6 @@ export const RESPONSES: readonly HandshakeResponse[] = [
     ["client_no_context_takeover=1", false],
     ["unknown", false],
     ["server_no_context_takeover; server_no_context_takeover", false],
-    // The client did not say that its window can be limited.
-    ["client_max_window_bits=10", false],
   ] as const).map(([parameter, accepted]) =>
     response(
       `extension-parameter ${parameter}`,

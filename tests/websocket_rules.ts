@@ -30,17 +30,12 @@ function both(section: string, rule: string, ...tests: string[]): Rule {
   return { section, side: "both", rule, tests };
 }
 
-/** Rules that no test of ours can show, and why. */
-export const ELSEWHERE: Record<string, string> = {
-  "4.2.2 step 1, 10.6":
-    "TLS: the server speaks none; a proxy in front of it does.",
-  "4.1, proxies and one connection at a time to an address":
-    "For browsers; a client on a server is told whom to connect to.",
-  "5.4, intermediaries": "The server is an end, and passes no frames on.",
-  "5.5.1, reasons are not shown to end users": "There are none.",
-  "9.1, registered extensions":
-    "The one that there is, permessage-deflate, is registered.",
-};
+// What no test of ours can show:
+// 4.2.2 step 1 and 10.6, TLS: the server speaks none, a proxy in front of it does.
+// 4.1, proxies, and one connection at a time to an address: for browsers.
+// 5.4, intermediaries: the server is an end, and passes no frames on.
+// 5.5.1, reasons are not shown to end users: there are none.
+// 9.1, extensions are registered: permessage-deflate is.
 
 const HANDSHAKE: Rule[] = [
   server(
@@ -196,7 +191,12 @@ const FRAMES: Rule[] = [
     "A server masks nothing.",
     "messages of every size and kind are sent byte for byte",
   ),
-  client("5.1", "A frame with a mask closes the connection.", "masked-*"),
+  client(
+    "5.1",
+    "A frame with a mask closes the connection, and one without is understood.",
+    "masked-*",
+    "client-*",
+  ),
   both(
     "5.2",
     "Reserved bits are 0 unless an extension gives them a meaning.",
@@ -424,7 +424,9 @@ const EXCHANGE: Rule[] = [
   client(
     "10.3",
     "Each frame has a mask of its own that nobody can foresee.",
-    "each frame has a mask of its own",
+    "a client masks messages of every length",
+    "a client masks everything else that it sends",
+    "keys do not repeat, and no bit of them is constant",
   ),
 ];
 
