@@ -68,6 +68,11 @@ export function frame(init: FrameInit): Uint8Array<ArrayBuffer> {
   return concat([Uint8Array.from([...head, ...length]), mask, body]);
 }
 
+/** A message of text for each payload. */
+export function texts(...payloads: string[]): Uint8Array<ArrayBuffer> {
+  return concat(payloads.map((payload) => frame({ opcode: TEXT, payload })));
+}
+
 /** A close frame's payload. */
 export function closePayload(
   code: number,
