@@ -48,6 +48,42 @@ testBackends("send() goes from sent over queued to dropped", async (t) => {
   assertEquals(await client.readText(), "again");
 });
 
+testBackends("drain comes at the low watermark of the route", async (t) => {
+  const MIB = 1024 * 1024;
+  const WATERMARKS: [ofRoute: number, ofServer: number][] = [
+    [8 * MIB, 0],
+    [0, MIB],
+  ];
+  for (const [lowWatermark, ofServer] of WATERMARKS) {
+    const amounts: number[] = [];
+    let sent = 0;
+    const server = serveRoute(
+      t,
+      {
+        open(socket): void {
+          while (socket.bufferedAmount < 15 * MIB) {
+            socket.send(PIECE);
+            sent++;
+          }
+        },
+        drain: (socket) => void amounts.push(socket.bufferedAmount),
+      },
+      { highWatermark: 10 * MIB, lowWatermark },
+      { lowWatermark: ofServer },
+    );
+    const client = t.using(await WsClient.open(server));
+    for (let left = sent; left > 0 && amounts.length === 0; left--) {
+      await client.readBinary();
+      await turn();
+    }
+    await until(() => amounts.length > 0, "drain");
+    const [amount] = amounts;
+    assert(amount! <= lowWatermark, `${amount}`);
+    // No socket takes as much at once.
+    assertEquals(amount! > 0, lowWatermark > 0, `${amount}`);
+  }
+});
+
 testBackends("drain is not called without queued", async (t) => {
   let drains = 0;
   const server = serveRoute(t, {

@@ -36,6 +36,7 @@ export interface WebSocketEntry {
 export const CORPUS_LIMITS = { maxMessageBytes: 1000, maxFragments: 8 };
 
 export const CORPUS_FILES = [
+  "client.txt",
   "close.txt",
   "deflate.txt",
   "frames.txt",
@@ -85,6 +86,29 @@ export function frameOf(
   });
 }
 
+/** The same as a server sends it. */
+export function withoutMasks(
+  entry: WebSocketEntry,
+): WebSocketEntry {
+  const { bytes } = entry;
+  const parts: Uint8Array[] = [];
+  for (let at = 0; at < bytes.length;) {
+    const short = bytes[at + 1]! & 0x7f;
+    // No payload is longer than three bytes can say.
+    const field = short === 126 ? 2 : 0;
+    const length = field === 0 ? short : bytes[at + 2]! << 8 | bytes[at + 3]!;
+    const mask = bytes.subarray(at + 2 + field, at + 6 + field);
+    const end = Math.min(at + 6 + field + length, bytes.length);
+    parts.push(
+      Uint8Array.of(bytes[at]!, short),
+      bytes.subarray(at + 2, at + 2 + field),
+      bytes.slice(at + 6 + field, end).map((byte, i) => byte ^ mask[i & 3]!),
+    );
+    at = end;
+  }
+  return { ...entry, bytes: concat(parts) };
+}
+
 /**
  * The entries of one file that hold for a server or for a client, with the bytes that it is sent. Throws where the file
  * breaks the rules of its format.
@@ -97,8 +121,10 @@ export function readWebSocketCorpus(
   const blocks = text.split("\n").filter((line) => !line.startsWith("#"))
     .join("\n").trim().split(/\n\n+/);
   return blocks.flatMap((block) => {
+    const forClient = /^side client$/m.test(block);
     // Bytes as they stand have the mask that a server wants.
-    if (side === "client" && /^\| /m.test(block)) return [];
+    const forBoth = !forClient && !/^\| /m.test(block);
+    if (side === "client" ? !forClient && !forBoth : forClient) return [];
     try {
       return [readEntry(block.split("\n"), side === "server")];
     } catch (error) {
@@ -116,6 +142,7 @@ function readEntry(lines: string[], masked: boolean): WebSocketEntry {
   for (const line of lines.slice(1, -1)) {
     const mark = line.split(" ", 1)[0]!;
     const rest = line.slice(mark.length + 1);
+    if (mark === "side") continue;
     if (mark === "with") agreement = rest;
     else if (mark === "|") sent.push(latin1(unescape(rest)));
     else if (mark === "f") {

@@ -77,13 +77,13 @@ static uint32_t read_frame(const uint8_t *data, uint32_t size, bool in_message, 
     if (frame->length < least || frame->length > INT64_MAX) return MR_WS_BAD_LENGTH;
   }
   const uint32_t mask = mode.of_server ? 0 : 4;
-  const uint8_t *payload = data + at + mask;
   frame->bytes = at + mask;
   if (size < frame->bytes) {  // the length counts before the mask is there
     frame->present = 0;
     frame->bytes = size;
     return 0;
   }
+  const uint8_t *payload = data + at + mask;
   frame->present = frame->length < size - frame->bytes ? (uint32_t)frame->length : size - frame->bytes;
   for (uint32_t i = 0; i < frame->present; i++) {
     frame->payload[i] = mode.of_server ? payload[i] : payload[i] ^ data[at + i % 4];
@@ -152,6 +152,7 @@ void plain_ws(const uint8_t *data, uint32_t size, const struct ws_limits *limits
               struct ws_outcome *outcome) {
   static struct frame frame;
   static struct message message;
+  const uint32_t least = mode.of_server ? 2 : 6;
   bool goes_on = true;
   outcome->length = 0;
   message.open = false;
@@ -159,8 +160,7 @@ void plain_ws(const uint8_t *data, uint32_t size, const struct ws_limits *limits
     goes_on = false;
     uint32_t violation = read_frame(data, size, message.open, mode, &frame);
     if (violation == MISSING) return;
-    const bool whole =
-        frame.bytes < size || (size >= (mode.of_server ? 2u : 6u) && frame.present == frame.length);
+    const bool whole = frame.bytes < size || (size >= least && frame.present == frame.length);
     if (violation == 0 && frame.opcode >= 8) {
       if (!whole) return;
       violation = take_control(&frame, outcome);

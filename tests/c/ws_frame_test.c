@@ -145,20 +145,6 @@ static void long_message(void) {
   t_case("a message of 999 bytes in pieces of 1 to 40", ok);
 }
 
-// RFC 6455 section 5.1: told by the second byte, before anything else of a length.
-static void masked_by_a_server(void) {
-  static const uint8_t masked[][2] = {{0x81, 0x81}, {0x81, 0x80}, {0x01, 0x85}, {0x88, 0x80}, {0x81, 0xfe}};
-  bool ok = true;
-  for (size_t i = 0; i < sizeof masked / sizeof masked[0]; i++) {
-    struct ws_frames frames = {.of_server = true};
-    struct ws_event event;
-    uint8_t bytes[2];
-    memcpy(bytes, masked[i], 2);
-    ok = ok && ws_frame_next(&frames, bytes, 2, &limits, &event) == -MR_WS_MASKED;
-  }
-  t_case("W2 a server masks a frame", ok);
-}
-
 static void answers(void) {
   t_case("every violation has its close code", ws_violation_code(MR_WS_RESERVED_BITS) == 1002 &&
                                                    ws_violation_code(MR_WS_BAD_CLOSE_CODE) == 1002 &&
@@ -173,7 +159,6 @@ int main(void) {
   sums_do_not_overflow();
   unmask_is_xor();
   long_message();
-  masked_by_a_server();
   answers();
   return t_done();
 }

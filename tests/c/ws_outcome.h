@@ -22,10 +22,10 @@ void ws_outcome_add(struct ws_outcome *outcome, uint32_t kind, uint32_t code, co
                     uint32_t length);
 bool ws_outcome_same(const struct ws_outcome *a, const struct ws_outcome *b);
 
-// What the bytes are taken for.
+// What was agreed on, and whose frames the bytes are.
 struct ws_mode {
-  bool deflate;    // permessage-deflate was agreed on
-  bool of_server;  // frames of a server, which have no mask
+  bool deflate;
+  bool of_server;
 };
 
 // How bytes are cut: `first` of them, none for 0, then `most` at a time, or at random up to as many.
