@@ -91,6 +91,16 @@ async function untilCount(
   );
 }
 
+/** Waits until nobody but the healthy is there. */
+async function untilRest(server: SoakChild): Promise<void> {
+  await untilCount(
+    server,
+    "the end of all connections",
+    ({ sockets, connections }) =>
+      sockets === HEALTHY && connections === HEALTHY + 1,
+  );
+}
+
 // --- those that keep to the rules
 
 /** Sockets that send and get back, until they are told to stop. */
@@ -332,6 +342,8 @@ const STAGES: [what: string, first: Uint8Array, then: Uint8Array][] = [
 const resets: Attack = async (server, scale) => {
   const crowd = 100;
   const rounds = Math.ceil(10_000 * scale / crowd / STAGES.length);
+  // Those of an attack before would be taken for connections of this one.
+  await untilRest(server);
   for (const [what, first, then] of STAGES) {
     const upgraded = first.length >= HANDSHAKE.length;
     for (let round = 0; round < rounds; round++) {
@@ -394,12 +406,7 @@ const ATTACKS: [what: string, attack: Attack][] = [
 
 /** What the server holds once nobody but the healthy is there. */
 async function rest(server: SoakChild): Promise<AttackSample> {
-  await untilCount(
-    server,
-    "the end of all connections",
-    ({ sockets, connections }) =>
-      sockets === HEALTHY && connections === HEALTHY + 1,
-  );
+  await untilRest(server);
   return JSON.parse(await server.ask("/sample"));
 }
 
