@@ -44,8 +44,8 @@ const ATTACK_MS = 60_000;
 const OBJECTS_AT_REST = 2 * MIB;
 /** A view of each block of the arena, which V8 counts as if it had memory of its own. */
 const BUFFERS_AT_REST = 32 * MIB;
-/** What malloc keeps for later, and pages of the arena that no attack before has touched. */
-const NATIVE_AT_REST = 24 * MIB;
+/** The arena, whose pages no attack before may have touched, and what malloc and V8 keep for later. */
+const NATIVE_AT_REST = (32 + 16) * MIB;
 /** While an attack goes on: garbage that is not collected yet, for the most part. */
 const PEAK = 128 * MIB;
 /** Contexts that are kept for whoever comes next: 16 to inflate, and those to deflate of one kind. */
