@@ -39,6 +39,7 @@ const CLASSES: [keyof typeof errno, new (message: string) => Error][] = [
   ["ESTALE", Deno.errors.NotConnected],
   ["ETIMEDOUT", Deno.errors.TimedOut],
   ["EAGAIN", Error],
+  ["EDQUOT", Error],
   ["EMFILE", Error],
   ["ENOMEM", Error],
   ["ENOBUFS", Error],
