@@ -51,7 +51,7 @@ int32_t mr_listen_address(mr_reactor *reactor, uint32_t listener, char *out);
 int32_t mr_peer_address(mr_reactor *reactor, uint32_t handle, char *out);
 
 // Begins to connect to an IP address or a Unix socket, and writes the handle to *handle: MR_CONNECTED or
-// MR_CLOSED follows, in a later mr_poll. What is sent before that waits. -EUSERS: max_connections are open.
+// MR_CLOSED follows, in a later mr_poll. What is sent before that waits. -EDQUOT: max_connections are open.
 int32_t mr_connect(mr_reactor *reactor, const struct mr_connect_options *options, uint32_t *handle);
 
 // Submits what is pending, takes what has arrived and tokenises it. Returns the number of records, all of

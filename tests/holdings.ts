@@ -33,6 +33,14 @@ export async function holdingsOf(server: HttpServer): Promise<Holdings> {
   };
 }
 
+/** Whether all blocks are back. The question itself may hold one, or has just given it back. */
+export function hasSameBlocks(
+  after: Pick<Holdings, "blocksFree">,
+  before: Pick<Holdings, "blocksFree">,
+): boolean {
+  return Math.abs(after.blocksFree - before.blocksFree) <= 1;
+}
+
 function collectGarbage(): void {
   (globalThis as unknown as { gc(): void }).gc();
 }

@@ -5,6 +5,7 @@
 import { equal } from "@std/assert";
 import type { BackendName } from "../mod.ts";
 import { type Ending, SoakChild } from "./soak_child.ts";
+import { hasSameBlocks } from "./holdings.ts";
 import { GOOD_LOADS } from "./soak_good.ts";
 import { runLoads, type Tally } from "./soak_load.ts";
 import { RUDE_LOADS } from "./soak_rude.ts";
@@ -157,7 +158,7 @@ async function rest(child: SoakChild, like: Sample | null): Promise<Sample> {
 
 function isAtRest(sample: Sample, like: Sample | null): boolean {
   return sample.connections === 1 && Object.keys(sample.open).length === 0 &&
-    (like === null || sample.blocksFree === like.blocksFree);
+    (like === null || hasSameBlocks(sample, like));
 }
 
 /** What was wrong with a soak; empty when nothing was. */
@@ -179,7 +180,7 @@ export function judge(result: SoakResult): string[] {
     }`,
   );
   expect(
-    after.blocksFree === before.blocksFree,
+    hasSameBlocks(after, before),
     `${after.blocksFree} free blocks instead of ${before.blocksFree}`,
   );
   for (const [name, count] of Object.entries(after.open)) {
