@@ -68,6 +68,7 @@ export {
 export type { TuningOptions } from "./lib/socket_options.ts";
 export { SocketReader } from "./lib/socket_reader.ts";
 export type { SocketServer } from "./lib/socket_server.ts";
+export { type InheritedSocket, systemdSockets } from "./lib/systemd.ts";
 export type { TopicListener } from "./lib/topics.ts";
 export type { TrailersInit } from "./lib/trailers.ts";
 export {
