@@ -67,6 +67,7 @@ export {
 } from "./lib/socket.ts";
 export type { TuningOptions } from "./lib/socket_options.ts";
 export { SocketReader } from "./lib/socket_reader.ts";
+export { StreamConn, streams } from "./lib/socket_streams.ts";
 export type { SocketServer } from "./lib/socket_server.ts";
 export { type InheritedSocket, systemdSockets } from "./lib/systemd.ts";
 export type { TopicListener } from "./lib/topics.ts";
