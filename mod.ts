@@ -28,6 +28,15 @@ export {
   readTopology,
   type Topology,
 } from "./ffi/mod.ts";
+export {
+  adopt,
+  type ClientSocketOptions,
+  connect,
+  type Connecting,
+  type ConnectOptions,
+  type ConnectTcpOptions,
+  type ConnectUnixOptions,
+} from "./lib/connect.ts";
 export type { HttpServer } from "./lib/http_server.ts";
 export {
   listen,
