@@ -135,7 +135,7 @@ export let stand: (
 /** Has the loop know that a callback of a socket is not done yet. For socket_host.ts. */
 export let watch: (socket: Socket<unknown>, promise: Promise<unknown>) => void;
 
-/** Cuts a socket because a callback has thrown; returns whether the application will be told. For socket_host.ts. */
+/** Cuts a socket because a callback has thrown; returns whether that is to be logged. For socket_host.ts. */
 export let fail: (socket: Socket<unknown>, error: unknown) => boolean;
 
 /**

@@ -67,6 +67,7 @@ export class SocketConnection<Data> implements Connection, SocketGround {
   #written = 0;
   // Bytes that the kernel had not taken when the connection went.
   #unsent = 0;
+  #lost: Error | null = null;
 
   /** `upgraded`: the connection has been one of HTTP until this turn. */
   constructor(
@@ -184,12 +185,14 @@ export class SocketConnection<Data> implements Connection, SocketGround {
     this.#leave(layout.CMD_TERMINATE);
   }
 
-  /** Cuts the connection because of an error. Returns whether the application will be told of just that one. */
+  /** Cuts the connection because of an error. Returns whether nobody is told of it, so that it has to be logged. */
   fail(error: unknown): boolean {
-    if (this.#state === CLOSED || this.#failure !== null) return false;
+    // A callback has waited for flushed(), and the peer has left: no news.
+    if (error === this.#lost) return false;
+    if (this.#state === CLOSED || this.#failure !== null) return true;
     this.#failure = thrownError(error);
     this.terminate();
-    return true;
+    return !this.#host.tellsErrors;
   }
 
   /** Cuts a connection that the application has not been told of, and never will be. */
@@ -367,7 +370,8 @@ export class SocketConnection<Data> implements Connection, SocketGround {
   }
 
   #sentError(): Error | null {
-    return this.#unsent === 0 ? null : new Deno.errors.Interrupted(
+    if (this.#unsent === 0) return null;
+    return this.#lost ??= new Deno.errors.Interrupted(
       `The connection has ended, and ${this.#unsent} bytes were not sent`,
     );
   }

@@ -185,6 +185,25 @@ testBackends("flushed() rejects when the rest is lost", async (t) => {
   assert(socket.statistics().sentBytes < 8 * MIB);
 });
 
+testBackends("a callback that waits for a lost peer is no news", async (t) => {
+  const closed: unknown[] = [];
+  const errors = await withoutErrors(async () => {
+    const [, client] = await pair(t, {
+      async data(socket): Promise<void> {
+        socket.write(pattern(8 * MIB));
+        await socket.flushed();
+      },
+      close: (_, error) => void closed.push(error),
+    }, { sendBufferBytes: 4096 });
+    await client.write("!");
+    await client.exactly(1);
+    client.close();
+    await until(() => closed.length === 1, "it is closed");
+    await settled(() => closed.length);
+  });
+  assertEquals(errors, []);
+});
+
 testBackends("flushed() goes before close()", async (t) => {
   const [socket, client] = await pair(t, {});
   socket.write("last words");
