@@ -14,7 +14,7 @@ import type { PollLoop } from "./poll_loop.ts";
 import { SentQueue } from "./sent_queue.ts";
 import type { Socket, SocketCounters, SocketGround } from "./socket.ts";
 import type { SocketHost } from "./socket_host.ts";
-import { feed, keep, SocketReader } from "./socket_reader.ts";
+import { feed, keep, refusalOf, SocketReader } from "./socket_reader.ts";
 import { thrownError } from "./thrown.ts";
 import type { SendStatus } from "./ws_socket.ts";
 
@@ -192,7 +192,9 @@ export class SocketConnection<Data> implements Connection, SocketGround {
     if (this.#state === CLOSED || this.#failure !== null) return true;
     this.#failure = thrownError(error);
     this.terminate();
-    return !this.#host.tellsErrors;
+    if (this.#host.tellsErrors) return false;
+    // Peers shall not be able to fill logs.
+    return this.#reader === null || error !== refusalOf(this.#reader);
   }
 
   /** Cuts a connection that the application has not been told of, and never will be. */
