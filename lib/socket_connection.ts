@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // socket_connection.ts - one connection that carries plain bytes: records to callbacks, bytes to the outbox; made
-// by raw_socket.ts, called by poll_loop.ts and, through socket.ts, by the application.
+// by raw_socket.ts, socket_server.ts and connect.ts, called by poll_loop.ts and, through socket.ts, by the application.
 
 import {
   errnoError,
@@ -188,13 +188,14 @@ export class SocketConnection<Data> implements Connection, SocketGround {
   /** Cuts the connection because of an error. Returns whether nobody is told of it, so that it has to be logged. */
   fail(error: unknown): boolean {
     // A callback has waited for flushed(), and the peer has left: no news.
-    if (error === this.#lost) return false;
+    if (this.#lost !== null && error === this.#lost) return false;
     if (this.#state === CLOSED || this.#failure !== null) return true;
     this.#failure = thrownError(error);
     this.terminate();
     if (this.#host.tellsErrors) return false;
     // Peers shall not be able to fill logs.
-    return this.#reader === null || error !== refusalOf(this.#reader);
+    const refusal = this.#reader === null ? null : refusalOf(this.#reader);
+    return refusal === null || error !== refusal;
   }
 
   /** Cuts a connection that the application has not been told of, and never will be. */

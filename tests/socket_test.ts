@@ -120,7 +120,7 @@ testBackends("write() queues, drains and drops by its limits", async (t) => {
     highWatermark: 4 * MIB,
     lowWatermark: 1000,
     maxQueueBytes: 5 * MIB,
-    sendBufferBytes: 4096,
+    sendBufferBytes: 65536,
   });
   const bytes = pattern(512 * 1024);
   const statuses = new Set<string>();
@@ -143,7 +143,7 @@ testBackends("write() queues, drains and drops by its limits", async (t) => {
 });
 
 testBackends("flushed() resolves when the kernel has all", async (t) => {
-  const [socket, client] = await pair(t, {}, { sendBufferBytes: 4096 });
+  const [socket, client] = await pair(t, {}, { sendBufferBytes: 65536 });
   await socket.flushed(); // of nothing
   const bytes = pattern(8 * MIB);
   assert(socket.write(bytes) !== "dropped");
@@ -167,7 +167,7 @@ testBackends("flushed() rejects when the rest is lost", async (t) => {
     t,
     { close: () => void (closed = true) },
     {
-      sendBufferBytes: 4096,
+      sendBufferBytes: 65536,
     },
   );
   socket.write(pattern(8 * MIB));
@@ -194,7 +194,7 @@ testBackends("a callback that waits for a lost peer is no news", async (t) => {
         await socket.flushed();
       },
       close: (_, error) => void closed.push(error),
-    }, { sendBufferBytes: 4096 });
+    }, { sendBufferBytes: 65536 });
     await client.write("!");
     await client.exactly(1);
     client.close();
@@ -216,7 +216,7 @@ testBackends("flushed() goes before close()", async (t) => {
 });
 
 testBackends("a server that closes rejects flushed()", async (t) => {
-  const [socket, , server] = await pair(t, {}, { sendBufferBytes: 4096 });
+  const [socket, , server] = await pair(t, {}, { sendBufferBytes: 65536 });
   socket.write(pattern(8 * MIB));
   const waiting = assertRejects(
     () => socket.flushed(),
@@ -274,7 +274,7 @@ testBackends("terminate() resets, and nothing follows", async (t) => {
   socket.setTimeout(1);
   socket.setNoDelay();
   socket.setKeepAlive({ idle: 1 });
-  socket.setBufferSizes({ sendBufferBytes: 4096 });
+  socket.setBufferSizes({ sendBufferBytes: 65536 });
   assertEquals(told, [null]);
 });
 
@@ -348,6 +348,22 @@ testBackends("what a callback throws is told, or logged", async (t) => {
   });
   assertEquals(told, [oops, oops, oops, oops, oops]);
   assertEquals(errors.length, 1);
+});
+
+testBackends("what is thrown need not be an error", async (t) => {
+  for (const thrown of [null, undefined, "text"]) {
+    const told: unknown[] = [];
+    const [, client] = await pair(t, {
+      data(): never {
+        throw thrown;
+      },
+      error: (_, error) => void told.push(error.cause),
+    });
+    await client.write("!");
+    assertEquals(await client.ending(), { text: "", reset: true });
+    await until(() => told.length === 1, "it was told");
+    assertEquals(told, [thrown]);
+  }
 });
 
 testBackends("callbacks of the end may throw too", async (t) => {
@@ -430,7 +446,7 @@ testBackends("a peer that takes nothing is cut", async (t) => {
   const closed: unknown[] = [];
   const [socket, , server] = await pair(t, {
     close: (_, error) => void closed.push(error),
-  }, { stallTimeout: 300, minSendRate: 0, sendBufferBytes: 4096 });
+  }, { stallTimeout: 300, minSendRate: 0, sendBufferBytes: 65536 });
   socket.write(pattern(8 * MIB));
   await until(() => closed.length === 1, "it is closed");
   assert(closed[0] instanceof Deno.errors.TimedOut);
