@@ -314,10 +314,7 @@ class Connector<Data> implements Dialer {
     }
     stand(socket, connection, remoteOf(handle, client));
     host.open(socket);
-    const { buffered } = connection;
-    if (this.#opening.queued && buffered < host.highWatermark) {
-      host.drain(socket);
-    }
+    if (this.#opening.queued && !connection.queued) host.drain(socket);
     this.#resolve(socket);
     return connection;
   }

@@ -99,6 +99,11 @@ export class SocketConnection<Data> implements Connection, SocketGround {
       this.#outbox.isLive(this.handle);
   }
 
+  /** Whether the application was told to wait for `drain`. */
+  get queued(): boolean {
+    return this.#queued;
+  }
+
   /** Bytes that `read` has left. */
   get unread(): number {
     return this.#reader?.available ?? 0;
@@ -152,7 +157,7 @@ export class SocketConnection<Data> implements Connection, SocketGround {
     if (!this.writable || total > this.#maxQueueBytes) return "dropped";
     this.#outbox.write(this.handle, bytes, 0);
     this.#written += bytes.length;
-    return this.#staged(total);
+    return this.#staged();
   }
 
   /** Stages text as UTF-8. */
@@ -163,7 +168,7 @@ export class SocketConnection<Data> implements Connection, SocketGround {
     }
     if (!this.writable) return "dropped";
     this.#written += this.#outbox.writeText(this.handle, text, 0);
-    return this.#staged(this.buffered);
+    return this.#staged();
   }
 
   /** Ends this side's direction once all is sent. */
@@ -258,9 +263,10 @@ export class SocketConnection<Data> implements Connection, SocketGround {
     promise.then(settled, settled);
   }
 
-  #staged(buffered: number): SendStatus {
+  // What the kernel has taken already waits no more: no drain would follow.
+  #staged(): SendStatus {
     this.#loop.kick();
-    if (buffered < this.#host.highWatermark) return "sent";
+    if (this.buffered < this.#host.highWatermark) return "sent";
     this.#outbox.wantDrain(this.handle);
     this.#queued = true;
     return "queued";
