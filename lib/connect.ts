@@ -9,7 +9,7 @@ import {
 import { ClientLoop } from "./client_loop.ts";
 import type { Connection } from "./connection.ts";
 import { Dial, type Dialer, type DialTarget, requireTarget } from "./dial.ts";
-import { checkTransport, requireInteger } from "./listen_address.ts";
+import { checkTransport } from "./listen_address.ts";
 import {
   checkedBackend,
   type EngineOptions,
@@ -17,7 +17,7 @@ import {
   type Settings,
 } from "./options.ts";
 import { requireAddress } from "./permissions.ts";
-import { requireKnown } from "./route_options.ts";
+import { requireInteger, requireKnown } from "./route_options.ts";
 import {
   Socket,
   type SocketHandlers,

@@ -4,7 +4,7 @@
 
 import type { KeepAlive, SocketTuning } from "../ffi/mod.ts";
 import { toBytes } from "./bytes.ts";
-import { requireInteger } from "./listen_address.ts";
+import { requireInteger } from "./route_options.ts";
 import { idOf, nextSocket } from "./socket_id.ts";
 import { tuningOf } from "./socket_options.ts";
 import type { SocketReader } from "./socket_reader.ts";
