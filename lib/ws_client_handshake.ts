@@ -148,7 +148,7 @@ export function refusal(
   headers?: Headers,
 ): WebSocketHandshakeError {
   return new WebSocketHandshakeError(
-    `Cannot open the WebSocket: the server's response is refused, ${what}`,
+    `Cannot open the WebSocket: the server's response is refused: ${what}`,
     status,
     headers,
   );
