@@ -273,9 +273,16 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
     if ((flags & layout.LAST) === 0) return;
     this.#assembler = null;
     const isText = (flags & layout.TEXT) !== 0;
-    const message = isText ? assembler.takeText() : assembler.takeBytes();
-    if (this.#inbound !== null) this.#inbound.assembled(message);
-    else this.#host.message(this.socket, message);
+    if (this.#inbound !== null) {
+      this.#inbound.assembled(
+        isText ? assembler.takeText() : assembler.takeBytes(),
+      );
+    } else if (isText) {
+      this.#host.message(this.socket, assembler.takeText());
+    } else {
+      this.#host.message(this.socket, assembler.lendBytes());
+      assembler.release();
+    }
   }
 
   // While the peer does not read, only the latest ping is worth an answer (RFC 6455 section 5.5.3).
