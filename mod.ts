@@ -23,16 +23,34 @@
 
 export {
   type BackendName,
+  type KeepAlive,
   type ReactorCounters,
   readTopology,
   type Topology,
 } from "./ffi/mod.ts";
+export {
+  adopt,
+  type ClientSocketOptions,
+  connect,
+  type Connecting,
+  type ConnectOptions,
+  type ConnectTcpOptions,
+  type ConnectUnixOptions,
+} from "./lib/connect.ts";
+export type { HttpServer } from "./lib/http_server.ts";
+export {
+  listen,
+  type ListenInheritedOptions,
+  type ListenOptions,
+  type ListenTcpOptions,
+  type ListenUnixOptions,
+  type SocketEngineOptions,
+} from "./lib/listen.ts";
+export type { CompressOptions, ContentCoding } from "./lib/compression.ts";
 export type {
-  HttpServer,
   ShutdownOptions,
   ShutdownReport,
-} from "./lib/http_server.ts";
-export type { CompressOptions, ContentCoding } from "./lib/compression.ts";
+} from "./lib/listening_server.ts";
 export type { EngineOptions } from "./lib/options.ts";
 export type { RequestTimeouts } from "./lib/request_timeouts.ts";
 export {
@@ -52,9 +70,15 @@ export {
 export type { ServerStatistics } from "./lib/statistics.ts";
 export {
   Socket,
+  type SocketCounters,
   type SocketHandlers,
   type SocketOptions,
 } from "./lib/socket.ts";
+export type { TuningOptions } from "./lib/socket_options.ts";
+export { SocketReader } from "./lib/socket_reader.ts";
+export { StreamConn, streams } from "./lib/socket_streams.ts";
+export type { SocketServer } from "./lib/socket_server.ts";
+export { type InheritedSocket, systemdSockets } from "./lib/systemd.ts";
 export type { TopicListener } from "./lib/topics.ts";
 export type { TrailersInit } from "./lib/trailers.ts";
 export {

@@ -71,9 +71,10 @@ bool conn_open(struct mr_reactor *r, int fd, uint32_t listener) {
     r->control->refused++;
     return false;
   }
+  c->protocol = r->listeners[listener].protocol;
   r->control->accepted++;
   inbox_push(r, c, MR_OPEN)->code = (uint16_t)listener;
-  conn_deadline(r, c, r->options->head_timeout);
+  conn_deadline(r, c, c->protocol == PROTOCOL_HTTP ? r->options->head_timeout : conn_patience(c));
   r->backend->receive(r, c);
   return true;
 }

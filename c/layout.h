@@ -31,7 +31,7 @@ enum mr_record_kind {
   MR_DRAIN = 8,       // the send queue fell below drain_below of the connection's row
   MR_END = 9,         // the peer will send no more (FIN); told anew after an upgrade
   MR_VIOLATION = 10,  // parsing stopped; code = HTTP status or WebSocket close code, aux = mr_violation
-  MR_QUIET = 11,      // half of a WebSocket's idle time has passed without a byte
+  MR_QUIET = 11,      // half of a WebSocket's idle time has passed without a byte, or all of a stream's
   MR_CLOSED =
       12,        // last record of a handle; code = 0 or errno, aux = staged bytes that the kernel never took
   MR_DATA = 13,  // bytes of a connection that speaks no protocol of ours
@@ -68,8 +68,9 @@ enum mr_command_op {
   // What follows the head is WebSocket frames, behind a response those of a server; offset = largest message
   // in bytes, length = most frames of a message, 0 for those of the options.
   MR_CMD_WEBSOCKET = 6,
-  MR_CMD_IDLE = 7,      // offset = milliseconds after which to close without a byte received or, of a stream,
-                        // sent; 0 = never
+  // offset = milliseconds after which to close without a byte received or, of a stream, sent; 0 = never. With
+  // length = 1 a stream is not closed: MR_QUIET is told instead, and again each time that as long has passed.
+  MR_CMD_IDLE = 7,
   MR_CMD_DEADLINE = 8,  // offset = milliseconds after which to close, whatever arrives
   MR_CMD_DECLINE = 9,   // what follows a head with MR_UPGRADE is HTTP all the same, a response another one
   MR_CMD_STREAM = 10,   // what follows the head is bytes, delivered as MR_DATA
@@ -106,7 +107,17 @@ enum mr_backend_choice {
 
 enum mr_listen_flag {
   MR_REUSE_PORT = 1,
-  MR_UNIX = 2,  // host is a path; a leading '@' names an abstract socket
+  MR_UNIX = 2,        // host is a path; a leading '@' names an abstract socket
+  MR_STREAM = 4,      // connections carry bytes that are the application's, from the first one on
+  MR_IPV6_ONLY = 8,   // an IPv6 address takes no connections of IPv4
+  MR_INHERITED = 16,  // fd listens already; host and port say nothing
+};
+
+enum mr_socket_option {
+  MR_SET_NO_DELAY = 1,
+  MR_SET_KEEP_ALIVE = 2,
+  MR_SET_SEND_BUFFER = 4,
+  MR_SET_RECEIVE_BUFFER = 8,
 };
 
 enum mr_connect_flag {
@@ -289,7 +300,19 @@ struct mr_listen_options {  // JS writes
   uint32_t flags;
   uint32_t port;
   uint32_t backlog;
+  uint32_t fd;               // with MR_INHERITED
   char host[MR_TEXT_BYTES];  // NUL-terminated
+};
+
+// What the kernel is to do otherwise than by default for a socket.
+struct mr_socket_options {  // JS writes
+  uint32_t set;             // mr_socket_option: which of these count
+  uint32_t no_delay;        // 1: no byte waits for others to share a packet with
+  uint32_t keep_idle;       // seconds of silence before the first probe; 0 = no probes
+  uint32_t keep_interval;   // seconds between two of them; 0 = the kernel's default
+  uint32_t keep_count;      // probes without an answer that end the connection; 0 = the kernel's default
+  uint32_t send_buffer;     // bytes
+  uint32_t receive_buffer;
 };
 
 struct mr_connect_options {  // JS writes
@@ -326,7 +349,8 @@ _Static_assert(sizeof(struct mr_timeouts) == 16, "timeouts have no padding");
 _Static_assert(sizeof(struct mr_deflate_options) == 24, "deflate options have no padding");
 _Static_assert(sizeof(struct mr_file) == 40, "file has no padding");
 _Static_assert(sizeof(struct mr_file_range) == 24, "file range has no padding");
+_Static_assert(sizeof(struct mr_socket_options) == 28, "socket options have no padding");
+_Static_assert(sizeof(struct mr_listen_options) == 16 + MR_TEXT_BYTES, "listen options have no padding");
 _Static_assert(sizeof(struct mr_connect_options) == 12 + MR_TEXT_BYTES, "connect options have no padding");
-_Static_assert(sizeof(struct mr_listen_options) == 12 + MR_TEXT_BYTES, "listen options have no padding");
 
 #endif

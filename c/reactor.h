@@ -53,6 +53,7 @@ struct conn {
   bool deaf : 1;        // what arrives is dropped: a violation or a close frame ended the input
   bool ended : 1;       // the peer sent FIN
   bool quiet_told : 1;  // MR_QUIET was emitted since the last byte
+  bool tell_quiet : 1;  // a stream that was quiet for idle_ms is told of, not closed
   bool end_told : 1;    // MR_END was emitted
   bool ending : 1;      // FIN follows what is queued, and the peer may go on (MR_CMD_END)
   bool fin_sent : 1;
@@ -136,8 +137,10 @@ _Static_assert(sizeof(struct conn) == 512, "a connection is eight cache lines");
 struct listener {
   int fd;
   bool open;
-  bool armed;     // io_uring: a multishot accept is in the kernel; epoll: in the set
-  bool stopping;  // io_uring: its cancellation is too
+  bool inherited;    // others may listen on it too
+  uint8_t protocol;  // with which its connections begin
+  bool armed;        // io_uring: a multishot accept is in the kernel; epoll: in the set
+  bool stopping;     // io_uring: its cancellation is too
   bool closing;
   uint64_t resume_at;  // ms; accept again then, 0 = not paused
   uint32_t waiting;    // sockets accepted beyond the limit before the kernel could be stopped

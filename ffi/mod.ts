@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // mod.ts - what lib/ may import of ffi/.
 
+export { parseAddress } from "./address.ts";
 export { type ConnectAddress, connectName } from "./connect.ts";
 export { type DeflateSettings, packDeflate } from "./deflate.ts";
 export { errnoByName, errnoError, errnoName } from "./errno.ts";
@@ -22,4 +23,5 @@ export {
   type ReactorCounters,
   type ReactorOptions,
 } from "./reactor.ts";
+export type { KeepAlive, SocketTuning } from "./socket_tuning.ts";
 export { readTopology, type Topology } from "./topology.ts";

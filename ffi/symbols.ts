@@ -51,6 +51,7 @@ export const SYMBOLS = {
     parameters: [
       "pointer", // mr_reactor *reactor
       "buffer", // const struct mr_listen_options *options
+      "buffer", // const struct mr_socket_options *tuning
     ],
     result: "i32",
   },
@@ -77,10 +78,34 @@ export const SYMBOLS = {
     ],
     result: "i32",
   },
+  mr_local_address: {
+    parameters: [
+      "pointer", // mr_reactor *reactor
+      "u32", // uint32_t handle
+      "buffer", // char *out
+    ],
+    result: "i32",
+  },
+  mr_tune: {
+    parameters: [
+      "pointer", // mr_reactor *reactor
+      "u32", // uint32_t handle
+      "buffer", // const struct mr_socket_options *options
+    ],
+    result: "i32",
+  },
   mr_connect: {
     parameters: [
       "pointer", // mr_reactor *reactor
       "buffer", // const struct mr_connect_options *options
+      "buffer", // uint32_t *handle
+    ],
+    result: "i32",
+  },
+  mr_adopt: {
+    parameters: [
+      "pointer", // mr_reactor *reactor
+      "i32", // int32_t fd
       "buffer", // uint32_t *handle
     ],
     result: "i32",

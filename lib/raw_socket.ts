@@ -6,14 +6,15 @@ import { layout } from "../ffi/mod.ts";
 import type { LazyRequest } from "./http_request.ts";
 import { latin1 } from "./http_response.ts";
 import type { PollLoop } from "./poll_loop.ts";
-import {
-  requireCallbacks,
-  resolveRoute,
-  resolveWatermark,
-} from "./route_options.ts";
+import { requireKnown } from "./route_options.ts";
 import { Socket, type SocketHandlers, type SocketOptions } from "./socket.ts";
 import { SocketConnection } from "./socket_connection.ts";
 import { SocketHost } from "./socket_host.ts";
+import {
+  LIMIT_NAMES,
+  limitsOf,
+  requireSocketCallbacks,
+} from "./socket_options.ts";
 import {
   extraLines,
   listOf,
@@ -52,23 +53,6 @@ export interface RawSocketRoute<Data> {
    */
   upgrade(request: Request, options?: RawUpgradeOptions<Data>): Response;
 }
-
-const DEFAULTS: Required<Omit<SocketOptions, "lowWatermark">> = {
-  idleTimeout: 120_000,
-  highWatermark: 1024 * 1024,
-  maxQueueBytes: 16 * 1024 * 1024,
-};
-
-const CALLBACKS = [
-  "open",
-  "data",
-  "drain",
-  "end",
-  "close",
-  "shutdown",
-] as const;
-
-const MAY_BE_0 = new Set(["idleTimeout"]);
 
 // protocol-name and protocol-version of RFC 9110 section 7.8.
 const PROTOCOL = /^[\w!#$%&'*+.^`|~-]+(\/[\w!#$%&'*+.^`|~-]+)?$/;
@@ -110,11 +94,10 @@ export function rawSocket<Data = undefined>(
   options: SocketOptions = {},
 ): RawSocketRoute<Data> {
   const what = "a raw socket route";
-  requireCallbacks(what, handlers, CALLBACKS);
-  const { lowWatermark: low, ...rest } = options;
-  const limits = resolveRoute(what, rest, DEFAULTS, MAY_BE_0);
-  const lowWatermark = resolveWatermark(what, low, limits.highWatermark);
-  const host = new SocketHost(handlers, { ...limits, lowWatermark });
+  requireSocketCallbacks(what, handlers);
+  requireKnown(`make ${what}`, options, LIMIT_NAMES);
+  const limits = limitsOf(`make ${what}`, options);
+  const host = new SocketHost(handlers, limits);
   return { upgrade: (request, init) => upgrade(host, request, init) };
 }
 
@@ -143,7 +126,7 @@ function upgrade<Data>(
     status: connects ? 200 : 101,
     accept: (handle, loop, address, headers): SocketConnection<Data> => {
       const head = acceptHead(chosen, headers);
-      const connection = new SocketConnection<Data>(handle, loop, host);
+      const connection = new SocketConnection<Data>(handle, loop, host, true);
       const data = options.data as Data;
       connection.socket = new Socket(connection, data, address);
       begin(connection, loop, host, head);
@@ -192,7 +175,7 @@ function begin<Data>(
   const { handle, socket } = connection;
   const { outbox } = loop.reactor;
   outbox.write(handle, head, 0);
-  outbox.command(handle, layout.CMD_IDLE, host.idleTimeout);
+  connection.setTimeout(host.idleTimeout);
   outbox.command(handle, layout.CMD_STREAM);
   loop.replace(connection);
   loop.kick();

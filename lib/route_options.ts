@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// route_options.ts - checks what websocket(), rawSocket(), files and event streams are made with: limits, names of
-// options, callbacks.
+// route_options.ts - checks what routes, sockets, files and event streams are made with: numbers, names of options,
+// callbacks.
 
 const MAX = 0xffffffff;
 
@@ -19,11 +19,7 @@ export function resolveRoute<Options extends object>(
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined) continue;
     const min = mayBe0.has(name) ? 0 : 1;
-    if (!Number.isInteger(value) || value < min || value > MAX) {
-      throw new RangeError(
-        `Cannot make ${what}: "${name}" must be an integer from ${min} to ${MAX}, is ${value}`,
-      );
-    }
+    requireInteger(`make ${what}`, name, value, min, MAX);
     all[name] = value;
   }
   return all as Required<Options>;
@@ -39,6 +35,22 @@ export function resolveWatermark(
   if (Number.isInteger(low) && low >= 0 && low <= high) return low;
   throw new RangeError(
     `Cannot make ${what}: "lowWatermark" must be an integer from 0 to "highWatermark" (${high}), is ${low}`,
+  );
+}
+
+/** Throws a RangeError unless the value is an integer in the range. */
+export function requireInteger(
+  action: string,
+  name: string,
+  value: unknown,
+  min: number,
+  max: number,
+): void {
+  if (
+    Number.isInteger(value) && value as number >= min && value as number <= max
+  ) return;
+  throw new RangeError(
+    `Cannot ${action}: "${name}" must be an integer from ${min} to ${max}, is ${value}`,
   );
 }
 

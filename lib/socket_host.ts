@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // socket_host.ts - the callbacks that sockets share, called so that none of them can harm another socket; made by
-// raw_socket.ts, called by socket_connection.ts.
+// raw_socket.ts and listen.ts, called by socket_connection.ts.
 
 import {
   fail,
@@ -9,42 +9,61 @@ import {
   type SocketOptions,
   watch,
 } from "./socket.ts";
-
-/** All options of some sockets, none missing. */
-export interface SocketLimits
-  extends Required<Omit<SocketOptions, "lowWatermark">> {
-  /** Null for that of the server. */
-  lowWatermark: number | null;
-}
+import type { SocketReader } from "./socket_reader.ts";
 
 /** The callbacks and limits of some sockets. */
 export class SocketHost<Data> {
   readonly idleTimeout: number;
   readonly highWatermark: number;
-  /** Null for that of the server. */
-  readonly lowWatermark: number | null;
+  readonly lowWatermark: number;
   readonly maxQueueBytes: number;
+  readonly maxUnreadBytes: number;
+  /** Whether bytes are given to `read`, and not to `data`. */
+  readonly reads: boolean;
+  /** Whether the application is told of a socket that is quiet, and not just deprived of it. */
+  readonly tellsTimeout: boolean;
+  /** Whether the application is told of errors by a callback of their own. */
+  readonly tellsErrors: boolean;
   readonly #handlers: SocketHandlers<Data>;
+  readonly #makeData: ((remoteAddr: Deno.Addr) => Data) | undefined;
 
   constructor(
     handlers: SocketHandlers<Data>,
-    options: SocketLimits,
+    options: Required<SocketOptions>,
+    makeData?: (remoteAddr: Deno.Addr) => Data,
   ) {
     this.idleTimeout = options.idleTimeout;
     this.highWatermark = options.highWatermark;
     this.lowWatermark = options.lowWatermark;
     this.maxQueueBytes = options.maxQueueBytes;
+    this.maxUnreadBytes = options.maxUnreadBytes;
+    this.reads = handlers.read !== undefined;
+    this.tellsTimeout = handlers.timeout !== undefined;
+    this.tellsErrors = handlers.error !== undefined;
     this.#handlers = handlers;
+    this.#makeData = makeData;
   }
 
   open(socket: Socket<Data>): void {
-    this.#call(socket, () => this.#handlers.open?.(socket));
+    this.#call(socket, () => {
+      if (this.#makeData) socket.data = this.#makeData(socket.remoteAddr);
+      return this.#handlers.open?.(socket);
+    });
   }
 
   // The hot path of a byte stream: no closure, and no promise unless the callback made one.
   data(socket: Socket<Data>, chunk: Uint8Array<ArrayBuffer>): void {
     try {
       const result = this.#handlers.data?.(socket, chunk);
+      if (result !== undefined) this.#await(socket, result);
+    } catch (error) {
+      this.#fail(socket, error);
+    }
+  }
+
+  read(socket: Socket<Data>, reader: SocketReader): void {
+    try {
+      const result = this.#handlers.read?.(socket, reader);
       if (result !== undefined) this.#await(socket, result);
     } catch (error) {
       this.#fail(socket, error);
@@ -61,7 +80,14 @@ export class SocketHost<Data> {
     else this.#call(socket, () => this.#handlers.end!(socket));
   }
 
+  timeout(socket: Socket<Data>): void {
+    this.#call(socket, () => this.#handlers.timeout?.(socket));
+  }
+
   close(socket: Socket<Data>, error: Error | null): void {
+    if (error !== null) {
+      this.#call(socket, () => this.#handlers.error?.(socket, error));
+    }
     this.#call(socket, () => this.#handlers.close?.(socket, error));
   }
 
@@ -86,7 +112,7 @@ export class SocketHost<Data> {
   }
 
   #fail(socket: Socket<Data>, error: unknown): void {
+    if (!fail(socket, error)) return;
     console.error("Exception in a socket's callback", error);
-    fail(socket, error);
   }
 }

@@ -3,6 +3,7 @@
 // extended by ws_socket.ts and ws_client_socket.ts.
 
 import { toBytes } from "./bytes.ts";
+import { idOf, nextSocket } from "./socket_id.ts";
 import { CLOSED, CLOSING, OPEN } from "./ws_connection.ts";
 import { PreparedMessage } from "./ws_prepared.ts";
 import type {
@@ -44,13 +45,6 @@ const SEND = "send the message";
 
 const UTF8 = new TextEncoder();
 
-// Ids begin otherwise in each isolate, since workers of one process are numbered apart.
-const ISOLATE = crypto.getRandomValues(new Uint32Array(2)).reduce(
-  (text, word) => text + word.toString(36),
-  "",
-);
-let sockets = 0;
-
 /** Has the loop know that a handler of a socket is not done yet. For ws_callbacks.ts. */
 export let watch: (socket: BaseWebSocket, promise: Promise<unknown>) => void;
 
@@ -74,7 +68,7 @@ export abstract class BaseWebSocket<Data = unknown> {
   data: Data;
   #ground: SocketGround;
   #outbound: SocketSender;
-  readonly #number = ++sockets;
+  readonly #number = nextSocket();
 
   static {
     watch = (socket, promise) => socket.#ground.watch(promise);
@@ -93,7 +87,7 @@ export abstract class BaseWebSocket<Data = unknown> {
 
   /** A text that no other socket of the process has. */
   get id(): string {
-    return `${ISOLATE}-${this.#number}`;
+    return idOf(this.#number);
   }
 
   /** One of `OPEN`, `CLOSING` and `CLOSED`. */

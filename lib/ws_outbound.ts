@@ -427,7 +427,10 @@ export class Outbound<Socket> {
 
   #staged(buffered: number): SendStatus {
     this.#loop.kick();
-    if (buffered < this.#host.highWatermark) return "sent";
+    const { highWatermark } = this.#host;
+    if (buffered < highWatermark) return "sent";
+    // The kernel may have taken a long one already, and then no drain would follow.
+    if (this.#outbox.buffered(this.#handle) < highWatermark) return "sent";
     this.wantDrain();
     this.#queued = true;
     return "queued";

@@ -26,12 +26,13 @@ const { symbols: libc } = Deno.dlopen("libc.so.6", {
 
 const ADDRESS_BYTES = 16;
 
-function loopback(port: number): Uint8Array<ArrayBuffer> {
+// A struct sockaddr_in of 127.0.0.n.
+function loopback(port: number, last: number = 1): Uint8Array<ArrayBuffer> {
   const address = new Uint8Array(ADDRESS_BYTES);
   const view = new DataView(address.buffer);
   view.setUint16(0, AF_INET, true);
   view.setUint16(2, port);
-  view.setUint32(4, 0x7f000001);
+  view.setUint32(4, 0x7f000000 + last);
   return address;
 }
 
@@ -60,6 +61,13 @@ export class ResettableSocket implements Disposable {
     libc.send(this.#fd, bytes, BigInt(bytes.length), MSG_NOSIGNAL);
   }
 
+  /** The descriptor, which is the caller's from here on. */
+  release(): number {
+    const fd = this.#fd;
+    this.#fd = -1;
+    return fd;
+  }
+
   /** Drops the connection with RST, whatever is on its way. */
   reset(): void {
     this.#set(SO_LINGER, Int32Array.of(1, 0));
@@ -78,28 +86,32 @@ export class ResettableSocket implements Disposable {
 }
 
 /**
- * A port of 127.0.0.1 whose queue is full: whoever connects hears nothing, as
+ * A port of 127.0.0.n whose queue is full: whoever connects hears nothing, as
  * from a host that is not there.
  */
 export class MutePort implements Disposable {
   readonly port: number;
-  readonly #fd: number;
-  readonly #first: ResettableSocket;
+  /** Descriptor of the listening socket. */
+  readonly fd: number;
+  readonly #first: number;
 
-  constructor() {
-    this.#fd = libc.socket(AF_INET, SOCK_STREAM, 0);
-    libc.bind(this.#fd, loopback(0), ADDRESS_BYTES);
-    libc.listen(this.#fd, 0);
-    const address = loopback(0);
+  constructor(last: number = 1, port: number = 0) {
+    this.fd = libc.socket(AF_INET, SOCK_STREAM, 0);
+    const address = loopback(port, last);
+    if (
+      libc.bind(this.fd, address, ADDRESS_BYTES) !== 0 ||
+      libc.listen(this.fd, 0) !== 0
+    ) throw new Error("Cannot listen");
     const length = new Uint8Array(Uint32Array.of(ADDRESS_BYTES).buffer);
-    libc.getsockname(this.#fd, address, length);
+    libc.getsockname(this.fd, address, length);
     this.port = new DataView(address.buffer).getUint16(2);
     // One has room in a queue of none.
-    this.#first = new ResettableSocket(this.port);
+    this.#first = libc.socket(AF_INET, SOCK_STREAM, 0);
+    libc.connect(this.#first, address, ADDRESS_BYTES);
   }
 
   [Symbol.dispose](): void {
-    this.#first[Symbol.dispose]();
-    libc.close(this.#fd);
+    libc.close(this.#first);
+    libc.close(this.fd);
   }
 }
