@@ -24,11 +24,14 @@ struct conn *conn_find(struct mr_reactor *r, uint32_t handle) {
   return c->handle == handle && c->life != LIFE_FREE ? c : NULL;
 }
 
-static bool slot_take(struct mr_reactor *r, uint32_t *slot) {
+// Without opens, MR_CLOSED of the slot's last connection must have been read, as no MR_OPEN follows it.
+static bool slot_take(struct mr_reactor *r, bool opens, uint32_t *slot) {
+  const struct slot_queue *queue = &r->queues[QUEUE_FREE];
   bool fresh = r->slots_used < r->options->max_connections;
-  uint32_t freed = r->queues[QUEUE_FREE].count;
+  uint32_t freed = opens ? queue->count : queue->count - r->slots_buried;
   if (freed > 0 && (!fresh || freed >= SLOTS_RESTING)) {
     *slot = slot_pop(r, QUEUE_FREE);
+    if (r->slots_buried > queue->count) r->slots_buried = queue->count;
     return true;
   }
   if (!fresh) return false;
@@ -47,9 +50,9 @@ static struct mr_timeouts server_timeouts(const struct mr_reactor *r) {
   return (struct mr_timeouts){o->body_timeout, o->stall_timeout, o->min_body_rate, o->min_send_rate};
 }
 
-struct conn *conn_new(struct mr_reactor *r, int fd) {
+struct conn *conn_new(struct mr_reactor *r, int fd, bool opens) {
   uint32_t slot;
-  if (!slot_take(r, &slot)) return NULL;
+  if (!slot_take(r, opens, &slot)) return NULL;
   struct conn *c = &r->conns[slot];
   uint32_t handle = handle_after(c->handle, slot);
   memset(c, 0, offsetof(struct conn, carry));
@@ -65,7 +68,7 @@ struct conn *conn_new(struct mr_reactor *r, int fd) {
 }
 
 bool conn_open(struct mr_reactor *r, int fd, uint32_t listener) {
-  struct conn *c = conn_new(r, fd);
+  struct conn *c = conn_new(r, fd, true);
   if (c == NULL) {
     close(fd);
     r->control->refused++;
@@ -181,6 +184,7 @@ static void bury(struct mr_reactor *r, struct conn *c) {
   r->rows[slot] = (struct mr_row){0};
   r->control->connections--;
   slot_push(r, QUEUE_FREE, slot);
+  r->slots_buried++;
   listener_resume_all(r);
 }
 

@@ -11,8 +11,9 @@
 // Gives an accepted socket a slot and tells JavaScript. False (and the socket closed) when there is none.
 bool conn_open(struct mr_reactor *r, int fd, uint32_t listener);
 
-// Gives a socket a slot. NULL when there is none; the socket stays the caller's then.
-struct conn *conn_new(struct mr_reactor *r, int fd);
+// Gives a socket a slot; opens: MR_OPEN tells of it. NULL when there is none; the socket stays the caller's
+// then.
+struct conn *conn_new(struct mr_reactor *r, int fd, bool opens);
 
 // The socket has room: the connection stands, or its file goes on.
 void conn_room(struct mr_reactor *r, struct conn *c);

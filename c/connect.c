@@ -62,7 +62,7 @@ int32_t mr_connect(mr_reactor *r, const struct mr_connect_options *options, uint
   if (r->control->connections >= r->options->max_connections) return -EDQUOT;
   int fd = (options->flags & MR_CONNECT_UNIX) != 0 ? open_unix(options) : open_tcp(options);
   if (fd < 0) return fd;
-  struct conn *c = conn_new(r, fd);
+  struct conn *c = conn_new(r, fd, false);
   if (c == NULL) {
     close(fd);
     return -EDQUOT;
@@ -74,6 +74,12 @@ int32_t mr_connect(mr_reactor *r, const struct mr_connect_options *options, uint
   r->backend->await_room(r, c);
   *handle = c->handle;
   return 0;
+}
+
+// For how long a connection that stands may be quiet. One that is to end has as long as its output takes.
+static uint32_t patience(const struct mr_reactor *r, const struct conn *c) {
+  if (c->life == LIFE_FINISHING) return 0;
+  return conn_in_http(c) ? r->options->head_timeout : c->idle_ms;
 }
 
 static void connected(struct mr_reactor *r, struct conn *c) {
@@ -90,7 +96,7 @@ static void connected(struct mr_reactor *r, struct conn *c) {
   if (r->backend == &backend_uring) fcntl(c->fd, F_SETFL, 0);
   c->connecting = c->sending = false;
   inbox_push(r, c, MR_CONNECTED);
-  if (c->life == LIFE_OPEN) conn_deadline(r, c, conn_in_http(c) ? r->options->head_timeout : c->idle_ms);
+  conn_deadline(r, c, patience(r, c));
   if (c->out_head != NO_BLOCK) {
     r->backend->send(r, c);
   } else if (c->filing) {

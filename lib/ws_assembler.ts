@@ -30,8 +30,10 @@ class Spares {
 
   take(bits: number): Room | undefined {
     const room = this.#rooms[bits]!.pop();
-    if (room !== undefined) this.#bytes -= room.bytes.length;
-    return room;
+    if (room === undefined) return undefined;
+    this.#bytes -= 2 ** bits;
+    // The application may have transferred it away after its time.
+    return room.bytes.length > 0 ? room : undefined;
   }
 
   put(room: Room): void {
@@ -83,6 +85,8 @@ export class Assembler {
   /** The message as bytes that are valid until `release()`. */
   lendBytes(): Uint8Array<ArrayBuffer> {
     const room = this.#room;
+    // Everybody's, and whoever is given bytes may transfer them away.
+    if (room === NO_ROOM) return new Uint8Array(0);
     // Whoever looks at the buffer behind them is not to see what others have sent.
     if (room.used > this.#length) room.bytes.fill(0, this.#length, room.used);
     room.used = this.#length;

@@ -17,7 +17,7 @@ import {
   testBackends,
   turn,
 } from "./testing.ts";
-import { BINARY, frame, TEXT, WsClient } from "./ws_client.ts";
+import { BINARY, CONTINUATION, frame, TEXT, WsClient } from "./ws_client.ts";
 
 const TRANSFERS = 10_000;
 
@@ -80,6 +80,18 @@ testBackends("a transferred buffer harms nobody", async (t) => {
   for (const { buffer } of taken) new Uint8Array(buffer).fill(0xee);
   await clients[0]!.text("alive");
   assertEquals(await clients[0]!.readText(), "alive");
+});
+
+testBackends("empty messages in pieces may be transferred away", async (t) => {
+  const { server } = taker(t, 0);
+  for (let round = 0; round < 2; round++) {
+    const client = t.using(await WsClient.open(server));
+    for (const payload of ["", "ab"]) {
+      await client.send({ opcode: BINARY, payload, fin: false });
+      await client.send({ opcode: CONTINUATION, payload });
+      assertEquals(fromLatin1(await client.readBinary()), payload + payload);
+    }
+  }
 });
 
 testBackends("10,000 transferred buffers are survived", async (t) => {

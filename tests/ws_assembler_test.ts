@@ -111,6 +111,28 @@ Deno.test("Assembler.release() keeps nothing that was transferred away", () => {
   }
 });
 
+Deno.test("Assembler.push() takes no memory that was transferred away too late", () => {
+  const assembler = new Assembler();
+  assembler.push(pattern(70_000), 70_000);
+  const kept = assembler.lendBytes();
+  assembler.release();
+  kept.buffer.transfer();
+  const bytes = pattern(80_000);
+  assertSameBytes(assemble(bytes, 16_000), bytes, "the next message");
+});
+
+Deno.test("Assembler.lendBytes() of an empty message gives bytes that may be transferred away", () => {
+  for (let round = 0; round < 2; round++) {
+    const assembler = new Assembler();
+    assembler.push(new Uint8Array(0), 0);
+    const bytes = assembler.lendBytes();
+    assertEquals(bytes.length, 0);
+    bytes.buffer.transfer();
+    assembler.release();
+  }
+  assertSameBytes(assemble(pattern(100), 10), pattern(100), "a message behind");
+});
+
 Deno.test("Assembler.takeText() joins characters that were cut", () => {
   const text = "\ufeffaü€😀\0z";
   const bytes = new TextEncoder().encode(text);

@@ -376,6 +376,47 @@ end:
   return t_close(&server) && ok;
 }
 
+// Stages bytes of the outbox for a connection, which others may be sent as well. A full list is only taken
+// over.
+static void share(uint32_t handle, uint32_t offset, uint32_t length) {
+  if (server.command_count == server.control->commands_capacity) t_flush(&server, 0);
+  server.commands[server.command_count++] =
+      (struct mr_command){.handle = handle, .op = MR_CMD_SEND, .offset = offset, .length = length};
+}
+
+// More connections than the lists of commands, submissions and completions hold, which send meanwhile.
+static bool run_shared(uint32_t backend) {
+  static const char request[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+  enum { COUNT = 200, GONE = 7 };
+  struct mr_options o = t_options(backend);
+  o.ring_entries = 8;
+  bool ok = true;
+  T_NEED(t_open(&server, &o, false) == 0);
+  for (uint32_t i = 0; i < COUNT; i++) {
+    t_connect(&server);
+    T_NEED(t_until_opened(&server, i + 1));
+  }
+  for (uint32_t i = 0; i < COUNT; i++) t_write(&server, i, request, sizeof(request) - 1);
+  t_hang_up(&server, GONE);
+  t_faults_clear();
+  memcpy(server.outbox, noise, 1000);
+  for (uint32_t i = 0; i < COUNT; i++) share(server.conns[i].handle, 0, 400);
+  for (uint32_t i = 0; i < COUNT; i++) share(server.conns[i].handle, 400, 600);
+  t_turn(&server);
+  // Both pieces in one send; nothing is left to be read from the outbox.
+  T_NEED(backend == MR_IO_URING || t_fault_calls(SYS_SEND) == COUNT);
+  memset(server.outbox, 0xdb, 1000);
+  for (uint32_t i = 0; i < COUNT; i++) {
+    if (i == GONE) continue;
+    T_NEED(t_until_read(&server, i, 1000) && t_same(&server.clients[i].in, noise, 1000));
+    server.last = server.conns[i].handle;
+    T_NEED(t_until_seen(&server, MR_HEAD, 1));
+  }
+  T_NEED(server.errors == 0);
+end:
+  return t_close(&server) && ok;
+}
+
 int main(void) {
   t_pattern(noise, sizeof(noise), 3);
   T_BOTH("contiguous ranges become one send", run_coalesced);
@@ -393,5 +434,6 @@ int main(void) {
   T_BOTH("a failed send closes the connection with its errno", run_broken);
   T_BOTH("direct bytes come behind what is staged, whatever the socket takes", run_direct);
   T_BOTH("a failed direct send closes the connection with its errno", run_direct_broken);
+  T_BOTH("what many share leaves in one send each, with the smallest ring", run_shared);
   return t_done();
 }

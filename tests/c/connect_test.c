@@ -129,6 +129,69 @@ end:
   return t_close(&server) && ok;
 }
 
+// The time to connect ends as the connection stands: what is left to send to a slow peer has none.
+static bool run_finish_slow(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  struct mr_connect_options to;
+  uint32_t handle;
+  int small = 4 * KIB;
+  bool ok = true;
+  T_NEED(t_open_reactor(&server, &o) == 0 && listen_tcp(4, 0, &to));
+  T_NEED(setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)) == 0);
+  to.timeout = 200;
+  T_NEED(t_dial(&server, &to, &handle) == 0);
+  for (int i = 0; i < 16; i++) T_NEED(t_send(&server, handle, noise, sizeof(noise), 0));
+  T_NEED(t_command(&server, handle, MR_CMD_FINISH, 0) && accept_peer());
+  t_turn_for(&server, 3 * to.timeout);
+  const struct t_conn *c = t_conn(&server, handle);
+  T_NEED(c->seen[MR_CONNECTED] == 1 && c->live && server.rows[handle & MR_SLOT_MASK].queued > 0);
+  T_NEED(server.control->linger_timeouts == 0);
+  uint64_t deadline = t_now_ms() + T_DEADLINE_MS;
+  size_t got = 0;
+  for (ssize_t count = -1; count != 0 && t_now_ms() < deadline;) {
+    uint8_t bytes[64 * KIB];
+    t_turn(&server);
+    count = recv(peer, bytes, sizeof(bytes), MSG_DONTWAIT);
+    if (count > 0) got += (size_t)count;
+  }
+  T_NEED(got == 16 * sizeof(noise));
+  close(peer);
+  peer = -1;
+  T_NEED(t_until_closed(&server, 1) && c->closed == 0);
+end:
+  shut();
+  return t_close(&server) && ok;
+}
+
+static struct mr_connect_options again_to;
+static int32_t again[2];  // answers of mr_connect while records of MR_CLOSED are being read
+
+static void connect_again(struct t_server *s, const struct mr_record *record, const uint8_t *bytes) {
+  uint32_t handle;
+  (void)bytes;
+  if (record->kind == MR_CLOSED) again[s->ended] = mr_connect(s->reactor, &again_to, &handle);
+}
+
+// Whoever reads a record of a slot knows whose it is: the slot is nobody else's in that turn.
+static bool run_again(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  o.max_connections = 2;
+  uint32_t handles[2], third;
+  bool ok = true;
+  T_NEED(t_open_reactor(&server, &o) == 0 && listen_tcp(4, 0, &again_to));
+  server.handler = connect_again;
+  for (int i = 0; i < 2; i++) T_NEED(t_dial(&server, &again_to, &handles[i]) == 0);
+  for (int i = 0; i < 2; i++) T_NEED(t_command(&server, handles[i], MR_CMD_TERMINATE, 0));
+  T_NEED(t_until_closed(&server, 2));
+  T_NEED(again[0] == -EUSERS && again[1] == -EUSERS);
+  server.handler = NULL;
+  t_turn(&server);
+  T_NEED(t_dial(&server, &again_to, &third) == 0 && t_until_seen(&server, MR_CONNECTED, 1));
+end:
+  shut();
+  return t_close(&server) && ok;
+}
+
 static bool run_unix(uint32_t backend) {
   struct mr_options o = t_options(backend);
   bool ok = true;
@@ -491,6 +554,8 @@ int main(void) {
   t_pattern(noise, sizeof(noise), 7);
   T_BOTH("what is staged before a connection stands is sent behind it", run_stream);
   T_BOTH("a connection is finished before it stands", run_finish);
+  T_BOTH("a connection that is finished before it stands has time to send", run_finish_slow);
+  T_BOTH("no slot is used again in the turn that tells of its end", run_again);
   T_BOTH("Unix sockets, abstract ones and none", run_unix);
   T_BOTH("options that are none", run_invalid);
   T_BOTH("errors at once and later", run_errors);
