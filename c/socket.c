@@ -73,7 +73,7 @@ int32_t mr_adopt(mr_reactor *r, int32_t fd, uint32_t *handle) {
   int rc = handle == NULL ? -EINVAL : socket_check(fd);
   if (rc == 0 && getpeername(fd, (struct sockaddr *)&peer, &length) != 0) rc = -errno;
   if (rc != 0) return rc;
-  struct conn *c = conn_new(r, fd);
+  struct conn *c = conn_new(r, fd, false);
   if (c == NULL) return -EUSERS;
   // As accept(2) would have made it for each.
   fcntl(fd, F_SETFD, FD_CLOEXEC);

@@ -3,7 +3,7 @@
 // ws_connection.ts.
 
 interface Room {
-  readonly bytes: Uint8Array<ArrayBuffer>;
+  bytes: Uint8Array<ArrayBuffer>;
   /** So many of them, from the first, were ever written. */
   used: number;
 }
@@ -32,8 +32,7 @@ class Spares {
     const room = this.#rooms[bits]!.pop();
     if (room === undefined) return undefined;
     this.#bytes -= 2 ** bits;
-    // The application may have transferred it away after its time.
-    return room.bytes.length > 0 ? room : undefined;
+    return room;
   }
 
   put(room: Room): void {
@@ -51,6 +50,7 @@ let spares = new WeakRef(new Spares());
 export class Assembler {
   #room = NO_ROOM;
   #length = 0;
+  #lent = false;
 
   /** Adds a copy of a piece; `expected` is the length of the frame that it belongs to. */
   push(piece: Uint8Array, expected: number): void {
@@ -73,8 +73,7 @@ export class Assembler {
   takeBytes(): Uint8Array<ArrayBuffer> {
     if (2 * this.#length > this.#room.bytes.length) {
       const bytes = this.lendBytes();
-      this.#room = NO_ROOM;
-      this.#length = 0;
+      this.#end();
       return bytes;
     }
     const bytes = this.#room.bytes.slice(0, this.#length);
@@ -82,7 +81,7 @@ export class Assembler {
     return bytes;
   }
 
-  /** The message as bytes that are valid until `release()`. */
+  /** The message as bytes that are valid until `release()`, and empty from then on. */
   lendBytes(): Uint8Array<ArrayBuffer> {
     const room = this.#room;
     // Everybody's, and whoever is given bytes may transfer them away.
@@ -90,14 +89,25 @@ export class Assembler {
     // Whoever looks at the buffer behind them is not to see what others have sent.
     if (room.used > this.#length) room.bytes.fill(0, this.#length, room.used);
     room.used = this.#length;
+    this.#lent = true;
     return room.bytes.subarray(0, this.#length);
   }
 
   /** Ends the message; nobody uses its bytes any more. */
   release(): void {
-    giveBack(this.#room, this.#length);
+    const room = this.#room;
+    // Whoever has kept the bytes neither sees nor takes away what others are sent in the same memory.
+    if (this.#lent && !room.bytes.buffer.detached) {
+      room.bytes = new Uint8Array(room.bytes.buffer.transfer());
+    }
+    giveBack(room, this.#length);
+    this.#end();
+  }
+
+  #end(): void {
     this.#room = NO_ROOM;
     this.#length = 0;
+    this.#lent = false;
   }
 
   #grow(needed: number, expected: number): void {

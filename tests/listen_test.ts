@@ -183,7 +183,7 @@ Deno.test("listen() says which option is wrong", () => {
   assertThrows(
     make({ port, highWatermark: 10, lowWatermark: 11 }),
     RangeError,
-    "must ascend",
+    '"lowWatermark" must be an integer from 0 to 10',
   );
   assertThrows(make({ port, keepAlive: true }), TypeError, '"keepAlive"');
   assertThrows(
