@@ -6,7 +6,7 @@ import { lookup } from "node:dns";
 import { errnoByName, errnoError, layout } from "../ffi/mod.ts";
 import { type BackendChoice, ClientLoop } from "./client_loop.ts";
 import type { Connection } from "./connection.ts";
-import { requireNet, requirePath } from "./permissions.ts";
+import { requireNet, requireNotDenied, requirePath } from "./permissions.ts";
 import type { PollLoop } from "./poll_loop.ts";
 
 /** Where to connect to. */
@@ -17,7 +17,7 @@ export type DialTarget =
 /** How to connect. */
 export interface DialOptions {
   backend: BackendChoice;
-  /** Milliseconds for all addresses of a host together; 0 means for as long as the system tries. */
+  /** Milliseconds for the look-up and all addresses together; 0 means for as long as the system tries. */
   timeout: number;
   /** Whether the peer is expected to answer with the head of a response, and not with bytes of any kind. */
   response: boolean;
@@ -30,6 +30,9 @@ export interface Dialer {
   /** It does not, and nothing is left of it. */
   failed(error: Error): void;
 }
+
+// A longer timer would fire at once.
+const TIMER_MAX_MS = 0x7fffffff;
 
 /** Throws NotCapable unless connecting there is allowed. */
 export function requireTarget(target: DialTarget): void {
@@ -54,7 +57,7 @@ export class Dial {
     this.#target = target;
     this.#options = options;
     this.#dialer = dialer;
-    hostsOf(target).then(
+    hostsOf(target, options.timeout).then(
       (hosts) => {
         this.#hosts = hosts;
         this.#next(null);
@@ -95,6 +98,7 @@ export class Dial {
     const target = this.#target;
     const unix = target.transport === "unix";
     const port = unix ? 0 : target.port;
+    if (!unix) requireNotDenied(host, port);
     const address = { host, port, unix, timeout, response };
     ClientLoop.connect(backend, address, (handle, client) => {
       this.#attempt = new Attempt(handle, client, {
@@ -178,20 +182,31 @@ function connecting(target: DialTarget, address?: string): string {
   return `connect to ${name}:${port}${found}`;
 }
 
-async function hostsOf(target: DialTarget): Promise<string[]> {
+async function hostsOf(
+  target: DialTarget,
+  timeout: number,
+): Promise<string[]> {
+  // It may have been revoked since the last time.
+  requireTarget(target);
   if (target.transport === "unix") return [target.path];
-  const { hostname } = target;
-  return isAddress(hostname) ? [hostname] : await lookUp(hostname);
+  return isAddress(target.hostname)
+    ? [target.hostname]
+    : await lookUp(target, timeout);
 }
 
 function isAddress(hostname: string): boolean {
   return hostname.includes(":") || /^\d+\.\d+\.\d+\.\d+$/.test(hostname);
 }
 
-// All addresses of all families, in the order of the system.
-function lookUp(hostname: string): Promise<string[]> {
+// All addresses of all families, in the order of the system, which may take longer than there is time.
+function lookUp(
+  { hostname, port }: { hostname: string; port: number },
+  timeout: number,
+): Promise<string[]> {
   const { promise, resolve, reject } = Promise.withResolvers<string[]>();
-  lookup(hostname, { all: true, verbatim: true }, (error, found) => {
+  // Deno asks whether that port of the host is allowed; without it, whether all are.
+  const options = { all: true as const, verbatim: true, port };
+  lookup(hostname, options, (error, found) => {
     if (error === null) {
       resolve(found.map(({ address }) => address));
     } else {
@@ -203,5 +218,10 @@ function lookUp(hostname: string): Promise<string[]> {
       );
     }
   });
-  return promise;
+  const late = (): void =>
+    reject(errnoByName("ETIMEDOUT", `find the address of ${hostname}`));
+  const timer = timeout > 0
+    ? setTimeout(late, Math.min(timeout, TIMER_MAX_MS))
+    : undefined;
+  return promise.finally(() => clearTimeout(timer));
 }
