@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// route_options.ts - checks what websocket(), rawSocket(), files and event streams are made with: limits, names of
-// options, callbacks.
+// route_options.ts - checks what websocket(), connectWebSocket(), rawSocket(), files and event streams are made with:
+// limits, names of options, callbacks.
 
 const MAX = 0xffffffff;
 

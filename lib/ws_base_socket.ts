@@ -96,7 +96,7 @@ export abstract class BaseWebSocket<Data = unknown> {
     return `${ISOLATE}-${this.#number}`;
   }
 
-  /** One of `OPEN`, `CLOSING` and `CLOSED`. */
+  /** One of `OPEN`, `CLOSING` and `CLOSED`; of a client also `CONNECTING`. */
   get readyState(): number {
     return this.#ground.readyState;
   }
