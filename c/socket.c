@@ -74,7 +74,7 @@ int32_t mr_adopt(mr_reactor *r, int32_t fd, uint32_t *handle) {
   if (rc == 0 && getpeername(fd, (struct sockaddr *)&peer, &length) != 0) rc = -errno;
   if (rc != 0) return rc;
   struct conn *c = conn_new(r, fd, false);
-  if (c == NULL) return -EUSERS;
+  if (c == NULL) return -EDQUOT;
   // As accept(2) would have made it for each.
   fcntl(fd, F_SETFD, FD_CLOEXEC);
   fcntl(fd, F_SETFL, r->backend == &backend_epoll ? O_NONBLOCK : 0);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // connection.ts - what the poll loop knows of a connection, whichever protocol it speaks; implemented by
-// http_connection.ts, ws_connection.ts and socket_connection.ts.
+// http_connection.ts, ws_connection.ts and socket_connection.ts, and by dial.ts and ws_client_opening.ts before that.
 
 /** A live connection. The loop calls it from the first record of its handle to the last. */
 export interface Connection {

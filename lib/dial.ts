@@ -6,7 +6,7 @@ import { lookup } from "node:dns";
 import { errnoByName, errnoError, layout } from "../ffi/mod.ts";
 import { type BackendChoice, ClientLoop } from "./client_loop.ts";
 import type { Connection } from "./connection.ts";
-import { requireNet, requirePath } from "./permissions.ts";
+import { requireNet, requireNotDenied, requirePath } from "./permissions.ts";
 import type { PollLoop } from "./poll_loop.ts";
 
 // RFC 8305 section 5: Connection Attempt Delay.
@@ -23,7 +23,7 @@ export type DialTarget =
 /** How to connect. */
 export interface DialOptions {
   backend: BackendChoice;
-  /** Milliseconds for all addresses of a host together; 0 means for as long as the system tries. */
+  /** Milliseconds for the look-up and all addresses together; 0 means for as long as the system tries. */
   timeout: number;
   /** Whether the peer is expected to answer with the head of a response, and not with bytes of any kind. */
   response: boolean;
@@ -119,6 +119,7 @@ export class Dial {
     const target = this.#target;
     const unix = target.transport === "unix";
     const port = unix ? 0 : target.port;
+    if (!unix) requireNotDenied(host, port);
     const address = { host, port, unix, timeout: 0, response };
     ClientLoop.connect(backend, address, (handle, client) => {
       const attempt = new Attempt(handle, client, {
@@ -245,9 +246,12 @@ export function inTurns(addresses: string[]): string[] {
 }
 
 async function hostsOf(target: DialTarget): Promise<string[]> {
+  // It may have been revoked since the last time.
+  requireTarget(target);
   if (target.transport === "unix") return [target.path];
-  const { hostname } = target;
-  return isAddress(hostname) ? [hostname] : await lookUp(hostname);
+  return isAddress(target.hostname)
+    ? [target.hostname]
+    : await lookUp(target.hostname, target.port);
 }
 
 function isAddress(hostname: string): boolean {
@@ -255,9 +259,11 @@ function isAddress(hostname: string): boolean {
 }
 
 // All addresses of all families, in the order of the system.
-function lookUp(hostname: string): Promise<string[]> {
+function lookUp(hostname: string, port: number): Promise<string[]> {
   const { promise, resolve, reject } = Promise.withResolvers<string[]>();
-  lookup(hostname, { all: true, verbatim: true }, (error, found) => {
+  // Deno asks whether that port of the host is allowed; without it, whether all are.
+  const options = { all: true as const, verbatim: true, port };
+  lookup(hostname, options, (error, found) => {
     if (error === null) {
       resolve(found.map(({ address }) => address));
     } else {

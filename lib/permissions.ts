@@ -1,18 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-// permissions.ts - asks Deno's sandbox before C is told to listen or to open a file, since FFI would go past it;
-// called by listening_server.ts and files.ts.
+// permissions.ts - asks Deno's sandbox before C is told to listen, to connect or to open a file, since FFI would go past
+// it; called by listening_server.ts, dial.ts and files.ts.
 
-/** Throws NotCapable, in the words of Deno, unless listening on this address is allowed. */
+/** Throws NotCapable, in the words of Deno, unless listening on this address, or connecting to it, is allowed. */
 export function requireNet(hostname: string, port: number): void {
-  const bracketed = hostname.includes(":") ? `[${hostname}]` : hostname;
-  const host = `${bracketed}:${port}`;
+  const host = hostOf(hostname, port);
   ensure({ name: "net", host }, `net access to "${host}"`, "net");
 }
 
-/** Throws NotCapable unless the socket file may be made. */
+/** Throws NotCapable when an address is forbidden that a name, which is allowed, has led to. */
+export function requireNotDenied(address: string, port: number): void {
+  const host = hostOf(address, port);
+  const { state } = Deno.permissions.querySync({ name: "net", host });
+  if (state === "denied") throw notCapable(`net access to "${host}"`, "net");
+}
+
+function hostOf(hostname: string, port: number): string {
+  const bracketed = hostname.includes(":") ? `[${hostname}]` : hostname;
+  return `${bracketed}:${port}`;
+}
+
+/** Throws NotCapable unless a socket file may be listened on, or connected to. */
 export function requirePath(path: string): void {
+  const host = `unix:${path}`;
   ensure({ name: "read", path }, `read access to "${path}"`, "read");
   ensure({ name: "write", path }, `write access to "${path}"`, "write");
+  ensure({ name: "net", host }, `net access to "${host}"`, "net");
 }
 
 /** Throws NotCapable unless listening on this address is allowed. */
@@ -45,8 +58,11 @@ function ensure(
   if (state === "prompt") {
     ({ state } = Deno.permissions.requestSync(descriptor));
   }
-  if (state === "granted") return;
-  throw new Deno.errors.NotCapable(
+  if (state !== "granted") throw notCapable(what, flag);
+}
+
+function notCapable(what: string, flag: string): Error {
+  return new Deno.errors.NotCapable(
     `Requires ${what}, run again with the --allow-${flag} flag`,
   );
 }

@@ -14,8 +14,8 @@ import { type ServerWebSocket, wasClean } from "./ws_socket.ts";
 /** Callbacks of the route of all these sockets. */
 export let HANDLERS: WebSocketHandlers<StandardWebSocket>;
 
-/** The handshake was refused, with that status. */
-export let refused: (socket: StandardWebSocket, status: number) => void;
+/** A socket will not open, for this reason. */
+export let refused: (socket: StandardWebSocket, why: string) => void;
 
 const CONNECTING = 0;
 const OPEN = 1;
@@ -51,10 +51,7 @@ export class StandardWebSocket extends Base {
       close: (socket, code, reason) =>
         socket.data.#close(code, reason, wasClean(socket)),
     };
-    refused = (socket, status) =>
-      queueMicrotask(() =>
-        socket.#fail(`Handshake refused with status ${status}`)
-      );
+    refused = (socket, why) => queueMicrotask(() => socket.#fail(why));
   }
 
   constructor(protocol: string) {

@@ -65,7 +65,7 @@ const SETTINGS = resolveWebSocket({
  * @param request The request that the handler was given.
  * @param options Subprotocol and timeout.
  * @returns The response to return, and the socket, which opens then. A handshake that breaks a rule of RFC 6455 gets
- *   400 or 426, and its socket an error.
+ *   400 or 426, and its socket an error; so does the socket of a client that leaves before there is an answer.
  * @throws {TypeError} When the request does not ask for a WebSocket, was answered already, or is not the handler's own,
  *   when the client does not offer the subprotocol, or when an option is unknown.
  * @throws {RangeError} When `idleTimeout` is out of range.
@@ -90,8 +90,16 @@ export function upgradeWebSocket(
     data: socket,
     ...(chosen === undefined ? {} : { protocol: chosen }),
   });
-  if (response.status !== 101) refused(socket, response.status);
+  if (response.status === 101) awaitAnswer(own, socket);
+  else refused(socket, `Handshake refused with status ${response.status}`);
   return { response, socket };
+}
+
+// The client may leave, or the handler's time be over, before there is an answer that opens the socket.
+function awaitAnswer({ signal }: LazyRequest, socket: StandardWebSocket): void {
+  const refuse = (): void => refused(socket, (signal.reason as Error).message);
+  if (signal.aborted) refuse();
+  else signal.addEventListener("abort", refuse);
 }
 
 function requireUpgrade(request: LazyRequest): void {

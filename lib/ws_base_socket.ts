@@ -90,7 +90,7 @@ export abstract class BaseWebSocket<Data = unknown> {
     return idOf(this.#number);
   }
 
-  /** One of `OPEN`, `CLOSING` and `CLOSED`. */
+  /** One of `OPEN`, `CLOSING` and `CLOSED`; of a client also `CONNECTING`. */
   get readyState(): number {
     return this.#ground.readyState;
   }

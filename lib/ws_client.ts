@@ -63,6 +63,7 @@ export interface WebSocketClientHandlers<Data>
  * @throws {TypeError} When an option is unknown, or a callback is no function.
  * @throws {RangeError} When a limit is out of range.
  * @throws {Deno.errors.NotCapable} When connecting there is not allowed.
+ * @throws The reason of the signal, when that has aborted before.
  */
 export function connectWebSocket<Data = undefined>(
   url: string | URL,

@@ -4,8 +4,9 @@
 
 import type { DeflateSettings } from "../ffi/mod.ts";
 import { isParameter, RANGES, resolveCompression } from "./ws_deflate.ts";
-import { refusal } from "./ws_client_handshake.ts";
+import { refusal, type ResponseHead } from "./ws_client_handshake.ts";
 import { parseExtensions } from "./ws_extensions.ts";
+import { EXTENSIONS } from "./ws_handshake.ts";
 
 /**
  * How a client compresses messages. "Server" is what the server sends and this side receives, "client" what this side
@@ -101,21 +102,24 @@ export function offerOf(settings: ClientCompressionSettings): string {
  * that was not offered (RFC 7692 section 7.1).
  */
 export function judgeAnswer(
-  field: string | null,
+  { status, headers }: ResponseHead,
   settings: ClientCompressionSettings,
 ): DeflateSettings | null {
+  const field = headers.get(EXTENSIONS);
   if (field === null) return null;
   const [answer, ...others] = parseExtensions(field) ?? [];
   const wrong = (why: string): Error =>
-    refusal(`it chose "${field}", which ${why}`);
+    refusal(`it chose "${field}", which ${why}`, status, headers);
   if (answer === undefined) throw wrong("is malformed");
   if (answer.name !== NAME || others.length > 0) throw wrong("was not offered");
   if (answer.repeated) throw wrong("has a parameter twice");
   const { parameters } = answer;
   for (const [name, value] of parameters) {
-    const valid = isParameter(name, value) && value !== true ||
-      name.endsWith("_no_context_takeover") && value === true;
-    if (!valid) throw wrong(`has an invalid parameter "${name}"`);
+    // The client alone may leave the value out.
+    const lacks = name === "client_max_window_bits" && value === true;
+    if (lacks || !isParameter(name, value)) {
+      throw wrong(`has an invalid parameter "${name}"`);
+    }
   }
   return agreed(parameters, settings, wrong);
 }

@@ -2,10 +2,8 @@
 // ws_client_handshake.ts - the client's side of the opening handshake (RFC 6455 section 4.1): the request, and what is
 // to be found in the response; used by ws_client_opening.ts.
 
-import { createHash } from "node:crypto";
 import { latin1 } from "./http_response.ts";
-import { listOf } from "./upgrade.ts";
-import { EXTENSIONS, GUID } from "./ws_handshake.ts";
+import { acceptOf, EXTENSIONS, hasToken } from "./ws_handshake.ts";
 
 /**
  * The server does not agree to a WebSocket, or what it answers breaks the rules of the handshake.
@@ -121,12 +119,10 @@ export function judgeResponse(
   if (headers.get("upgrade")?.toLowerCase() !== "websocket") {
     throw broken('its field Upgrade is not "websocket"');
   }
-  const connection = listOf(headers.get("connection"));
-  if (!connection.some((item) => item.toLowerCase() === "upgrade")) {
+  if (!hasToken(headers.get("connection"), "upgrade")) {
     throw broken('its field Connection does not name "Upgrade"');
   }
-  const accept = createHash("sha1").update(key + GUID).digest("base64");
-  if (headers.get("sec-websocket-accept") !== accept) {
+  if (headers.get("sec-websocket-accept") !== acceptOf(key)) {
     throw broken("its Sec-WebSocket-Accept does not answer the key");
   }
   const protocol = headers.get("sec-websocket-protocol");

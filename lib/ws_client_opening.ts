@@ -19,7 +19,6 @@ import {
 } from "./ws_client_handshake.ts";
 import type { ClientSettings } from "./ws_client_options.ts";
 import { Deflater } from "./ws_deflate.ts";
-import { EXTENSIONS } from "./ws_handshake.ts";
 
 /** What a handshake has agreed on. */
 export interface Agreement {
@@ -112,7 +111,7 @@ export class Opening implements Connection {
   #agree(response: ResponseHead): void {
     const { request, maxMessageBytes, maxFragments } = this.#settings;
     const protocol = judgeResponse(response, request, this.#key);
-    const deflater = this.#openDeflater(response.headers.get(EXTENSIONS));
+    const deflater = this.#openDeflater(response);
     const { loop } = this.client;
     const { outbox } = loop.reactor;
     const { idleTimeout } = this.#settings;
@@ -126,16 +125,15 @@ export class Opening implements Connection {
     this.#opener.agreed(this, { protocol, deflater });
   }
 
-  #openDeflater(field: string | null): Deflater | null {
+  #openDeflater(response: ResponseHead): Deflater | null {
     const { compression } = this.#settings;
-    const settings = compression === null
-      ? null
-      : judgeAnswer(field, compression);
-    if (compression === null || settings === null) return null;
+    if (compression === null) return null;
+    const settings = judgeAnswer(response, compression);
+    if (settings === null) return null;
     const { reactor } = this.client.loop;
     if (!reactor.openDeflate(this.handle, packDeflate(settings))) {
-      throw new WebSocketHandshakeError(
-        "Cannot open the WebSocket: there is no memory left for its compression",
+      throw new Error(
+        `Cannot ${this.#action()}: no memory is left for its compression; ask for no context takeover`,
       );
     }
     const { threshold } = compression;
@@ -143,8 +141,12 @@ export class Opening implements Connection {
   }
 
   #closedBy(errno: number): Error {
-    const action = `open the WebSocket ${this.#settings.url}`;
-    return errno === 0 ? serverLeft() : errnoError(errno, action);
+    return errno === 0 ? serverLeft() : errnoError(errno, this.#action());
+  }
+
+  // What is being done, for errors.
+  #action(): string {
+    return `open the WebSocket ${this.#settings.url}`;
   }
 }
 

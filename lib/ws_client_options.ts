@@ -13,6 +13,7 @@ import {
   type WebSocketClientCompression,
 } from "./ws_client_deflate.ts";
 import type { HandshakeRequest } from "./ws_client_handshake.ts";
+import { TOKEN } from "./ws_handshake.ts";
 import { checkedPolicy, type SocketSettings } from "./ws_options.ts";
 import {
   type ReconnectOptions,
@@ -53,8 +54,8 @@ export interface WebSocketClientOptions<Data = undefined> {
   /** Closes the socket at once when it aborts, and gives up connecting. */
   signal?: AbortSignal;
   /**
-   * Milliseconds until the connection stands, for all addresses of the host together; 0 means for as long as the system
-   * tries.
+   * Milliseconds until the connection stands, for the look-up and all addresses of the host together; 0 means for as
+   * long as the system tries.
    *
    * @default {10000}
    */
@@ -104,7 +105,7 @@ export interface WebSocketClientOptions<Data = undefined> {
    */
   lowWatermark?: number;
   /**
-   * Bytes waiting to be sent beyond which `send()` returns `"dropped"`.
+   * Bytes waiting to be sent beyond which `send()` returns `"dropped"`; at most 67108864.
    *
    * @default {16777216}
    */
@@ -117,8 +118,8 @@ export interface WebSocketClientOptions<Data = undefined> {
    */
   slowConsumer?: SlowConsumerPolicy;
   /**
-   * Has a message wait for the promise of the handler that was given the one before, and the first one for that of
-   * `open`. Meanwhile the server is held up.
+   * Has a message wait for the promise of the handler that was given the one before, the first one for that of `open`,
+   * and `close` for that of the last. Meanwhile the server is held up.
    *
    * @default {false}
    */
@@ -195,7 +196,6 @@ const HANDSHAKE_FIELDS = [
   "upgrade",
 ];
 
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const DEFAULT_PORT = 80;
 
 /** Fills in defaults. Throws a RangeError or TypeError that names what is wrong. */

@@ -16,7 +16,12 @@ import { WebSocketHandshakeError } from "./ws_client_handshake.ts";
 import { type Agreement, type Opener, Opening } from "./ws_client_opening.ts";
 import type { ClientSettings } from "./ws_client_options.ts";
 import { ClientWebSocket } from "./ws_client_socket.ts";
-import { CLOSED, CONNECTING, WebSocketConnection } from "./ws_connection.ts";
+import {
+  CLOSED,
+  CLOSING,
+  CONNECTING,
+  WebSocketConnection,
+} from "./ws_connection.ts";
 import { reconnectDelay } from "./ws_reconnect.ts";
 import type { SendStatus, SocketStatistics } from "./ws_socket.ts";
 
@@ -158,7 +163,6 @@ export class ClientSession<Data> extends Callbacks<ClientWebSocket<Data>>
 
   #dial(): void {
     const { backend, connectTimeout, target } = this.#settings;
-    this.#ground.readyState = CONNECTING;
     const options = { backend, timeout: connectTimeout, response: true };
     this.#opening = new Dial(target, options, this);
   }
@@ -186,8 +190,10 @@ export class ClientSession<Data> extends Callbacks<ClientWebSocket<Data>>
 
   #leave(error: Error): void {
     this.#left ??= error;
-    if (this.#wait !== undefined) this.#end(this.#left);
-    else this.#opening?.abort(this.#left);
+    if (this.#wait !== undefined) return this.#end(this.#left);
+    if (this.#opening === null) return;
+    this.#ground.readyState = CLOSING;
+    this.#opening.abort(this.#left);
   }
 
   #onAbort(): void {
@@ -217,7 +223,7 @@ export class ClientSession<Data> extends Callbacks<ClientWebSocket<Data>>
 
   #parseAddress(text: string): Deno.Addr {
     const { target } = this.#settings;
-    if (target.transport === "unix") return target;
+    if (target.transport === "unix") return { ...target };
     const [hostname = "", port = "0"] = text.split(" ");
     return { transport: "tcp", hostname, port: Number(port) };
   }
@@ -289,6 +295,7 @@ function noStatistics(): SocketStatistics {
 
 // Whether another attempt could do better.
 function mayPass(error: Error): boolean {
+  if (error instanceof Deno.errors.NotCapable) return false;
   if (!(error instanceof WebSocketHandshakeError)) return true;
   const { status } = error;
   return status === 0 || status >= 500 || PASSING_STATUSES.includes(status);

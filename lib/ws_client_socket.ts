@@ -9,7 +9,8 @@ import type { SocketStatistics } from "./ws_socket.ts";
 
 /**
  * A WebSocket of a client, made by {@linkcode connectWebSocket}. It is the same object for as long as the client lives,
- * however often it connects again. While there is no connection, `send()` and its like return `"dropped"`.
+ * however often it connects again. While there is no connection, `send()` and its like return `"dropped"`. A message that
+ * `sendFragment()` has begun ends with its connection: begin it anew when `open` is called.
  *
  * @typeParam Data What was given among the options, and the application keeps with the socket.
  */

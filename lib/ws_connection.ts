@@ -384,12 +384,10 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
     this.#become(CLOSED);
     clearTimeout(this.#lifetime);
     this.outbound.abandon();
+    // How the connection went does not matter once the peer has said why.
+    const why = this.wasClean ? this.#closeReason : this.#closeReason || reason;
     const tell = (): void => {
-      this.#host.close(
-        this.socket,
-        this.#closeCode,
-        this.#closeReason || reason,
-      );
+      this.#host.close(this.socket, this.#closeCode, why);
       if (this.#topics !== null) this.#loop.topics.leave(this);
     };
     if (this.#inbound === null) tell();

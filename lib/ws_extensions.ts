@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// ws_extensions.ts - the grammar of Sec-WebSocket-Extensions (RFC 6455 section 9.1); called by ws_route.ts.
+// ws_extensions.ts - the grammar of Sec-WebSocket-Extensions (RFC 6455 section 9.1); called by
+// ws_handshake.ts, ws_deflate.ts and ws_client_deflate.ts.
 
-/** An extension that a client offers. */
+/** An extension that a client offers, or a server has chosen. */
 export interface ExtensionOffer {
   name: string;
   /** Parameters with their values, true for those without. */

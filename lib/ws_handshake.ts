@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// ws_handshake.ts - the opening handshake of WebSocket (RFC 6455 section 4.2); called by ws_route.ts.
+// ws_handshake.ts - the opening handshake of WebSocket, as a server sees it (RFC 6455 section 4.2); called by ws_route.ts.
+// What both sides know of it is used by ws_client_handshake.ts and its like, too.
 
 import { createHash } from "node:crypto";
 import type { LazyRequest } from "./http_request.ts";
@@ -10,14 +11,14 @@ import { parseExtensions } from "./ws_extensions.ts";
 /** The field that offers extensions. */
 export const EXTENSIONS = "sec-websocket-extensions";
 
-/** What the key is joined with. */
-export const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+// What the key is joined with.
+const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 // 16 bytes in base64 (RFC 6455 section 4.1).
 const KEY = /^[A-Za-z0-9+/]{21}[AQgw]==$/;
 
-// The name of a subprotocol (RFC 6455 section 4.3).
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+/** The name of a subprotocol (RFC 6455 section 4.3). */
+export const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
 // What the handshake itself says; the application cannot say it otherwise.
 const HANDSHAKE_FIELDS = new Set([
@@ -70,8 +71,7 @@ export function acceptHead(
   headers: Headers,
   extensions?: string,
 ): Uint8Array {
-  const key = request.field("sec-websocket-key")!;
-  const accept = createHash("sha1").update(key + GUID).digest("base64");
+  const accept = acceptOf(request.field("sec-websocket-key")!);
   let head =
     "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n" +
     `sec-websocket-accept: ${accept}\r\n`;
@@ -82,6 +82,11 @@ export function acceptHead(
     head += headLine(`${EXTENSIONS}: ${extensions}`);
   }
   return latin1(head + extraLines(headers, HANDSHAKE_FIELDS) + "\r\n");
+}
+
+/** The value of Sec-WebSocket-Accept that answers a key. */
+export function acceptOf(key: string): string {
+  return createHash("sha1").update(key + GUID).digest("base64");
 }
 
 /** Checks that the client offered a subprotocol (RFC 6455 section 4.2.2). */

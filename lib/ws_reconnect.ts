@@ -32,7 +32,8 @@ export interface ReconnectOptions {
    */
   jitter?: number;
   /**
-   * Attempts in a row that may fail, the first one not among them; then the client gives up.
+   * Attempts in a row that may fail, the first one not among them; then the client gives up. A connection that has
+   * stood for less than `maxDelay` counts as one that failed.
    *
    * @default {Infinity}
    */
@@ -103,6 +104,7 @@ export function reconnectDelay(
   attempt: number,
   random: number,
 ): number {
-  const most = Math.min(maxDelay, minDelay * factor ** (attempt - 1));
+  const growth = Math.min(factor ** (attempt - 1), Number.MAX_VALUE);
+  const most = Math.min(maxDelay, minDelay * growth);
   return most * (1 - jitter * random);
 }

@@ -10,13 +10,23 @@ import {
   assertRejects,
   assertThrows,
 } from "@std/assert";
-import { connectWebSocket, serve, websocket } from "../mod.ts";
+import {
+  type BackendName,
+  connectWebSocket,
+  serve,
+  websocket,
+} from "../mod.ts";
+import { layout } from "../ffi/mod.ts";
+import { resolveOptions } from "../lib/options.ts";
+import { PollLoop } from "../lib/poll_loop.ts";
 import { runChild } from "./child.ts";
 import { Client } from "./client_testing.ts";
 import { MutePort } from "./libc.ts";
 import { RawServer } from "./raw_ws_server.ts";
 import { quiet, sleep, testBackends, until, withoutErrors } from "./testing.ts";
 import { ECHO, serveRoute } from "./ws_client.ts";
+
+const MODULE = new URL("../mod.ts", import.meta.url).href;
 
 /** A port of 127.0.0.1 at which nobody listens. */
 function freePort(): number {
@@ -190,8 +200,12 @@ testBackends(
     const client = new Client(t, server.url);
     const peer = await server.accept();
     await peer.head();
+    assertEquals(client.socket.readyState, 0);
     client.socket.close();
+    assertEquals(client.socket.readyState, 2);
     await client.socket.finished;
+    client.socket.close();
+    assertEquals(client.socket.readyState, 3);
     assertEquals([client.errors, client.closes], [[], []]);
     assert((await peer.raw.ending()).reset);
   },
@@ -275,6 +289,69 @@ testBackends(
   },
 );
 
+testBackends(
+  "what the application does to the address does not lead a client elsewhere",
+  async (t) => {
+    const directory = await Deno.makeTempDir();
+    const path = `${directory}/socket`;
+    try {
+      const route = websocket({
+        message: (socket) => socket.close(1001),
+      });
+      t.closing(serve(
+        { path, backend: t.backend, onListen: quiet },
+        (request) => route.upgrade(request),
+      ));
+      let opens = 0;
+      const client = new Client(t, "ws://x/", {
+        path,
+        reconnect: { minDelay: 1, maxDelay: 5 },
+      }, {
+        open(socket): void {
+          opens++;
+          (socket.remoteAddr as Deno.UnixAddr).path = "/nowhere";
+          if (opens === 1) socket.send("x");
+        },
+      });
+      await until(() => opens === 2, "the second open");
+      assertEquals(client.errors, []);
+    } finally {
+      await Deno.remove(directory, { recursive: true });
+    }
+  },
+);
+
+testBackends(
+  "a connection may begin in the slot of one that is gone",
+  async (t) => {
+    const { port } = t.using(new RawServer());
+    const loop = new PollLoop(
+      resolveOptions({ backend: t.backend, maxConnections: 1 }),
+      () => {
+        throw new Error("There is no listener");
+      },
+    );
+    const told: [port: number, kind: number][] = [];
+    const begin = (port: number, then: () => void): void => {
+      const address = { host: "127.0.0.1", port, timeout: 0 };
+      loop.connect({ ...address, unix: false, response: false }, (handle) => ({
+        handle,
+        receive(index): void {
+          told.push([port, loop.reactor.inbox.kind(index)]);
+          then();
+        },
+        drain: quiet,
+        lost: quiet,
+      }));
+    };
+    const nobody = freePort();
+    begin(nobody, () => begin(port, quiet));
+    await until(() => told.length === 2, "both ends");
+    assertEquals(told, [[nobody, layout.CLOSED], [port, layout.CONNECTED]]);
+    await loop.close();
+  },
+);
+
 testBackends("a thousand clients are open at a time", async (t) => {
   const server = serveRoute(t, ECHO);
   const url = `ws://127.0.0.1:${server.addr.port}/`;
@@ -292,10 +369,9 @@ testBackends("a thousand clients are open at a time", async (t) => {
 });
 
 Deno.test("a client needs the permission to connect", async () => {
-  const module = new URL("../mod.ts", import.meta.url).href;
   const result = await runChild(
     `
-    const { connectWebSocket } = await import(${JSON.stringify(module)});
+    const { connectWebSocket } = await import(${JSON.stringify(MODULE)});
     for (const options of [{}, { path: "/tmp/x" }]) {
       try {
         connectWebSocket("ws://127.0.0.1:1/", {}, options);
@@ -311,14 +387,142 @@ Deno.test("a client needs the permission to connect", async () => {
   ]);
 });
 
+/** Runs a program in which `lookup` of node:dns is the one that is given. */
+async function runWithLookup(
+  lookup: string,
+  body: string,
+  backend: BackendName,
+  permissions: string[] = ["-A"],
+): Promise<string[]> {
+  const source =
+    `export function lookup(hostname, options, tell) { ${lookup} }`;
+  const config = new URL("../deno.json", import.meta.url);
+  const { imports } = JSON.parse(await Deno.readTextFile(config));
+  imports["node:dns"] = `data:text/javascript,${encodeURIComponent(source)}`;
+  const file = await Deno.makeTempFile({ suffix: ".json" });
+  try {
+    await Deno.writeTextFile(file, JSON.stringify({ imports }));
+    const result = await runChild(
+      `import { connectWebSocket } from ${JSON.stringify(MODULE)};\n${body}`,
+      { backend, flags: ["--import-map", file, ...permissions] },
+    );
+    assertEquals([result.code, result.err], [0, ""]);
+    return result.out.trim().split("\n");
+  } finally {
+    await Deno.remove(file);
+  }
+}
+
+testBackends("the time to connect is that of the look-up too", async (t) => {
+  const lines = await runWithLookup(
+    "",
+    `connectWebSocket("ws://name/", {
+      error: (_, error) => console.log(String(error)),
+    }, { backend, connectTimeout: 50 });`,
+    t.backend,
+  );
+  assertEquals(lines, [
+    "TimedOut: Cannot connect to name:80: timed out (ETIMEDOUT)",
+  ]);
+});
+
+testBackends("a name that is allowed can be looked up", async (t) => {
+  const server = serveRoute(t, ECHO);
+  const { port } = server.addr;
+  const result = await runChild(
+    `
+    const { connectWebSocket } = await import(${JSON.stringify(MODULE)});
+    connectWebSocket("ws://localhost:${port}/", {
+      open(socket) {
+        console.log("open");
+        socket.close();
+      },
+    }, { backend });`,
+    {
+      backend: t.backend,
+      flags: [`--allow-net=localhost:${port}`, "--allow-ffi", "--allow-read"],
+    },
+  );
+  assertEquals([result.err, result.out], ["", "open\n"]);
+});
+
+testBackends("a client tries all addresses of a name", async (t) => {
+  const server = serveRoute(t, ECHO);
+  const lines = await runWithLookup(
+    `tell(null, ["127.0.0.2", "127.0.0.1"].map((address) => ({ address })));`,
+    `const socket = connectWebSocket("ws://name:${server.addr.port}/", {
+      open(socket) {
+        console.log(socket.remoteAddr.hostname);
+        socket.close();
+      },
+    }, { backend });
+    await socket.finished;
+    connectWebSocket("ws://name:${freePort()}/", {
+      error: (_, error) => console.log(String(error).replaceAll(/\\d{4,}/g, "")),
+    }, { backend });`,
+    t.backend,
+  );
+  assertEquals(lines, [
+    "127.0.0.1",
+    "ConnectionRefused: Cannot connect to name: (127.0.0.1): nobody accepts connections there (ECONNREFUSED)",
+  ]);
+});
+
+testBackends("an address that is denied is not connected to", async (t) => {
+  const server = serveRoute(t, ECHO);
+  const { port } = server.addr;
+  const body = `connectWebSocket("ws://name:${port}/", {
+    open(socket) {
+      console.log("open");
+      socket.close();
+    },
+    error: (_, error) => console.log(String(error)),
+  }, { backend, reconnect: true });`;
+  const run = (...permissions: string[]): Promise<string[]> =>
+    runWithLookup(`tell(null, [{ address: "127.0.0.1" }]);`, body, t.backend, [
+      "--allow-ffi",
+      "--allow-read",
+      ...permissions,
+    ]);
+  assertEquals(await run("--allow-net", "--deny-net=127.0.0.1"), [
+    `NotCapable: Requires net access to "127.0.0.1:${port}", run again with the --allow-net flag`,
+  ]);
+  // As with Deno, it is the name that has to be allowed.
+  assertEquals(await run(`--allow-net=name:${port}`), ["open"]);
+});
+
+testBackends("a client asks again when it connects again", async (t) => {
+  const route = websocket({ open: (socket) => socket.close(1001) });
+  const server = t.serve((request) => route.upgrade(request));
+  const { port } = server.addr;
+  const result = await runChild(
+    `
+    const { connectWebSocket } = await import(${JSON.stringify(MODULE)});
+    connectWebSocket("ws://127.0.0.1:${port}/", {
+      close() {
+        console.log("close");
+        Deno.permissions.revokeSync({ name: "net" });
+      },
+      error: (_, error) => console.log(String(error)),
+    }, { backend, reconnect: { minDelay: 1, maxDelay: 5 } });`,
+    {
+      backend: t.backend,
+      flags: ["--allow-net", "--allow-ffi", "--allow-read"],
+    },
+  );
+  assertEquals(result.out.trim().split("\n"), [
+    "close",
+    `NotCapable: Requires net access to "127.0.0.1:${port}", run again with the --allow-net flag`,
+  ]);
+});
+
 testBackends(
   "clients keep the process alive until the last one is closed",
   async (t) => {
     const server = serveRoute(t, ECHO);
-    const module = new URL("../mod.ts", import.meta.url).href;
     const result = await runChild(
       `
-    const { connectWebSocket } = await import(${JSON.stringify(module)});
+    const { connectWebSocket } = await import(${JSON.stringify(MODULE)});
     const url = "ws://127.0.0.1:${server.addr.port}/";
     let left = 3;
     for (let i = 0; i < left; i++) {

@@ -10,6 +10,7 @@ import {
   offerOf,
   resolveClientCompression,
 } from "../lib/ws_client_deflate.ts";
+import type { ResponseHead } from "../lib/ws_client_handshake.ts";
 import { Client } from "./client_testing.ts";
 import { agree, RawServer } from "./raw_ws_server.ts";
 import { testBackends } from "./testing.ts";
@@ -17,6 +18,12 @@ import { ECHO, serveRoute, TEXT } from "./ws_client.ts";
 
 const BOTH = { serverContextTakeover: true, clientContextTakeover: true };
 const NONE = "server_no_context_takeover; client_no_context_takeover";
+
+/** The response of a server that chose these extensions. */
+function answering(extensions: string): ResponseHead {
+  const headers = new Headers({ "sec-websocket-extensions": extensions });
+  return { minor: 1, status: 101, reason: "", headers };
+}
 
 Deno.test("a client offers what its options say", () => {
   const cases: [options: WebSocketClientCompression, offer: string][] = [
@@ -41,8 +48,8 @@ Deno.test("a client takes what answers its offer", () => {
     options: WebSocketClientCompression,
     parameters: string,
   ): unknown[] => {
-    const field = `permessage-deflate${parameters}`;
-    const agreed = judgeAnswer(field, resolveClientCompression(options)!)!;
+    const response = answering(`permessage-deflate${parameters}`);
+    const agreed = judgeAnswer(response, resolveClientCompression(options)!)!;
     return [
       agreed.sendTakeover,
       agreed.sendBits,
@@ -88,7 +95,8 @@ Deno.test("a client takes what answers its offer", () => {
     judge({ ...BOTH, clientMaxWindowBits: 10 }, "; client_max_window_bits=12"),
     [true, 10, true, 15],
   );
-  assertEquals(judgeAnswer(null, resolveClientCompression(true)!), null);
+  const none = { ...answering(""), headers: new Headers() };
+  assertEquals(judgeAnswer(none, resolveClientCompression(true)!), null);
 });
 
 const WRONG: [
@@ -99,6 +107,10 @@ const WRONG: [
   ["x-webkit-deflate-frame", /which was not offered/],
   ["permessage-deflate, permessage-deflate", /which was not offered/],
   ["permessage-deflate; a", /invalid parameter "a"/],
+  [
+    "permessage-deflate; a_no_context_takeover",
+    /invalid parameter "a_no_context_takeover"/,
+  ],
   [
     "permessage-deflate; server_no_context_takeover=1",
     /invalid parameter "server_no_context_takeover"/,
@@ -141,7 +153,7 @@ Deno.test("a client refuses what it has not offered", () => {
   for (const [answer, message, options = BOTH] of WRONG) {
     const settings = resolveClientCompression(options)!;
     const error = assertThrows(
-      () => judgeAnswer(answer, settings),
+      () => judgeAnswer(answering(answer), settings),
       WebSocketHandshakeError,
     );
     assertMatch(error.message, message, answer);
@@ -163,6 +175,10 @@ testBackends(
     const error = await client.failure() as WebSocketHandshakeError;
     assertMatch(error.message, /leaves server_no_context_takeover out/);
     assertEquals([error.name, client.opens], ["WebSocketHandshakeError", 0]);
+    assertEquals([error.status, error.headers.get("upgrade")], [
+      101,
+      "websocket",
+    ]);
     assert((await peer.raw.ending()).reset);
   },
 );

@@ -282,6 +282,7 @@ Deno.test("the wait before an attempt grows to the most, and is left to chance",
   const none = { ...settings, jitter: 0 };
   assertEquals(reconnectDelay(none, 2, 0.7), 2000);
   assertEquals(reconnectDelay({ ...none, minDelay: 0 }, 5, 0.7), 0);
+  assertEquals(reconnectDelay({ ...none, minDelay: 0 }, 1e9, 0.7), 0);
 });
 
 testBackends("waits are as the options say", async (t) => {

@@ -104,7 +104,7 @@ export const INTENDED_WEBSOCKETS: readonly Known[] = [
     }, {
       rows: ["close() that a ping crosses"],
       deno: ['server: close 1005 "" clean (3)'],
-      millrace: ['server: close 4000 "" clean (3)'],
+      millrace: ['server: close 4000 "" clean (3)', "client: pong "],
     }],
   },
   {

@@ -87,14 +87,22 @@ Deno.test("requireNet() heeds --deny-net", async () => {
   );
 });
 
-Deno.test("requirePath() wants to read and to write", async () => {
+Deno.test("requirePath() wants to read, to write and the net", async () => {
   const call = ['requirePath("/tmp/socket")'];
   const cases: [string[], string][] = [
     [[], refused("read", "/tmp/socket")],
     [["--allow-net"], refused("read", "/tmp/socket")],
     [["--allow-read"], refused("write", "/tmp/socket")],
     [["--allow-write"], refused("read", "/tmp/socket")],
-    [["--allow-read=/tmp", "--allow-write=/tmp"], "ok"],
+    [
+      ["--allow-read=/tmp", "--allow-write=/tmp"],
+      refused("net", "unix:/tmp/socket"),
+    ],
+    [["--allow-read", "--allow-write", "--allow-net"], "ok"],
+    [
+      ["--allow-read", "--allow-write", "--allow-net=unix:/tmp/socket"],
+      "ok",
+    ],
     [["--allow-read", "--allow-write=/var"], refused("write", "/tmp/socket")],
   ];
   for (const [flags, expected] of cases) {

@@ -5,9 +5,11 @@
 
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { upgradeWebSocket } from "../mod.ts";
+import { ResettableSocket } from "./libc.ts";
 import { get, RawClient } from "./raw_client.ts";
 import {
   type Context,
+  latin1,
   type TcpServer,
   testBackends,
   until,
@@ -96,6 +98,35 @@ testBackends("another response than that of the upgrade is sent", async (t) => {
   assertEquals(sockets.map(({ readyState }) => readyState), [0]);
   assertEquals(seen, []);
 });
+
+testBackends(
+  "a client that leaves before the answer ends its socket",
+  async (t) => {
+    const seen: unknown[] = [];
+    const states: number[] = [];
+    const answer = Promise.withResolvers<void>();
+    const server = t.serve(async (request) => {
+      const { socket, response } = upgradeWebSocket(request);
+      watch(socket, seen);
+      states.push(socket.readyState);
+      await answer.promise;
+      states.push(socket.readyState);
+      return response;
+    });
+    using client = new ResettableSocket(server.addr.port);
+    client.send(latin1(handshake()));
+    await until(() => states.length > 0, "the handshake");
+    client.reset();
+    await until(() => seen.length === 2, "the end of the socket");
+    answer.resolve();
+    await until(() => states.length === 2, "the answer");
+    assertEquals(seen, [
+      "The peer has disconnected",
+      [0, "", false],
+    ]);
+    assertEquals(states, [WebSocket.CONNECTING, WebSocket.CLOSED]);
+  },
+);
 
 testBackends("a shutdown closes sockets with 1001", async (t) => {
   const seen: unknown[] = [];

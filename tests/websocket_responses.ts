@@ -120,6 +120,7 @@ export const RESPONSES: readonly HandshakeResponse[] = [
     ["server_no_context_takeover=1", false],
     ["client_no_context_takeover=1", false],
     ["unknown", false],
+    ["unknown_no_context_takeover", false],
     ["server_no_context_takeover; server_no_context_takeover", false],
   ] as const).map(([parameter, accepted]) =>
     response(

@@ -183,7 +183,7 @@ static bool run_again(uint32_t backend) {
   for (int i = 0; i < 2; i++) T_NEED(t_dial(&server, &again_to, &handles[i]) == 0);
   for (int i = 0; i < 2; i++) T_NEED(t_command(&server, handles[i], MR_CMD_TERMINATE, 0));
   T_NEED(t_until_closed(&server, 2));
-  T_NEED(again[0] == -EUSERS && again[1] == -EUSERS);
+  T_NEED(again[0] == -EDQUOT && again[1] == -EDQUOT);
   server.handler = NULL;
   t_turn(&server);
   T_NEED(t_dial(&server, &again_to, &third) == 0 && t_until_seen(&server, MR_CONNECTED, 1));
