@@ -246,12 +246,11 @@ export class PollLoop {
       }
       const connection = connections[slot];
       if (!connection || connection.handle !== handle) continue;
-      const gone = inbox.kind(index) === layout.CLOSED;
-      // First, as whoever is told may begin another connection, in the very same slot.
-      if (gone) connections[slot] = null;
       this.#deliver(connection, index);
       if (this.#closing !== null) return;
-      if (gone) this.#onClosed?.(handle);
+      if (inbox.kind(index) !== layout.CLOSED) continue;
+      connections[slot] = null;
+      this.#onClosed?.(handle);
     }
   }
 

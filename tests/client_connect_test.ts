@@ -8,6 +8,7 @@ import {
   assertInstanceOf,
   assertMatch,
   assertRejects,
+  assertStringIncludes,
   assertThrows,
 } from "@std/assert";
 import {
@@ -23,7 +24,14 @@ import { runChild } from "./child.ts";
 import { Client } from "./client_testing.ts";
 import { MutePort } from "./libc.ts";
 import { RawServer } from "./raw_ws_server.ts";
-import { quiet, sleep, testBackends, until, withoutErrors } from "./testing.ts";
+import {
+  quiet,
+  sleep,
+  testBackends,
+  turn,
+  until,
+  withoutErrors,
+} from "./testing.ts";
 import { ECHO, serveRoute } from "./ws_client.ts";
 
 const MODULE = new URL("../mod.ts", import.meta.url).href;
@@ -322,7 +330,7 @@ testBackends(
 );
 
 testBackends(
-  "a connection may begin in the slot of one that is gone",
+  "a slot is free once the end of its connection has been told",
   async (t) => {
     const { port } = t.using(new RawServer());
     const loop = new PollLoop(
@@ -345,7 +353,18 @@ testBackends(
       }));
     };
     const nobody = freePort();
-    begin(nobody, () => begin(port, quiet));
+    let refused: unknown;
+    begin(nobody, () => {
+      try {
+        begin(port, quiet);
+      } catch (error) {
+        refused = error;
+      }
+    });
+    await until(() => told.length === 1, "the end of the first");
+    assertStringIncludes(`${refused}`, "EDQUOT");
+    await turn();
+    begin(port, quiet);
     await until(() => told.length === 2, "both ends");
     assertEquals(told, [[nobody, layout.CLOSED], [port, layout.CONNECTED]]);
     await loop.close();
