@@ -23,16 +23,25 @@
 
 export {
   type BackendName,
+  type KeepAlive,
   type ReactorCounters,
   readTopology,
   type Topology,
 } from "./ffi/mod.ts";
+export type { HttpServer } from "./lib/http_server.ts";
+export {
+  listen,
+  type ListenInheritedOptions,
+  type ListenOptions,
+  type ListenTcpOptions,
+  type ListenUnixOptions,
+  type SocketEngineOptions,
+} from "./lib/listen.ts";
+export type { CompressOptions, ContentCoding } from "./lib/compression.ts";
 export type {
-  HttpServer,
   ShutdownOptions,
   ShutdownReport,
-} from "./lib/http_server.ts";
-export type { CompressOptions, ContentCoding } from "./lib/compression.ts";
+} from "./lib/listening_server.ts";
 export type { EngineOptions } from "./lib/options.ts";
 export type { RequestTimeouts } from "./lib/request_timeouts.ts";
 export {
@@ -55,6 +64,8 @@ export {
   type SocketHandlers,
   type SocketOptions,
 } from "./lib/socket.ts";
+export type { TuningOptions } from "./lib/socket_options.ts";
+export type { SocketServer } from "./lib/socket_server.ts";
 export type { TopicListener } from "./lib/topics.ts";
 export type { TrailersInit } from "./lib/trailers.ts";
 export {

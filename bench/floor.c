@@ -214,7 +214,7 @@ static void open_floor(struct floor *floor, uint32_t backend) {
 static void listen_on(struct floor *floor, uint32_t port) {
   struct mr_listen_options options = {.port = port, .backlog = 1024, .host = "127.0.0.1"};
   char address[MR_TEXT_BYTES];
-  int32_t listener = mr_listen(floor->reactor, &options);
+  int32_t listener = mr_listen(floor->reactor, &options, NULL);
   if (listener < 0) die("cannot listen");
   if (mr_listen_address(floor->reactor, (uint32_t)listener, address) != 0) die("cannot tell the address");
   printf("%s\n", strrchr(address, ' ') + 1);

@@ -60,6 +60,7 @@ bool conn_open(struct mr_reactor *r, int fd, uint32_t listener) {
   c->handle = handle;
   c->fd = fd;
   c->life = LIFE_OPEN;
+  c->protocol = r->listeners[listener].protocol;
   c->in_head = c->in_tail = c->out_head = c->out_tail = NO_BLOCK;
   c->idle_ms = r->options->idle_timeout;
   c->timeouts = server_timeouts(r);
@@ -67,7 +68,7 @@ bool conn_open(struct mr_reactor *r, int fd, uint32_t listener) {
   r->control->connections++;
   r->control->accepted++;
   inbox_push(r, c, MR_OPEN)->code = (uint16_t)listener;
-  conn_deadline(r, c, r->options->head_timeout);
+  conn_deadline(r, c, c->protocol == PROTOCOL_HTTP ? r->options->head_timeout : conn_patience(c));
   r->backend->receive(r, c);
   return true;
 }

@@ -108,7 +108,17 @@ enum mr_backend_choice {
 
 enum mr_listen_flag {
   MR_REUSE_PORT = 1,
-  MR_UNIX = 2,  // host is a path; a leading '@' names an abstract socket
+  MR_UNIX = 2,        // host is a path; a leading '@' names an abstract socket
+  MR_STREAM = 4,      // connections carry bytes that are the application's, from the first one on
+  MR_IPV6_ONLY = 8,   // an IPv6 address takes no connections of IPv4
+  MR_INHERITED = 16,  // fd listens already; host and port say nothing
+};
+
+enum mr_socket_option {
+  MR_SET_NO_DELAY = 1,
+  MR_SET_KEEP_ALIVE = 2,
+  MR_SET_SEND_BUFFER = 4,
+  MR_SET_RECEIVE_BUFFER = 8,
 };
 
 // One for every rule that a peer can break. The text behind each is shown to people (lib/violations.ts).
@@ -281,7 +291,19 @@ struct mr_listen_options {  // JS writes
   uint32_t flags;
   uint32_t port;
   uint32_t backlog;
+  uint32_t fd;               // with MR_INHERITED
   char host[MR_TEXT_BYTES];  // NUL-terminated
+};
+
+// What the kernel is to do otherwise than by default for a socket.
+struct mr_socket_options {  // JS writes
+  uint32_t set;             // mr_socket_option: which of these count
+  uint32_t no_delay;        // 1: no byte waits for others to share a packet with
+  uint32_t keep_idle;       // seconds of silence before the first probe; 0 = no probes
+  uint32_t keep_interval;   // seconds between two of them; 0 = the kernel's default
+  uint32_t keep_count;      // probes without an answer that end the connection; 0 = the kernel's default
+  uint32_t send_buffer;     // bytes
+  uint32_t receive_buffer;
 };
 
 // A file that was opened, or a directory that was found.
@@ -311,6 +333,7 @@ _Static_assert(sizeof(struct mr_timeouts) == 16, "timeouts have no padding");
 _Static_assert(sizeof(struct mr_deflate_options) == 24, "deflate options have no padding");
 _Static_assert(sizeof(struct mr_file) == 40, "file has no padding");
 _Static_assert(sizeof(struct mr_file_range) == 24, "file range has no padding");
-_Static_assert(sizeof(struct mr_listen_options) == 12 + MR_TEXT_BYTES, "listen options have no padding");
+_Static_assert(sizeof(struct mr_socket_options) == 28, "socket options have no padding");
+_Static_assert(sizeof(struct mr_listen_options) == 16 + MR_TEXT_BYTES, "listen options have no padding");
 
 #endif

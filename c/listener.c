@@ -15,37 +15,52 @@
 #include "conn.h"
 #include "inbox.h"
 #include "millrace.h"
+#include "socket.h"
 #include "sys.h"
 
-static int open_socket(const struct mr_listen_options *o, const struct sockaddr *address, socklen_t length) {
-  int fd = sys_socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC);
-  if (fd < 0) return -errno;
+// What an mr_listen was given.
+struct wish {
+  const struct mr_listen_options *options;
+  const struct mr_socket_options *tuning;
+};
+
+static void prepare_tcp(int fd, const struct mr_listen_options *o, sa_family_t family) {
   int on = 1;
-  if (address->sa_family != AF_UNIX) {
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    // Accepted sockets inherit it: replies leave at once, which coalescing has made one packet already.
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    if ((o->flags & MR_REUSE_PORT) != 0) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
-  }
-  if (sys_bind(fd, address, length) != 0 || sys_listen(fd, (int)o->backlog) != 0) {
-    int error = errno;
-    close(fd);
-    return -error;
-  }
-  return fd;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  // Accepted sockets inherit it: replies leave at once, which coalescing has made one packet already.
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  if ((o->flags & MR_REUSE_PORT) != 0) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+  // Said either way: the default is a setting of the system's.
+  int only = (o->flags & MR_IPV6_ONLY) != 0;
+  if (family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only));
 }
 
-static int open_unix(const struct mr_listen_options *o) {
+static int open_socket(const struct wish *w, const struct sockaddr *address, socklen_t length) {
+  int fd = sys_socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC);
+  if (fd < 0) return -errno;
+  if (address->sa_family != AF_UNIX) prepare_tcp(fd, w->options, address->sa_family);
+  int rc = socket_tune(fd, w->tuning);
+  if (rc == 0 && (sys_bind(fd, address, length) != 0 || sys_listen(fd, (int)w->options->backlog) != 0)) {
+    rc = -errno;
+  }
+  if (rc == 0) return fd;
+  close(fd);
+  return rc;
+}
+
+static int open_unix(const struct wish *w) {
+  const struct mr_listen_options *o = w->options;
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   size_t length = strlen(o->host);
   if (length == 0 || length >= sizeof(address.sun_path)) return -ENAMETOOLONG;
   memcpy(address.sun_path, o->host, length);
   if (o->host[0] == '@') address.sun_path[0] = '\0';
-  return open_socket(o, (struct sockaddr *)&address,
+  return open_socket(w, (struct sockaddr *)&address,
                      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length));
 }
 
-static int open_tcp(const struct mr_listen_options *o) {
+static int open_tcp(const struct wish *w) {
+  const struct mr_listen_options *o = w->options;
   char port[16];
   snprintf(port, sizeof(port), "%u", o->port);
   struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
@@ -54,26 +69,44 @@ static int open_tcp(const struct mr_listen_options *o) {
   if (rc != 0) return rc == EAI_SYSTEM ? -errno : -ENOENT;
   int fd = -EADDRNOTAVAIL;
   for (const struct addrinfo *a = found; a != NULL && fd < 0; a = a->ai_next) {
-    fd = open_socket(o, a->ai_addr, a->ai_addrlen);
+    fd = open_socket(w, a->ai_addr, a->ai_addrlen);
   }
   freeaddrinfo(found);
   return fd;
 }
 
-int32_t mr_listen(mr_reactor *r, const struct mr_listen_options *options) {
+// A socket that another process has opened, and may listen on too.
+static int take_inherited(const struct wish *w) {
+  int fd = (int)w->options->fd;
+  int rc = socket_inherit(fd);
+  if (rc == 0) rc = socket_listens(fd);
+  if (rc == 0) rc = socket_tune(fd, w->tuning);
+  return rc == 0 ? fd : rc;
+}
+
+static int open_wish(const struct wish *w) {
+  if ((w->options->flags & MR_INHERITED) != 0) return take_inherited(w);
+  return (w->options->flags & MR_UNIX) != 0 ? open_unix(w) : open_tcp(w);
+}
+
+int32_t mr_listen(mr_reactor *r, const struct mr_listen_options *options,
+                  const struct mr_socket_options *tuning) {
   if (options == NULL || memchr(options->host, '\0', MR_TEXT_BYTES) == NULL || options->port > 65535) {
     return -EINVAL;
   }
   uint32_t id = 0;
   while (id < LISTENERS_MAX && r->listeners[id].open) id++;
   if (id == LISTENERS_MAX) return -EMFILE;
-  bool tcp = (options->flags & MR_UNIX) == 0;
-  int fd = tcp ? open_tcp(options) : open_unix(options);
+  const struct wish wish = {options, tuning};
+  int fd = open_wish(&wish);
   if (fd < 0) return fd;
-  r->listeners[id] = (struct listener){.fd = fd, .open = true};
+  bool inherited = (options->flags & MR_INHERITED) != 0;
+  enum protocol protocol = (options->flags & MR_STREAM) != 0 ? PROTOCOL_STREAM : PROTOCOL_HTTP;
+  r->listeners[id] =
+      (struct listener){.fd = fd, .open = true, .inherited = inherited, .protocol = (uint8_t)protocol};
   int rc = r->backend->accept_start(r, id);
   if (rc != 0) {
-    close(fd);
+    if (!inherited) close(fd);
     r->listeners[id] = (struct listener){0};
     return rc;
   }
@@ -153,18 +186,14 @@ void listener_resume_all(struct mr_reactor *r) {
   for (uint32_t id = 0; id < r->listeners_used; id++) start(r, id);
 }
 
-// Closing a listener resets what waits in its queue, so those are taken in first.
-static void finish(struct mr_reactor *r, uint32_t id) {
+// Closing a listener resets what waits in its queue, so those are taken in first. False when there is no room
+// for them yet.
+static bool accept_rest(struct mr_reactor *r, uint32_t id) {
   struct listener *l = &r->listeners[id];
-  r->backend->accept_stop(r, id);
-  admit_waiting(r, id);
-  // Nobody will be served who finds no slot now.
-  while (full(r) && l->waiting > 0) refuse(r, l->fds[--l->waiting]);
-  if (l->armed || l->waiting > 0) return;
   fcntl(l->fd, F_SETFL, O_NONBLOCK);
   int flags = SOCK_CLOEXEC | (r->backend == &backend_epoll ? SOCK_NONBLOCK : 0);
   for (int failures = 0; failures < ACCEPTS_MAX && !full(r);) {
-    if (!inbox_has_room(r)) return;
+    if (!inbox_has_room(r)) return false;
     int fd = sys_accept(l->fd, flags);
     if (fd >= 0) {
       conn_open(r, fd, id);
@@ -174,6 +203,18 @@ static void finish(struct mr_reactor *r, uint32_t id) {
       failures++;  // the next in the queue has done nothing wrong
     }
   }
+  return true;
+}
+
+static void finish(struct mr_reactor *r, uint32_t id) {
+  struct listener *l = &r->listeners[id];
+  r->backend->accept_stop(r, id);
+  admit_waiting(r, id);
+  // Nobody will be served who finds no slot now.
+  while (full(r) && l->waiting > 0) refuse(r, l->fds[--l->waiting]);
+  if (l->armed || l->waiting > 0) return;
+  // Who has passed the socket on most likely holds it too, and with it the queue.
+  if (!l->inherited && !accept_rest(r, id)) return;
   close(l->fd);
   *l = (struct listener){0};
   r->control->listeners--;
@@ -208,10 +249,12 @@ static void unix_text(const struct sockaddr_un *address, socklen_t length, char 
   if (count > 0 && out[0] == '\0') out[0] = '@';
 }
 
+typedef int name_call(int fd, struct sockaddr *address, socklen_t *length);
+
 static int32_t address_text(const struct sockaddr_storage *address, socklen_t length, char *out) {
   if (address->ss_family == AF_UNIX) {
     unix_text((const struct sockaddr_un *)address, length, out);
-    return 0;
+    return MR_UNIX;
   }
   bool v6 = address->ss_family == AF_INET6;
   const struct sockaddr_in *in = (const struct sockaddr_in *)address;
@@ -223,19 +266,25 @@ static int32_t address_text(const struct sockaddr_storage *address, socklen_t le
   return 0;
 }
 
-int32_t mr_listen_address(mr_reactor *r, uint32_t id, char *out) {
-  if (id >= LISTENERS_MAX || !r->listeners[id].open) return -EINVAL;
+// What getsockname(2) or getpeername(2) says, as text.
+static int32_t name_text(name_call *call, int fd, char *out) {
   struct sockaddr_storage address = {0};
   socklen_t length = sizeof(address);
-  if (getsockname(r->listeners[id].fd, (struct sockaddr *)&address, &length) != 0) return -errno;
+  if (call(fd, (struct sockaddr *)&address, &length) != 0) return -errno;
   return address_text(&address, length, out);
+}
+
+int32_t mr_listen_address(mr_reactor *r, uint32_t id, char *out) {
+  if (id >= LISTENERS_MAX || !r->listeners[id].open) return -EINVAL;
+  return name_text(getsockname, r->listeners[id].fd, out);
 }
 
 int32_t mr_peer_address(mr_reactor *r, uint32_t handle, char *out) {
   const struct conn *c = conn_find(r, handle);
-  if (c == NULL) return -ESTALE;
-  struct sockaddr_storage address = {0};
-  socklen_t length = sizeof(address);
-  if (getpeername(c->fd, (struct sockaddr *)&address, &length) != 0) return -errno;
-  return address_text(&address, length, out);
+  return c == NULL ? -ESTALE : name_text(getpeername, c->fd, out);
+}
+
+int32_t mr_local_address(mr_reactor *r, uint32_t handle, char *out) {
+  const struct conn *c = conn_find(r, handle);
+  return c == NULL ? -ESTALE : name_text(getsockname, c->fd, out);
 }

@@ -37,18 +37,27 @@ int32_t mr_close(mr_reactor *reactor);
 // Writes "io_uring" or "epoll" to name and why it was chosen to reason (MR_TEXT_BYTES each).
 int32_t mr_backend(mr_reactor *reactor, char *name, char *reason);
 
-// Opens a listening socket; returns its number. Host names are resolved here and may block.
-int32_t mr_listen(mr_reactor *reactor, const struct mr_listen_options *options);
+// Opens a listening socket, or takes over one that is open; returns its number. Host names are resolved here
+// and may block. Accepted sockets have the tuning of the listening one; NULL leaves the kernel's defaults. On
+// failure an inherited socket is still the caller's.
+int32_t mr_listen(mr_reactor *reactor, const struct mr_listen_options *options,
+                  const struct mr_socket_options *tuning);
 
 // Closes a listening socket during the next calls of mr_poll; connections still in its accept queue are
-// accepted first. mr_control.listeners falls when it is done.
+// accepted first, unless it was inherited: others may go on to listen on that. mr_control.listeners falls
+// when it is done.
 int32_t mr_unlisten(mr_reactor *reactor, uint32_t listener);
 
-// Writes the bound address as "host port" or a path to out (MR_TEXT_BYTES long).
+// Writes the bound address to out (MR_TEXT_BYTES long): "host port", or a path. Returns MR_UNIX for the
+// latter, 0 for the former; so do the next two.
 int32_t mr_listen_address(mr_reactor *reactor, uint32_t listener, char *out);
 
-// Writes the peer's address as "host port", or the path of a Unix socket, to out. ESTALE for an old handle.
+// Writes the peer's address, or our own, to out. -ESTALE for an old handle.
 int32_t mr_peer_address(mr_reactor *reactor, uint32_t handle, char *out);
+int32_t mr_local_address(mr_reactor *reactor, uint32_t handle, char *out);
+
+// Sets options of a connection's socket. -ESTALE for an old handle.
+int32_t mr_tune(mr_reactor *reactor, uint32_t handle, const struct mr_socket_options *options);
 
 // Submits what is pending, takes what has arrived and tokenises it. Returns the number of records, all of
 // which and the bytes that they name stay valid until the next call.

@@ -130,8 +130,10 @@ _Static_assert(sizeof(struct conn) == 512, "a connection is eight cache lines");
 struct listener {
   int fd;
   bool open;
-  bool armed;     // io_uring: a multishot accept is in the kernel; epoll: in the set
-  bool stopping;  // io_uring: its cancellation is too
+  bool inherited;    // others may listen on it too
+  uint8_t protocol;  // with which its connections begin
+  bool armed;        // io_uring: a multishot accept is in the kernel; epoll: in the set
+  bool stopping;     // io_uring: its cancellation is too
   bool closing;
   uint64_t resume_at;  // ms; accept again then, 0 = not paused
   uint32_t waiting;    // sockets accepted beyond the limit before the kernel could be stopped

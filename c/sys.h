@@ -29,6 +29,7 @@ enum sys_call {
   SYS_SOCKET,
   SYS_BIND,
   SYS_LISTEN,
+  SYS_SETSOCKOPT,
   SYS_EPOLL_CREATE,
   SYS_EPOLL_CTL,
   SYS_EPOLL_WAIT,
@@ -121,6 +122,10 @@ static inline int sys_bind(int fd, const struct sockaddr *address, socklen_t len
 
 static inline int sys_listen(int fd, int backlog) {
   return sys_failed(SYS_LISTEN) ? -1 : listen(fd, backlog);
+}
+
+static inline int sys_setsockopt(int fd, int level, int name, int value) {
+  return sys_failed(SYS_SETSOCKOPT) ? -1 : setsockopt(fd, level, name, &value, sizeof(value));
 }
 
 static inline int sys_socketpair(int fds[2]) {

@@ -12,6 +12,11 @@ const { errors } = Deno;
 
 const MEANINGS: Record<string, Meaning> = {
   EACCES: { text: "permission denied", error: errors.PermissionDenied },
+  EAFNOSUPPORT: { text: "only IPv4, IPv6 and Unix sockets are supported" },
+  EBADF: {
+    text: "there is no such descriptor",
+    error: errors.BadResource,
+  },
   EADDRINUSE: { text: "the address is in use", error: errors.AddrInUse },
   EADDRNOTAVAIL: {
     text: "the address is not on this machine",
@@ -28,8 +33,14 @@ const MEANINGS: Record<string, Meaning> = {
   ENOBUFS: { text: "the send queue is full" },
   ENOENT: { text: "no such file, or no such host", error: errors.NotFound },
   ENOMEM: { text: "out of memory" },
+  ENOTSOCK: { text: "it is no socket" },
+  EOPNOTSUPP: {
+    text: "it is no socket that can do this",
+    error: errors.NotSupported,
+  },
   EPERM: { text: "operation not permitted", error: errors.PermissionDenied },
   EPIPE: { text: "the peer closed the connection", error: errors.BrokenPipe },
+  ESOCKTNOSUPPORT: { text: "it is no stream socket" },
   ESTALE: { text: "the connection is closed", error: errors.NotConnected },
   ETIMEDOUT: { text: "timed out", error: errors.TimedOut },
 };

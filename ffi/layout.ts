@@ -2,7 +2,7 @@
 // layout.ts - generated from c/layout.h by ffi/layout_gen.ts, do not edit: constants, and offsets in bytes.
 
 /** First 32 bits of the SHA-256 of c/layout.h and c/millrace.h. */
-export const ABI_HASH = 0xd76cfa75;
+export const ABI_HASH = 0xc07e554f;
 
 export const SLOT_BITS = 20;
 export const SLOT_MASK = 1048575;
@@ -61,6 +61,13 @@ export const IO_URING = 1;
 export const EPOLL = 2;
 export const REUSE_PORT = 1;
 export const UNIX = 2;
+export const STREAM = 4;
+export const IPV6_ONLY = 8;
+export const INHERITED = 16;
+export const SET_NO_DELAY = 1;
+export const SET_KEEP_ALIVE = 2;
+export const SET_SEND_BUFFER = 4;
+export const SET_RECEIVE_BUFFER = 8;
 export const BAD_REQUEST_LINE = 1;
 export const BAD_METHOD = 2;
 export const BAD_TARGET = 3;
@@ -214,11 +221,21 @@ export const DEFLATE_OPTIONS_MEM_LEVEL = 12;
 export const DEFLATE_OPTIONS_LEVEL = 16;
 export const DEFLATE_OPTIONS_MAX_RATIO = 20;
 
-export const LISTEN_OPTIONS_BYTES = 268;
+export const LISTEN_OPTIONS_BYTES = 272;
 export const LISTEN_OPTIONS_FLAGS = 0;
 export const LISTEN_OPTIONS_PORT = 4;
 export const LISTEN_OPTIONS_BACKLOG = 8;
-export const LISTEN_OPTIONS_HOST = 12;
+export const LISTEN_OPTIONS_FD = 12;
+export const LISTEN_OPTIONS_HOST = 16;
+
+export const SOCKET_OPTIONS_BYTES = 28;
+export const SOCKET_OPTIONS_SET = 0;
+export const SOCKET_OPTIONS_NO_DELAY = 4;
+export const SOCKET_OPTIONS_KEEP_IDLE = 8;
+export const SOCKET_OPTIONS_KEEP_INTERVAL = 12;
+export const SOCKET_OPTIONS_KEEP_COUNT = 16;
+export const SOCKET_OPTIONS_SEND_BUFFER = 20;
+export const SOCKET_OPTIONS_RECEIVE_BUFFER = 24;
 
 export const FILE_BYTES = 40;
 export const FILE_SIZE = 0;

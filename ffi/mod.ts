@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // mod.ts - what lib/ may import of ffi/.
 
+export { parseAddress } from "./address.ts";
 export { type DeflateSettings, packDeflate } from "./deflate.ts";
 export { errnoByName, errnoError, errnoName } from "./errno.ts";
 export {
@@ -21,4 +22,5 @@ export {
   type ReactorCounters,
   type ReactorOptions,
 } from "./reactor.ts";
+export type { KeepAlive, SocketTuning } from "./socket_tuning.ts";
 export { readTopology, type Topology } from "./topology.ts";

@@ -2,12 +2,14 @@
 // reactor.ts - one reactor of the shim as an object: options in, turns out; the only user of inbox.ts and
 // outbox.ts that lib/ has to know.
 
+import { parseAddress } from "./address.ts";
 import { Arena } from "./arena.ts";
 import { errnoError, unwrap } from "./errno.ts";
 import { Inbox } from "./inbox.ts";
 import * as layout from "./layout.ts";
 import { library } from "./library.ts";
 import { Outbox } from "./outbox.ts";
+import { packTuning, type SocketTuning } from "./socket_tuning.ts";
 import { readText } from "./text.ts";
 
 /** The kernel interface under a reactor. */
@@ -50,7 +52,12 @@ export interface ListenAddress {
   port: number;
   backlog: number;
   reusePort: boolean;
+  ipv6Only: boolean;
   unix: boolean;
+  /** Connections carry bytes that are the application's, and no HTTP. */
+  stream: boolean;
+  /** A socket that listens already, and that the reactor takes over; the rest then says nothing. */
+  fd: number | null;
 }
 
 /** What a reactor counts; all but `connections`, `blocksFree` and `deflateBytes` only grow. */
@@ -112,6 +119,7 @@ export interface ReactorCounters {
 }
 
 const EBUSY = 16;
+const ESTALE = 116;
 
 const BACKENDS = {
   auto: layout.AUTO,
@@ -174,14 +182,15 @@ export class Reactor {
     if (this.#shim.mr_close(this.#pointer) === 0) this.#arena.release();
   }
 
-  /** Opens a listening socket and returns its number. */
-  listen(address: ListenAddress): number {
-    const name = address.unix
-      ? address.host
-      : `${address.host}:${address.port}`;
+  /** Opens a listening socket, whose accepted ones have its tuning, and returns its number. */
+  listen(address: ListenAddress, tuning: SocketTuning = {}): number {
     return unwrap(
-      this.#shim.mr_listen(this.#pointer, packAddress(address)),
-      `listen on ${name}`,
+      this.#shim.mr_listen(
+        this.#pointer,
+        packAddress(address),
+        packTuning(tuning),
+      ),
+      `listen on ${nameOf(address)}`,
     );
   }
 
@@ -200,14 +209,14 @@ export class Reactor {
     return this.#arena.control(layout.CONTROL_CONNECTIONS);
   }
 
-  /** The address that a listener is bound to: "host port", or a path. */
-  listenAddress(listener: number): string {
+  /** The address that a listener is bound to. */
+  listenAddress(listener: number): Deno.Addr {
     const out = new Uint8Array(layout.TEXT_BYTES);
-    unwrap(
+    const kind = unwrap(
       this.#shim.mr_listen_address(this.#pointer, listener, out),
       "read the bound address",
     );
-    return readText(out);
+    return parseAddress(readText(out), kind === layout.UNIX);
   }
 
   /** The address of a peer: "host port", or a path; empty when the connection is gone. */
@@ -216,6 +225,25 @@ export class Reactor {
     const out = new Uint8Array(layout.TEXT_BYTES);
     const answer = this.#shim.mr_peer_address(this.#pointer, handle, out);
     return answer < 0 ? "" : readText(out);
+  }
+
+  /** Our own address of a connection; null when it is gone. */
+  localAddress(handle: number): Deno.Addr | null {
+    if (this.#closed) return null;
+    const out = new Uint8Array(layout.TEXT_BYTES);
+    const kind = this.#shim.mr_local_address(this.#pointer, handle, out);
+    return kind < 0 ? null : parseAddress(readText(out), kind === layout.UNIX);
+  }
+
+  /** Sets options of a connection's socket; does nothing when it is gone. Throws when the kernel refuses. */
+  tune(handle: number, tuning: SocketTuning): void {
+    if (this.#closed) return;
+    const answer = this.#shim.mr_tune(
+      this.#pointer,
+      handle,
+      packTuning(tuning),
+    );
+    if (answer !== -ESTALE) unwrap(answer, "set options of the socket");
   }
 
   /** Sends what is staged, takes what has arrived; returns the number of records in the inbox. */
@@ -370,14 +398,23 @@ function packOptions(options: ReactorOptions): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
+function nameOf({ host, port, unix, fd }: ListenAddress): string {
+  if (fd !== null) return `descriptor ${fd}`;
+  return unix ? host : `${host}:${port}`;
+}
+
 function packAddress(address: ListenAddress): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(layout.LISTEN_OPTIONS_BYTES);
   const view = new DataView(bytes.buffer);
   const flags = (address.reusePort ? layout.REUSE_PORT : 0) |
-    (address.unix ? layout.UNIX : 0);
+    (address.unix ? layout.UNIX : 0) |
+    (address.stream ? layout.STREAM : 0) |
+    (address.ipv6Only ? layout.IPV6_ONLY : 0) |
+    (address.fd !== null ? layout.INHERITED : 0);
   view.setUint32(layout.LISTEN_OPTIONS_FLAGS, flags, true);
   view.setUint32(layout.LISTEN_OPTIONS_PORT, address.port, true);
   view.setUint32(layout.LISTEN_OPTIONS_BACKLOG, address.backlog, true);
+  view.setUint32(layout.LISTEN_OPTIONS_FD, address.fd ?? 0, true);
   const host = new TextEncoder().encode(address.host);
   if (host.length >= layout.TEXT_BYTES || host.includes(0)) {
     throw new TypeError(

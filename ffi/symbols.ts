@@ -51,6 +51,7 @@ export const SYMBOLS = {
     parameters: [
       "pointer", // mr_reactor *reactor
       "buffer", // const struct mr_listen_options *options
+      "buffer", // const struct mr_socket_options *tuning
     ],
     result: "i32",
   },
@@ -74,6 +75,22 @@ export const SYMBOLS = {
       "pointer", // mr_reactor *reactor
       "u32", // uint32_t handle
       "buffer", // char *out
+    ],
+    result: "i32",
+  },
+  mr_local_address: {
+    parameters: [
+      "pointer", // mr_reactor *reactor
+      "u32", // uint32_t handle
+      "buffer", // char *out
+    ],
+    result: "i32",
+  },
+  mr_tune: {
+    parameters: [
+      "pointer", // mr_reactor *reactor
+      "u32", // uint32_t handle
+      "buffer", // const struct mr_socket_options *options
     ],
     result: "i32",
   },

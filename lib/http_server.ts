@@ -1,42 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// http_server.ts - a listening server: its loop, its handler and its life from listen to shutdown; made by
-// serve.ts.
+// http_server.ts - a server of HTTP: what its connections share; made by serve.ts.
 
-import { type BackendName, layout } from "../ffi/mod.ts";
-import { AddressLimit, RefusedConnection } from "./address_limit.ts";
+import type { BackendName } from "../ffi/mod.ts";
 import { type Compression, compressionOf } from "./compression.ts";
 import type { Connection } from "./connection.ts";
 import { HeadText } from "./head_text.ts";
 import { HttpConnection } from "./http_connection.ts";
 import type { Handler, HttpHost } from "./http_host.ts";
 import type { UrlBase } from "./http_request.ts";
+import type { ServerAddress } from "./listen_address.ts";
+import {
+  ListeningServer,
+  type ShutdownOptions,
+  type ShutdownReport,
+} from "./listening_server.ts";
 import { type EngineOptions, resolveOptions } from "./options.ts";
-import { requireNet, requirePath } from "./permissions.ts";
-import { PollLoop } from "./poll_loop.ts";
 import { type AllTimeouts, timeoutsOf } from "./request_timeouts.ts";
 import type { ServerStatistics } from "./statistics.ts";
 import type { TopicListener } from "./topics.ts";
 import type { Sendable, SendOptions } from "./ws_socket.ts";
-
-/** What a shutdown has done. */
-export interface ShutdownReport {
-  /** Connections that were open when it began. */
-  connections: number;
-  /** Requests among them that were being answered. */
-  requests: number;
-  /** Connections that had to be cut at the deadline. */
-  forced: number;
-}
-
-/** How to shut down. */
-export interface ShutdownOptions {
-  /**
-   * Milliseconds after which connections that are still busy are cut; 0 means to wait for them however long.
-   *
-   * @default {30000}
-   */
-  timeout?: number;
-}
 
 /**
  * A running server, as `Deno.serve` returns it, and a little more.
@@ -99,21 +81,6 @@ export interface ServerInit<Addr extends Deno.Addr> {
   engine: EngineOptions;
 }
 
-/** An address as it was asked for. */
-export interface ServerAddress {
-  transport: "tcp" | "unix";
-  /** Host name, or path of a Unix socket. */
-  host: string;
-  port: number;
-  backlog: number;
-  reusePort: boolean;
-}
-
-// A longer timer would fire at once.
-const TIMER_MAX_MS = 0x7fffffff;
-
-const SHUTDOWN_MS = 30_000;
-
 /** Opens a server. */
 export function openServer<Addr extends Deno.Addr>(
   init: ServerInit<Addr>,
@@ -121,8 +88,8 @@ export function openServer<Addr extends Deno.Addr>(
   return new Server(init);
 }
 
-class Server<Addr extends Deno.Addr> implements HttpServer<Addr>, HttpHost {
-  readonly loop: PollLoop;
+class Server<Addr extends Deno.Addr> extends ListeningServer<Addr>
+  implements HttpServer<Addr>, HttpHost {
   readonly heads: HeadText = new HeadText();
   readonly handler: Handler;
   readonly onError: (error: unknown) => Response | Promise<Response>;
@@ -132,84 +99,22 @@ class Server<Addr extends Deno.Addr> implements HttpServer<Addr>, HttpHost {
   readonly maxDrainBytes: number;
   readonly maxRequests: number;
   readonly timeouts: AllTimeouts;
-  readonly addr: Addr;
-  readonly finished: Promise<void>;
-  draining = false;
-  readonly #transport: "tcp" | "unix";
-  readonly #path: string;
-  readonly #listener: number;
-  readonly #socketFile: number | null;
-  readonly #finish: () => void;
-  readonly #addresses: AddressLimit | null;
-  #shutdown: Promise<ShutdownReport> | null = null;
-  #statistics: ServerStatistics | null = null;
 
   constructor(init: ServerInit<Addr>) {
-    const { address, signal } = init;
     const settings = resolveOptions(init.engine);
-    signal?.throwIfAborted();
-    if (address.transport === "tcp") requireNet(address.host, address.port);
-    else requirePath(address.host);
+    const compression = compressionOf(init.engine.compress);
+    init.signal?.throwIfAborted();
+    super({ address: init.address, settings, stream: false, tuning: {} });
     this.handler = init.handler;
     this.onError = init.onError;
-    this.compression = compressionOf(init.engine.compress);
+    this.compression = compression;
     this.highWatermark = settings.highWatermark;
     this.maxDrainBytes = settings.maxDrainBytes;
     this.maxRequests = settings.maxRequests;
     this.timeouts = timeoutsOf(settings);
-    const perAddress = settings.maxConnectionsPerAddress;
-    const addresses = perAddress > 0 && address.transport === "tcp"
-      ? new AddressLimit(perAddress)
-      : null;
-    this.#addresses = addresses;
-    this.#transport = address.transport;
-    this.#path = address.host;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.finished = promise;
-    this.#finish = resolve;
-    this.loop = new PollLoop(
-      settings,
-      (handle) => this.#accept(handle),
-      addresses === null ? null : (handle) => addresses.release(handle),
-    );
     this.loop.topics.listener = init.onTopic ?? null;
-    this.#listener = this.#listen(address);
-    this.addr = this.parseAddress(
-      this.loop.reactor.listenAddress(this.#listener),
-    ) as Addr;
     this.base = baseOf(this.addr);
-    this.#socketFile = address.transport === "unix"
-      ? inodeOf(address.host)
-      : null;
-    const abort = (): void => void this.#close();
-    signal?.addEventListener("abort", abort, { once: true });
-    this.finished.then(() => signal?.removeEventListener("abort", abort));
-    try {
-      init.onListen(this.addr);
-    } catch (error) {
-      void this.#close();
-      throw error;
-    }
-  }
-
-  get backend(): BackendName {
-    return this.loop.reactor.backend;
-  }
-
-  get backendReason(): string {
-    return this.loop.reactor.reason;
-  }
-
-  ref(): void {
-    this.loop.ref();
-  }
-
-  unref(): void {
-    this.loop.unref();
-  }
-
-  statistics(): ServerStatistics {
-    return this.#statistics ?? this.#count();
+    this.begin(init.signal, init.onListen);
   }
 
   publish(topic: string, message: Sendable, options?: SendOptions): number {
@@ -220,106 +125,15 @@ class Server<Addr extends Deno.Addr> implements HttpServer<Addr>, HttpHost {
     return this.loop.topics.count(topic);
   }
 
-  async shutdown(options: ShutdownOptions = {}): Promise<ShutdownReport> {
-    const { timeout = SHUTDOWN_MS } = options;
-    if (typeof timeout !== "number" || !(timeout >= 0)) {
-      throw new RangeError(
-        `Cannot shut down: "timeout" must be a number of at least 0, is ${
-          Deno.inspect(timeout)
-        }`,
-      );
-    }
-    return await (this.#shutdown ??= this.#drain(timeout));
+  protected override open(handle: number): Connection {
+    return new HttpConnection(handle, this);
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.shutdown();
-  }
-
-  parseAddress(text: string): Deno.Addr {
-    // Few peers have a path of their own.
-    if (this.#transport === "unix") {
-      return { transport: "unix", path: text || this.#path };
-    }
-    const [hostname = "", port = "0"] = text.split(" ");
-    return { transport: "tcp", hostname, port: Number(port) };
-  }
-
-  #count(): ServerStatistics {
-    return this.loop.tally.read(this.loop.reactor.counters());
-  }
-
-  #accept(handle: number): Connection {
-    const { tally, reactor } = this.loop;
-    if (
-      this.#addresses === null ||
-      this.#addresses.admit(handle, reactor.peerAddress(handle))
-    ) return new HttpConnection(handle, this);
-    tally.addressRefusals++;
-    reactor.outbox.command(handle, layout.CMD_TERMINATE);
-    return new RefusedConnection(handle);
-  }
-
-  #listen(address: ServerAddress): number {
-    const { host, port, backlog, reusePort, transport } = address;
-    try {
-      return this.loop.reactor.listen({
-        host,
-        port,
-        backlog,
-        reusePort,
-        unix: transport === "unix",
-      });
-    } catch (error) {
-      void this.loop.close();
-      throw error;
-    }
-  }
-
-  async #drain(timeout: number): Promise<ShutdownReport> {
-    if (this.#statistics !== null) {
-      return { connections: 0, requests: 0, forced: 0 };
-    }
-    this.draining = true;
-    const { loop } = this;
-    const open = [...loop.connections()];
-    const requests = open.reduce(
+  protected override requests(connections: Connection[]): number {
+    return connections.reduce(
       (sum, c) => sum + (c instanceof HttpConnection ? c.inFlight : 0),
       0,
     );
-    loop.reactor.unlisten(this.#listener);
-    for (const connection of open) connection.drain();
-    const deadline = timeout === 0 || timeout > TIMER_MAX_MS
-      ? undefined
-      : setTimeout(() => void this.#close(), timeout);
-    await loop.empty();
-    clearTimeout(deadline);
-    const forced = this.#statistics === null
-      ? 0
-      : (this.#statistics as ServerStatistics).connections;
-    await this.#close();
-    return { connections: open.length, requests, forced };
-  }
-
-  // The kernel leaves the file behind, and nobody could listen on it again. A file that somebody else has put
-  // there meanwhile stays.
-  #removeSocketFile(): void {
-    if (this.#socketFile === null) return;
-    const { path } = this.addr as unknown as Deno.UnixAddr;
-    if (inodeOf(path) === this.#socketFile) Deno.removeSync(path);
-  }
-
-  async #close(): Promise<void> {
-    if (this.#statistics === null) {
-      this.#statistics = this.#count();
-      await this.loop.close();
-      try {
-        this.#removeSocketFile();
-      } finally {
-        this.#finish();
-      }
-    }
-    await this.finished;
   }
 }
 
@@ -340,14 +154,4 @@ function escaped(path: string): string {
     return /[A-Za-z0-9]/.test(character) ? character : `%${hex}`;
   });
   return bytes.join("");
-}
-
-// Null for an abstract socket, which has no file.
-function inodeOf(path: string): number | null {
-  if (path.startsWith("@")) return null;
-  try {
-    return Deno.statSync(path).ino;
-  } catch {
-    return null;
-  }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// options.ts - everything that can be said to serve(), with defaults and ranges; checked here, once.
+// options.ts - everything that can be said to serve(), and most to listen(), with defaults and ranges; checked here, once.
 
 import type { BackendName } from "../ffi/mod.ts";
 import type { CompressOptions } from "./compression.ts";
@@ -290,16 +290,19 @@ const RANGES: Record<Name, [min: number, max: number]> = {
   maxDeflateBytes: [0, Number.MAX_SAFE_INTEGER],
 };
 
-/** Fills in defaults. Throws a RangeError or TypeError that names the option that is wrong. */
-export function resolveOptions(options: EngineOptions): Settings {
+/** Fills in defaults. Throws a RangeError or TypeError that says what could not be done for which option. */
+export function resolveOptions(
+  options: EngineOptions,
+  doing: string = "serve",
+): Settings {
   const all = { ...DEFAULTS };
   for (const name of Object.keys(DEFAULTS) as Name[]) {
     const value = options[name];
-    if (value !== undefined) all[name] = checkedOption(name, value);
+    if (value !== undefined) all[name] = checkedOption(name, value, doing);
   }
   if ((all.ring & (all.ring - 1)) !== 0) {
     throw new RangeError(
-      `Cannot serve: "ring" must be a power of two, is ${all.ring}`,
+      `Cannot ${doing}: "ring" must be a power of two, is ${all.ring}`,
     );
   }
   if (
@@ -307,12 +310,12 @@ export function resolveOptions(options: EngineOptions): Settings {
     all.highWatermark > all.maxQueueBytes
   ) {
     throw new RangeError(
-      `Cannot serve: "lowWatermark" (${all.lowWatermark}), "highWatermark" (${all.highWatermark}) and ` +
+      `Cannot ${doing}: "lowWatermark" (${all.lowWatermark}), "highWatermark" (${all.highWatermark}) and ` +
         `"maxQueueBytes" (${all.maxQueueBytes}) must ascend`,
     );
   }
   return {
-    backend: checkedBackend(options.backend ?? "auto"),
+    backend: checkedBackend(options.backend ?? "auto", doing),
     ringEntries: all.ring,
     batch: all.batch,
     spin: all.spin,
@@ -369,11 +372,14 @@ export function checkedOption(
   return value;
 }
 
-function checkedBackend(backend: string): "auto" | BackendName {
+function checkedBackend(
+  backend: string,
+  doing: string,
+): "auto" | BackendName {
   if (backend === "auto" || backend === "io_uring" || backend === "epoll") {
     return backend;
   }
   throw new TypeError(
-    `Cannot serve: "backend" must be "auto", "io_uring" or "epoll", is "${backend}"`,
+    `Cannot ${doing}: "backend" must be "auto", "io_uring" or "epoll", is "${backend}"`,
   );
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // permissions.ts - asks Deno's sandbox before C is told to listen or to open a file, since FFI would go past it;
-// called by http_server.ts and files.ts.
+// called by listening_server.ts and files.ts.
 
 /** Throws NotCapable, in the words of Deno, unless listening on this address is allowed. */
 export function requireNet(hostname: string, port: number): void {
@@ -13,6 +13,12 @@ export function requireNet(hostname: string, port: number): void {
 export function requirePath(path: string): void {
   ensure({ name: "read", path }, `read access to "${path}"`, "read");
   ensure({ name: "write", path }, `write access to "${path}"`, "write");
+}
+
+/** Throws NotCapable unless listening on this address is allowed. */
+export function requireAddress(addr: Deno.Addr): void {
+  if (addr.transport === "unix") requirePath((addr as Deno.UnixAddr).path);
+  else requireNet((addr as Deno.NetAddr).hostname, (addr as Deno.NetAddr).port);
 }
 
 /** Throws NotCapable unless this file may be read. */

@@ -10,6 +10,7 @@ import { requireCallbacks, resolveRoute } from "./route_options.ts";
 import { Socket, type SocketHandlers, type SocketOptions } from "./socket.ts";
 import { SocketConnection } from "./socket_connection.ts";
 import { SocketHost } from "./socket_host.ts";
+import { SOCKET_CALLBACKS, SOCKET_DEFAULTS } from "./socket_options.ts";
 import {
   extraLines,
   listOf,
@@ -48,21 +49,6 @@ export interface RawSocketRoute<Data> {
    */
   upgrade(request: Request, options?: RawUpgradeOptions<Data>): Response;
 }
-
-const DEFAULTS: Required<SocketOptions> = {
-  idleTimeout: 120_000,
-  highWatermark: 1024 * 1024,
-  maxQueueBytes: 16 * 1024 * 1024,
-};
-
-const CALLBACKS = [
-  "open",
-  "data",
-  "drain",
-  "end",
-  "close",
-  "shutdown",
-] as const;
 
 const MAY_BE_0 = new Set(["idleTimeout"]);
 
@@ -106,8 +92,8 @@ export function rawSocket<Data = undefined>(
   options: SocketOptions = {},
 ): RawSocketRoute<Data> {
   const what = "a raw socket route";
-  requireCallbacks(what, handlers, CALLBACKS);
-  const limits = resolveRoute(what, options, DEFAULTS, MAY_BE_0);
+  requireCallbacks(what, handlers, SOCKET_CALLBACKS);
+  const limits = resolveRoute(what, options, SOCKET_DEFAULTS, MAY_BE_0);
   const host = new SocketHost(handlers, limits);
   return { upgrade: (request, init) => upgrade(host, request, init) };
 }
@@ -137,7 +123,7 @@ function upgrade<Data>(
     status: connects ? 200 : 101,
     accept: (handle, loop, address, headers): SocketConnection<Data> => {
       const head = acceptHead(chosen, headers);
-      const connection = new SocketConnection<Data>(handle, loop, host);
+      const connection = new SocketConnection<Data>(handle, loop, host, true);
       const data = options.data as Data;
       connection.socket = new Socket(connection, data, address);
       begin(connection, loop, host, head);

@@ -4,11 +4,8 @@
 import type { HandlerInfo } from "./exchange.ts";
 import { internalServerError } from "./http_response.ts";
 import type { Handler } from "./http_host.ts";
-import {
-  type HttpServer,
-  openServer,
-  type ServerAddress,
-} from "./http_server.ts";
+import { type HttpServer, openServer } from "./http_server.ts";
+import { addressOf } from "./listen_address.ts";
 import { ENGINE_OPTION_NAMES, type EngineOptions } from "./options.ts";
 import type { RequestTimeouts } from "./request_timeouts.ts";
 import type { TopicListener } from "./topics.ts";
@@ -142,8 +139,6 @@ type AnyOptions =
   & Partial<Omit<ServeUnixOptions, "transport" | "onListen">>;
 
 const DEFAULT_PORT = 8000;
-const DEFAULT_HOSTNAME = "0.0.0.0";
-const DEFAULT_BACKLOG = 511;
 // From which on Deno.serve compresses.
 const AUTOMATIC_THRESHOLD = 64;
 
@@ -242,7 +237,7 @@ export function serve(first: unknown, second?: unknown): HttpServer {
   const [options, handler] = readArguments(first, second);
   checkOptions(options);
   return openServer({
-    address: addressOf(options),
+    address: addressOf("serve", options, DEFAULT_PORT),
     handler: handler as (
       request: Request,
       info: HandlerInfo,
@@ -314,51 +309,6 @@ function engineOf(options: AnyOptions): EngineOptions {
   return options.automaticCompression === true
     ? { ...options, compress: { threshold: AUTOMATIC_THRESHOLD } }
     : options;
-}
-
-function addressOf(options: AnyOptions): ServerAddress {
-  const unix = options.path !== undefined;
-  checkTransport(options.transport ?? (unix ? "unix" : "tcp"), unix);
-  const {
-    port = DEFAULT_PORT,
-    hostname = DEFAULT_HOSTNAME,
-    tcpBacklog = DEFAULT_BACKLOG,
-  } = options;
-  if (!Number.isInteger(port) || port < 0 || port > 65535) {
-    throw new RangeError(
-      `Cannot serve: "port" must be an integer from 0 to 65535, is ${port}`,
-    );
-  }
-  if (
-    !Number.isInteger(tcpBacklog) || tcpBacklog < 1 || tcpBacklog > 0x7fffffff
-  ) {
-    throw new RangeError(
-      `Cannot serve: "tcpBacklog" must be an integer from 1 to 2147483647, is ${tcpBacklog}`,
-    );
-  }
-  return {
-    transport: unix ? "unix" : "tcp",
-    host: unix ? options.path! : hostname,
-    port: unix ? 0 : port,
-    backlog: tcpBacklog,
-    reusePort: options.reusePort ?? false,
-  };
-}
-
-function checkTransport(transport: string, hasPath: boolean): void {
-  if (transport !== "tcp" && transport !== "unix") {
-    throw new TypeError(
-      `Cannot serve: "transport" must be "tcp" or "unix", is ${
-        Deno.inspect(transport)
-      }`,
-    );
-  }
-  if ((transport === "unix") === hasPath) return;
-  throw new TypeError(
-    `Cannot serve: "transport" is "${transport}", which ${
-      hasPath ? "has no" : "needs a"
-    } "path"`,
-  );
 }
 
 function logError(error: unknown): Response {

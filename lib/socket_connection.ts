@@ -16,6 +16,9 @@ const ENDED = 2; // no more is written; the peer may go on
 const CLOSING = 3; // no more is read either
 const CLOSED = 4;
 
+// No turn has this number.
+const NEVER = -1;
+
 const UTF8 = new TextEncoder();
 
 /** State of a connection whose bytes are the application's. */
@@ -41,14 +44,20 @@ export class SocketConnection<Data> implements Connection {
   #queued = false;
   #failure: Error | null = null;
 
-  constructor(handle: number, loop: PollLoop, host: SocketHost<Data>) {
+  /** `upgraded`: the connection has been one of HTTP until this turn. */
+  constructor(
+    handle: number,
+    loop: PollLoop,
+    host: SocketHost<Data>,
+    upgraded: boolean,
+  ) {
     this.handle = handle;
     this.#host = host;
     this.#maxQueueBytes = Math.min(host.maxQueueBytes, loop.maxQueueBytes);
     this.#loop = loop;
     this.#inbox = loop.reactor.inbox;
     this.#outbox = loop.reactor.outbox;
-    this.#upgradeTurn = loop.turn;
+    this.#upgradeTurn = upgraded ? loop.turn : NEVER;
   }
 
   /** Bytes that the kernel has not taken yet. */

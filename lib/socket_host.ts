@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // socket_host.ts - the callbacks that sockets share, called so that none of them can harm another socket; made by
-// raw_socket.ts, called by socket_connection.ts.
+// raw_socket.ts and listen.ts, called by socket_connection.ts.
 
 import {
   fail,
@@ -16,19 +16,25 @@ export class SocketHost<Data> {
   readonly highWatermark: number;
   readonly maxQueueBytes: number;
   readonly #handlers: SocketHandlers<Data>;
+  readonly #makeData: ((remoteAddr: Deno.Addr) => Data) | undefined;
 
   constructor(
     handlers: SocketHandlers<Data>,
     options: Required<SocketOptions>,
+    makeData?: (remoteAddr: Deno.Addr) => Data,
   ) {
     this.idleTimeout = options.idleTimeout;
     this.highWatermark = options.highWatermark;
     this.maxQueueBytes = options.maxQueueBytes;
     this.#handlers = handlers;
+    this.#makeData = makeData;
   }
 
   open(socket: Socket<Data>): void {
-    this.#call(socket, () => this.#handlers.open?.(socket));
+    this.#call(socket, () => {
+      if (this.#makeData) socket.data = this.#makeData(socket.remoteAddr);
+      return this.#handlers.open?.(socket);
+    });
   }
 
   // The hot path of a byte stream: no closure, and no promise unless the callback made one.

@@ -25,11 +25,12 @@ export class BareReactor implements Disposable {
       port: 0,
       backlog: 64,
       reusePort: false,
+      ipv6Only: false,
       unix: false,
+      stream: false,
+      fd: null,
     });
-    const [hostname = "", port] = this.reactor.listenAddress(this.listener)
-      .split(" ");
-    this.#addr = { transport: "tcp", hostname, port: Number(port) };
+    this.#addr = this.reactor.listenAddress(this.listener) as Deno.NetAddr;
   }
 
   async connect(): Promise<RawClient> {

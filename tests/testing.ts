@@ -15,6 +15,9 @@ const DEADLINE_MS = 30_000;
 
 export type TcpServer = HttpServer<Deno.NetAddr>;
 
+/** A server of any kind. */
+export type ClosableServer = Pick<HttpServer, "shutdown" | "finished">;
+
 /** What a test of one backend is given. */
 export interface Context {
   readonly backend: BackendName;
@@ -24,7 +27,7 @@ export interface Context {
     options?: Omit<ServeTcpOptions, "handler">,
   ): TcpServer;
   /** Has the context close a server that was started otherwise. */
-  closing<Server extends HttpServer>(server: Server): Server;
+  closing<Server extends ClosableServer>(server: Server): Server;
   /** Has the context dispose of a client, before it closes the servers. */
   using<Resource extends Disposable>(resource: Resource): Resource;
 }
@@ -43,7 +46,7 @@ async function runWith(
   backend: BackendName,
   fn: (context: Context) => Promise<void>,
 ): Promise<void> {
-  const servers: HttpServer[] = [];
+  const servers: ClosableServer[] = [];
   const resources: Disposable[] = [];
   const context: Context = {
     backend,

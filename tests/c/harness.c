@@ -145,7 +145,7 @@ int32_t t_open_reactor(struct t_server *s, const struct mr_options *options) {
 int32_t t_listen(struct t_server *s, const char *host, uint32_t port, uint32_t flags) {
   s->where = (struct mr_listen_options){.flags = flags, .port = port, .backlog = 512};
   snprintf(s->where.host, sizeof(s->where.host), "%s", host);
-  int32_t id = mr_listen(s->reactor, &s->where);
+  int32_t id = mr_listen(s->reactor, &s->where, NULL);
   if (id < 0 || (flags & MR_UNIX) != 0) return id;
   char text[MR_TEXT_BYTES];
   if (mr_listen_address(s->reactor, (uint32_t)id, text) != 0) return -EADDRNOTAVAIL;

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// socket.c - options of sockets, and sockets that another process has opened; called by listener.c and,
+// through mr_tune, by JavaScript.
+#include "socket.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include "conn.h"
+#include "millrace.h"
+#include "sys.h"
+
+// The options that were to be set, one by one, until one fails.
+struct tuner {
+  int fd;
+  int rc;
+};
+
+static void set(struct tuner *t, int level, int name, uint32_t value) {
+  if (t->rc == 0 && sys_setsockopt(t->fd, level, name, (int)value) != 0) t->rc = -errno;
+}
+
+static void set_keep_alive(struct tuner *t, const struct mr_socket_options *o) {
+  set(t, SOL_SOCKET, SO_KEEPALIVE, o->keep_idle > 0);
+  if (o->keep_idle == 0) return;
+  set(t, IPPROTO_TCP, TCP_KEEPIDLE, o->keep_idle);
+  if (o->keep_interval > 0) set(t, IPPROTO_TCP, TCP_KEEPINTVL, o->keep_interval);
+  if (o->keep_count > 0) set(t, IPPROTO_TCP, TCP_KEEPCNT, o->keep_count);
+}
+
+int socket_tune(int fd, const struct mr_socket_options *o) {
+  struct tuner t = {.fd = fd};
+  if (o == NULL) return 0;
+  if ((o->set & MR_SET_NO_DELAY) != 0) set(&t, IPPROTO_TCP, TCP_NODELAY, o->no_delay);
+  if ((o->set & MR_SET_KEEP_ALIVE) != 0) set_keep_alive(&t, o);
+  if ((o->set & MR_SET_SEND_BUFFER) != 0) set(&t, SOL_SOCKET, SO_SNDBUF, o->send_buffer);
+  if ((o->set & MR_SET_RECEIVE_BUFFER) != 0) set(&t, SOL_SOCKET, SO_RCVBUF, o->receive_buffer);
+  return t.rc;
+}
+
+int32_t mr_tune(mr_reactor *r, uint32_t handle, const struct mr_socket_options *options) {
+  const struct conn *c = conn_find(r, handle);
+  return c == NULL ? -ESTALE : socket_tune(c->fd, options);
+}
+
+static int socket_word(int fd, int name, int *out) {
+  socklen_t length = sizeof(*out);
+  return getsockopt(fd, SOL_SOCKET, name, out, &length) == 0 ? 0 : -errno;
+}
+
+int socket_inherit(int fd) {
+  int type, family;
+  int rc = socket_word(fd, SO_TYPE, &type);
+  if (rc == 0) rc = socket_word(fd, SO_DOMAIN, &family);
+  if (rc != 0) return rc;
+  if (type != SOCK_STREAM) return -ESOCKTNOSUPPORT;
+  if (family != AF_INET && family != AF_INET6 && family != AF_UNIX) return -EAFNOSUPPORT;
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  return 0;
+}
+
+int socket_listens(int fd) {
+  int listens = 0;
+  int rc = socket_word(fd, SO_ACCEPTCONN, &listens);
+  return rc != 0 || listens ? rc : -EOPNOTSUPP;
+}

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// socket.h - options of sockets, and sockets that another process has opened; called by listener.c.
+#ifndef MR_SOCKET_H
+#define MR_SOCKET_H
+
+#include "layout.h"
+
+// Sets the options that are to be set, NULL for none. Returns 0 or -errno.
+int socket_tune(int fd, const struct mr_socket_options *options);
+
+// Whether fd is a stream socket of a family that we know, and keeps it from programs that we start. 0,
+// -EBADF, -ENOTSOCK, -ESOCKTNOSUPPORT for other types, -EAFNOSUPPORT for other families.
+int socket_inherit(int fd);
+
+// 0 when it listens, else -EOPNOTSUPP.
+int socket_listens(int fd);
+
+#endif

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+// listening_server.ts - what servers of every kind are: a loop with a listener, limits for those who connect, and a
+// life from listen to shutdown; extended by http_server.ts and socket_server.ts.
+
+import {
+  type BackendName,
+  layout,
+  parseAddress,
+  type SocketTuning,
+} from "../ffi/mod.ts";
+import { AddressLimit, RefusedConnection } from "./address_limit.ts";
+import type { Connection } from "./connection.ts";
+import type { ServerAddress } from "./listen_address.ts";
+import type { Settings } from "./options.ts";
+import { requireAddress, requireNet, requirePath } from "./permissions.ts";
+import { PollLoop } from "./poll_loop.ts";
+import type { ServerStatistics } from "./statistics.ts";
+
+/** What a shutdown has done. */
+export interface ShutdownReport {
+  /** Connections that were open when it began. */
+  connections: number;
+  /** Requests among them that were being answered. */
+  requests: number;
+  /** Connections that had to be cut at the deadline. */
+  forced: number;
+}
+
+/** How to shut down. */
+export interface ShutdownOptions {
+  /**
+   * Milliseconds after which connections that are still busy are cut; 0 means to wait for them however long.
+   *
+   * @default {30000}
+   */
+  timeout?: number;
+}
+
+/** Where to listen, and how. */
+export interface ListenInit {
+  address: ServerAddress;
+  settings: Settings;
+  /** Connections carry bytes that are the application's, and no HTTP. */
+  stream: boolean;
+  tuning: SocketTuning;
+}
+
+// A longer timer would fire at once.
+const TIMER_MAX_MS = 0x7fffffff;
+
+const SHUTDOWN_MS = 30_000;
+
+/** A server that listens. Its subclass says what a connection is, and calls `begin()` when it is whole. */
+export abstract class ListeningServer<Addr extends Deno.Addr> {
+  readonly loop: PollLoop;
+  readonly addr: Addr;
+  readonly finished: Promise<void>;
+  draining = false;
+  readonly #path: string;
+  readonly #listener: number;
+  readonly #socketFile: number | null;
+  readonly #finish: () => void;
+  readonly #addresses: AddressLimit | null;
+  #shutdown: Promise<ShutdownReport> | null = null;
+  #statistics: ServerStatistics | null = null;
+
+  constructor(init: ListenInit) {
+    const { address, settings } = init;
+    const { transport, host, port, fd } = address;
+    if (fd === null && transport === "unix") requirePath(host);
+    else if (fd === null) requireNet(host, port);
+    const perAddress = settings.maxConnectionsPerAddress;
+    const addresses = perAddress > 0 && transport === "tcp"
+      ? new AddressLimit(perAddress)
+      : null;
+    this.#addresses = addresses;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.finished = promise;
+    this.#finish = resolve;
+    this.loop = new PollLoop(
+      settings,
+      (handle) => this.#accept(handle),
+      addresses === null ? null : (handle) => addresses.release(handle),
+    );
+    this.#listener = this.#listen(init);
+    this.addr = this.loop.reactor.listenAddress(this.#listener) as Addr;
+    if (fd !== null) this.#requireInherited();
+    this.#path = host;
+    // That of an inherited socket is not ours to remove.
+    this.#socketFile = transport === "unix" && fd === null
+      ? inodeOf(host)
+      : null;
+  }
+
+  get backend(): BackendName {
+    return this.loop.reactor.backend;
+  }
+
+  get backendReason(): string {
+    return this.loop.reactor.reason;
+  }
+
+  ref(): void {
+    this.loop.ref();
+  }
+
+  unref(): void {
+    this.loop.unref();
+  }
+
+  statistics(): ServerStatistics {
+    return this.#statistics ?? this.#count();
+  }
+
+  async shutdown(options: ShutdownOptions = {}): Promise<ShutdownReport> {
+    const { timeout = SHUTDOWN_MS } = options;
+    if (typeof timeout !== "number" || !(timeout >= 0)) {
+      throw new RangeError(
+        `Cannot shut down: "timeout" must be a number of at least 0, is ${
+          Deno.inspect(timeout)
+        }`,
+      );
+    }
+    return await (this.#shutdown ??= this.#drain(timeout));
+  }
+
+  /** Closes the server and all its connections at once. */
+  async close(): Promise<void> {
+    if (this.#statistics === null) {
+      this.#statistics = this.#count();
+      await this.loop.close();
+      try {
+        this.#removeSocketFile();
+      } finally {
+        this.#finish();
+      }
+    }
+    await this.finished;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.shutdown();
+  }
+
+  /** The address of a peer. */
+  parseAddress(text: string): Deno.Addr {
+    const unix = this.addr.transport === "unix";
+    // Few peers have a path of their own.
+    return parseAddress(unix ? text || this.#path : text, unix);
+  }
+
+  /** The object for a new connection. */
+  protected abstract open(handle: number): Connection;
+
+  /** Requests that are being answered on these connections. */
+  protected requests(_connections: Connection[]): number {
+    return 0;
+  }
+
+  /** Heeds the application's signal from here on, and tells it that the server listens. */
+  protected begin(
+    signal: AbortSignal | undefined,
+    onListen?: (addr: Addr) => void,
+  ): void {
+    const abort = (): void => void this.close();
+    signal?.addEventListener("abort", abort, { once: true });
+    this.finished.then(() => signal?.removeEventListener("abort", abort));
+    try {
+      onListen?.(this.addr);
+    } catch (error) {
+      void this.close();
+      throw error;
+    }
+  }
+
+  #count(): ServerStatistics {
+    return this.loop.tally.read(this.loop.reactor.counters());
+  }
+
+  #accept(handle: number): Connection {
+    const { tally, reactor } = this.loop;
+    if (
+      this.#addresses === null ||
+      this.#addresses.admit(handle, reactor.peerAddress(handle))
+    ) return this.open(handle);
+    tally.addressRefusals++;
+    reactor.outbox.command(handle, layout.CMD_TERMINATE);
+    return new RefusedConnection(handle);
+  }
+
+  #listen({ address, stream, tuning }: ListenInit): number {
+    const { reactor } = this.loop;
+    try {
+      return reactor.listen({
+        ...address,
+        unix: address.transport === "unix",
+        stream,
+      }, tuning);
+    } catch (error) {
+      void this.loop.close();
+      throw error;
+    }
+  }
+
+  // Which address it has is known only now.
+  #requireInherited(): void {
+    try {
+      requireAddress(this.addr);
+    } catch (error) {
+      void this.loop.close();
+      throw error;
+    }
+  }
+
+  async #drain(timeout: number): Promise<ShutdownReport> {
+    if (this.#statistics !== null) {
+      return { connections: 0, requests: 0, forced: 0 };
+    }
+    this.draining = true;
+    const { loop } = this;
+    const open = [...loop.connections()];
+    const requests = this.requests(open);
+    loop.reactor.unlisten(this.#listener);
+    for (const connection of open) connection.drain();
+    const deadline = timeout === 0 || timeout > TIMER_MAX_MS
+      ? undefined
+      : setTimeout(() => void this.close(), timeout);
+    await loop.empty();
+    clearTimeout(deadline);
+    const forced = this.#statistics === null
+      ? 0
+      : (this.#statistics as ServerStatistics).connections;
+    await this.close();
+    return { connections: open.length, requests, forced };
+  }
+
+  // The kernel leaves the file behind, and nobody could listen on it again. A file that somebody else has put
+  // there meanwhile stays.
+  #removeSocketFile(): void {
+    if (this.#socketFile === null) return;
+    const { path } = this.addr as unknown as Deno.UnixAddr;
+    if (inodeOf(path) === this.#socketFile) Deno.removeSync(path);
+  }
+}
+
+// Null for an abstract socket, which has no file.
+function inodeOf(path: string): number | null {
+  if (path.startsWith("@")) return null;
+  try {
+    return Deno.statSync(path).ino;
+  } catch {
+    return null;
+  }
+}

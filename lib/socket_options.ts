@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// socket_options.ts - what sockets can be given, however they come to be: callbacks, limits, options of the kernel;
+// used by raw_socket.ts, listen.ts and socket.ts.
+
+import type { KeepAlive, SocketTuning } from "../ffi/mod.ts";
+import { requireInteger } from "./listen_address.ts";
+import { requireKnown } from "./route_options.ts";
+import type { SocketOptions } from "./socket.ts";
+
+/** Options that the kernel has for a socket. */
+export interface TuningOptions {
+  /**
+   * Has bytes leave at once, instead of waiting for others to share a packet with (TCP_NODELAY).
+   *
+   * @default {true}
+   */
+  noDelay?: boolean;
+  /**
+   * Has the kernel look whether a silent peer is still there, and end the connection when it is not (SO_KEEPALIVE).
+   * TCP only.
+   *
+   * @default {false}
+   */
+  keepAlive?: KeepAlive | false;
+  /** Bytes that the kernel holds for the peer (SO_SNDBUF); it takes twice as much memory, and has limits of its own. */
+  sendBufferBytes?: number;
+  /** Bytes that the kernel holds from the peer (SO_RCVBUF); it takes twice as much memory, and has limits of its own. */
+  receiveBufferBytes?: number;
+}
+
+/** The names of all callbacks. */
+export const SOCKET_CALLBACKS = [
+  "open",
+  "data",
+  "drain",
+  "end",
+  "close",
+  "shutdown",
+] as const;
+
+/** What holds where nothing is said. */
+export const SOCKET_DEFAULTS: Required<SocketOptions> = {
+  idleTimeout: 120_000,
+  highWatermark: 1024 * 1024,
+  maxQueueBytes: 16 * 1024 * 1024,
+};
+
+/** The names of {@linkcode TuningOptions}. */
+export const TUNING_NAMES: readonly string[] = [
+  "noDelay",
+  "keepAlive",
+  "sendBufferBytes",
+  "receiveBufferBytes",
+];
+
+// The most that the kernel takes.
+const KEEP_SECONDS_MAX = 32767;
+const KEEP_COUNT_MAX = 127;
+const BUFFER_MAX = 1 << 30;
+
+/** Checks the options and says them in the reactor's terms. `action` is what they are for. */
+export function tuningOf(
+  action: string,
+  options: TuningOptions,
+): SocketTuning {
+  const { noDelay, keepAlive, sendBufferBytes, receiveBufferBytes } = options;
+  const tuning: SocketTuning = {};
+  if (noDelay !== undefined) tuning.noDelay = checkedFlag(action, noDelay);
+  if (keepAlive !== undefined) {
+    tuning.keepAlive = checkedKeepAlive(action, keepAlive);
+  }
+  if (sendBufferBytes !== undefined) {
+    requireInteger(action, "sendBufferBytes", sendBufferBytes, 1, BUFFER_MAX);
+    tuning.sendBufferBytes = sendBufferBytes;
+  }
+  if (receiveBufferBytes !== undefined) {
+    const name = "receiveBufferBytes";
+    requireInteger(action, name, receiveBufferBytes, 1, BUFFER_MAX);
+    tuning.receiveBufferBytes = receiveBufferBytes;
+  }
+  return tuning;
+}
+
+function checkedFlag(action: string, value: unknown): boolean {
+  if (typeof value === "boolean") return value;
+  throw new TypeError(
+    `Cannot ${action}: "noDelay" must be a boolean, is ${Deno.inspect(value)}`,
+  );
+}
+
+function checkedKeepAlive(
+  action: string,
+  keepAlive: KeepAlive | false,
+): KeepAlive | null {
+  if (keepAlive === false) return null;
+  if (typeof keepAlive !== "object" || keepAlive === null) {
+    throw new TypeError(
+      `Cannot ${action}: "keepAlive" must be an object or false, is ${
+        Deno.inspect(keepAlive)
+      }`,
+    );
+  }
+  requireKnown(action, keepAlive, ["idle", "interval", "count"]);
+  const { idle, interval = 1, count = 1 } = keepAlive;
+  requireInteger(action, "keepAlive.idle", idle, 1, KEEP_SECONDS_MAX);
+  requireInteger(action, "keepAlive.interval", interval, 1, KEEP_SECONDS_MAX);
+  requireInteger(action, "keepAlive.count", count, 1, KEEP_COUNT_MAX);
+  return keepAlive;
+}

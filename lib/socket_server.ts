@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// socket_server.ts - a server whose connections carry plain bytes; made by listen.ts.
+
+import type { BackendName, SocketTuning } from "../ffi/mod.ts";
+import type { Connection } from "./connection.ts";
+import type { ServerAddress } from "./listen_address.ts";
+import {
+  ListeningServer,
+  type ShutdownOptions,
+  type ShutdownReport,
+} from "./listening_server.ts";
+import type { Settings } from "./options.ts";
+import { Socket } from "./socket.ts";
+import { SocketConnection } from "./socket_connection.ts";
+import type { SocketHost } from "./socket_host.ts";
+import type { ServerStatistics } from "./statistics.ts";
+
+/**
+ * A running server of plain sockets.
+ *
+ * @typeParam Addr What its address is like.
+ */
+export interface SocketServer<Addr extends Deno.Addr = Deno.Addr>
+  extends AsyncDisposable {
+  /** Resolves when the server is closed. */
+  readonly finished: Promise<void>;
+  /** The address that it listens on. */
+  readonly addr: Addr;
+  /** The kernel interface in use. */
+  readonly backend: BackendName;
+  /** Why it was chosen. */
+  readonly backendReason: string;
+  /** Has the server keep the process alive, which is the default. */
+  ref(): void;
+  /** Lets the process end while the server runs, also with connections. */
+  unref(): void;
+  /**
+   * Stops accepting, calls `shutdown` for each socket and waits until all are closed. Sockets without such a callback
+   * are waited for as well, until the deadline: who they are to be ended by only the application knows.
+   *
+   * Further calls wait for the first one, whose timeout counts.
+   *
+   * @param options When to stop waiting.
+   * @returns What was open and what had to be cut.
+   */
+  shutdown(options?: ShutdownOptions): Promise<ShutdownReport>;
+  /** Stops accepting and cuts all connections at once. */
+  close(): Promise<void>;
+  /** A copy of the counters; those of HTTP stay 0. */
+  statistics(): ServerStatistics;
+}
+
+/** Where to listen, and what to do then. */
+export interface SocketServerInit<Data> {
+  address: ServerAddress;
+  settings: Settings;
+  tuning: SocketTuning;
+  host: SocketHost<Data>;
+  signal: AbortSignal | undefined;
+}
+
+/** Opens a server. */
+export function openSocketServer<Data, Addr extends Deno.Addr>(
+  init: SocketServerInit<Data>,
+): SocketServer<Addr> {
+  return new Server(init);
+}
+
+class Server<Data, Addr extends Deno.Addr> extends ListeningServer<Addr>
+  implements SocketServer<Addr> {
+  readonly #host: SocketHost<Data>;
+
+  constructor(init: SocketServerInit<Data>) {
+    const { address, settings, tuning } = init;
+    init.signal?.throwIfAborted();
+    super({ address, settings, stream: true, tuning });
+    this.#host = init.host;
+    this.begin(init.signal);
+  }
+
+  protected override open(handle: number): Connection {
+    const { loop } = this;
+    const address = this.parseAddress(loop.reactor.peerAddress(handle));
+    const host = this.#host;
+    const connection = new SocketConnection<Data>(handle, loop, host, false);
+    connection.socket = new Socket(connection, undefined as Data, address);
+    host.open(connection.socket);
+    return connection;
+  }
+}
