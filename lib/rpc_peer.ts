@@ -7,7 +7,12 @@ import { HEAD_BYTES, LENGTH_BYTES, readInt16 } from "./packet.ts";
 import { RpcConnection } from "./rpc_connection.ts";
 import { cancel, RpcContext } from "./rpc_context.ts";
 import { encodeError, ERROR_ACTION, RpcCode, RpcError } from "./rpc_error.ts";
-import { outcome, requireAction, type Route, type Router } from "./rpc_router.ts";
+import {
+  outcome,
+  requireAction,
+  type Route,
+  type Router,
+} from "./rpc_router.ts";
 import {
   GOING_AWAY,
   packetBytes,
@@ -28,7 +33,6 @@ export interface PeerHost {
   readonly maxInFlight: number;
   readonly maxPacketBytes: number;
   readonly counters: PeerCounters;
-  opened(peer: Peer): void;
   /** The connection is gone. */
   gone(peer: Peer, error: Error | null): void;
   /** Something other than an RpcError was thrown. */
@@ -132,6 +136,10 @@ export class Peer implements TransportEvents {
     this.#failure = error;
     this.#send(packetBytes(ERROR_ACTION, PUSH, encodeError(0, error)));
     this.#leave(PROTOCOL_ERROR, why);
+  }
+
+  ended(): void {
+    this.shutdown();
   }
 
   closed(error: Error | null): void {

@@ -37,6 +37,8 @@ export interface TransportEvents {
   drain(): void;
   /** What came is no packet. Nothing is delivered any more. */
   malformed(why: string): void;
+  /** The peer sends no more, and waits for what it is still to be sent. */
+  ended(): void;
   /** The connection is gone. */
   closed(error: Error | null): void;
 }
@@ -162,8 +164,9 @@ export class StreamTransport implements Transport {
     try {
       this.#framer.end();
     } catch (error) {
-      this.#refuse(error);
+      return this.#refuse(error);
     }
+    this.#events.ended();
   }
 
   drain(): void {

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// rpc.ts - the action router: rpc(), and all that belongs to it; imported by applications.
+
+/**
+ * The action router: numbered actions with handlers, over TCP and WebSocket at once. Packets are those of znet.
+ *
+ * @example
+ * ```ts
+ * import { rpc } from "@millrace/millrace/rpc";
+ *
+ * const app = rpc();
+ * app.route(1, () => ({ foo: "bar" }));
+ * app.listenTcp({ port: 8081 });
+ * app.listenWebSocket({ port: 8082 });
+ * const stop = new AbortController();
+ * Deno.addSignalListener("SIGINT", () => stop.abort());
+ * await app.run(stop.signal);
+ * ```
+ *
+ * @module
+ */
+
+import { RpcApp, type RpcOptions } from "./rpc_app.ts";
+
+/**
+ * Makes an application: routes are given to it, and listeners.
+ *
+ * @param options What it is like.
+ * @returns The application, which does not listen yet.
+ * @throws {TypeError} When an option is unknown or of another type.
+ * @throws {RangeError} When a number is out of range.
+ */
+export function rpc(options: RpcOptions = {}): RpcApp {
+  return new RpcApp(options);
+}
+
+export { type BodyKind, type Codec, json, raw } from "./codec.ts";
+export {
+  decodePacket,
+  encodePacket,
+  type Packet,
+  packetFramer,
+} from "./packet.ts";
+export {
+  RpcApp,
+  type RpcEvent,
+  type RpcListener,
+  type RpcOptions,
+  type RpcStatistics,
+} from "./rpc_app.ts";
+export { RpcConnection } from "./rpc_connection.ts";
+export { RpcContext } from "./rpc_context.ts";
+export { RpcCode, RpcError } from "./rpc_error.ts";
+export type {
+  RpcListenOptions,
+  RpcTcpListenOptions,
+  RpcWebSocketListenOptions,
+  RpcWebSocketOptions,
+  RpcWebSocketRoute,
+} from "./rpc_listen.ts";
+export type { ReplyOrder } from "./rpc_peer.ts";
+export type {
+  RpcHandler,
+  RpcMiddleware,
+  RpcRouteOptions,
+} from "./rpc_router.ts";
+export type { TransportKind } from "./rpc_transport.ts";
