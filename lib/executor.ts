@@ -21,6 +21,7 @@
 
 import { Worker } from "node:worker_threads";
 import type { Job, Outcome, ThrownText } from "./executor_worker.ts";
+import { requireInteger } from "./listen_address.ts";
 import { requireKnown } from "./route_options.ts";
 
 /** Bounds of an {@linkcode Executor}. */
@@ -93,6 +94,7 @@ interface Slot {
 }
 
 const BOOTSTRAP = new URL("./executor_worker.ts", import.meta.url);
+const MAKE = "make an executor";
 const OPTIONS = ["maximum", "idleTimeout", "maxQueue"];
 const LARGEST_POOL = 1024;
 const LARGEST_QUEUE = 1_000_000;
@@ -120,15 +122,15 @@ export class Executor implements AsyncDisposable {
    * @throws {RangeError} When one is out of range.
    */
   constructor(options: ExecutorOptions = {}) {
-    requireKnown("make an executor", options, OPTIONS);
+    requireKnown(MAKE, options, OPTIONS);
     const {
       maximum = Math.max(1, navigator.hardwareConcurrency - 1),
       idleTimeout = 60_000,
       maxQueue = 1024,
     } = options;
-    requireInteger("maximum", maximum, 1, LARGEST_POOL);
-    requireInteger("idleTimeout", idleTimeout, 0, TIMER_MAX_MS);
-    requireInteger("maxQueue", maxQueue, 0, LARGEST_QUEUE);
+    requireInteger(MAKE, "maximum", maximum, 1, LARGEST_POOL);
+    requireInteger(MAKE, "idleTimeout", idleTimeout, 0, TIMER_MAX_MS);
+    requireInteger(MAKE, "maxQueue", maxQueue, 0, LARGEST_QUEUE);
     this.#maximum = maximum;
     this.#idleTimeout = idleTimeout;
     this.#maxQueue = maxQueue;
@@ -182,7 +184,7 @@ export class Executor implements AsyncDisposable {
    * @throws {RangeError} When it is out of range.
    */
   resize(maximum: number): void {
-    requireInteger("maximum", maximum, 1, LARGEST_POOL);
+    requireInteger("resize the executor", "maximum", maximum, 1, LARGEST_POOL);
     this.#maximum = maximum;
     for (const slot of this.#slots) {
       if (slot.task === null && this.#slots.size > maximum) this.#stop(slot);
@@ -353,20 +355,4 @@ function errorOf({ name, message, stack, code }: ThrownText): Error {
   error.name = name;
   if (stack !== undefined) error.stack = stack;
   return code === undefined ? error : Object.assign(error, { code });
-}
-
-function requireInteger(
-  name: string,
-  value: unknown,
-  min: number,
-  max: number,
-): void {
-  if (
-    Number.isInteger(value) && value as number >= min && value as number <= max
-  ) return;
-  throw new RangeError(
-    `Cannot make an executor: "${name}" must be an integer from ${min} to ${max}, is ${
-      String(value)
-    }`,
-  );
 }

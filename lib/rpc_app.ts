@@ -3,6 +3,7 @@
 
 import { type Codec, json, requireCodec } from "./codec.ts";
 import { Executor, ExecutorBusyError } from "./executor.ts";
+import { requireInteger } from "./listen_address.ts";
 import { HEAD_BYTES, LARGEST_PACKET, LENGTH_BYTES } from "./packet.ts";
 import { requireKnown } from "./route_options.ts";
 import type { RpcConnection } from "./rpc_connection.ts";
@@ -544,25 +545,22 @@ function checkOptions(options: RpcOptions): void {
     );
   }
   if (timeout !== undefined) requireTimeout(timeout, MAKE);
-  requireInteger("maxInFlight", maxInFlight, 1, MOST_IN_FLIGHT);
-  const least = LENGTH_BYTES + HEAD_BYTES;
-  requireInteger("maxPacketBytes", maxPacketBytes, least, LARGEST_PACKET);
+  if (maxInFlight !== undefined) {
+    requireInteger(MAKE, "maxInFlight", maxInFlight, 1, MOST_IN_FLIGHT);
+  }
+  if (maxPacketBytes !== undefined) {
+    const least = LENGTH_BYTES + HEAD_BYTES;
+    requireInteger(
+      MAKE,
+      "maxPacketBytes",
+      maxPacketBytes,
+      least,
+      LARGEST_PACKET,
+    );
+  }
   for (const name of ["onOpen", "onClose", "onError"] as const) {
     const value: unknown = options[name];
     if (value === undefined || typeof value === "function") continue;
     throw new TypeError(`Cannot ${MAKE}: "${name}" must be a function`);
   }
-}
-
-function requireInteger(
-  name: string,
-  value: number | undefined,
-  min: number,
-  max: number,
-): void {
-  if (value === undefined) return;
-  if (Number.isInteger(value) && value >= min && value <= max) return;
-  throw new RangeError(
-    `Cannot ${MAKE}: "${name}" must be an integer from ${min} to ${max}, is ${value}`,
-  );
 }

@@ -51,10 +51,11 @@ export interface RpcListenOptions {
 /** Options of `listenTcp()`: those of `listen()` and a codec. */
 export type RpcTcpListenOptions =
   & RpcListenOptions
-  & Omit<
-    ListenTcpOptions | ListenUnixOptions | ListenInheritedOptions,
-    "data" | "signal"
-  >;
+  & (
+    | Omit<ListenTcpOptions, "data" | "signal">
+    | Omit<ListenUnixOptions, "data" | "signal">
+    | Omit<ListenInheritedOptions, "data" | "signal">
+  );
 
 /** Options of a route for WebSockets. */
 export interface RpcWebSocketOptions
@@ -162,7 +163,7 @@ export function openTcpListener(
   const { codec, ...rest } = options;
   type Data = StreamTransport | undefined;
   const server = listen<Data>(rest as ListenTcpOptions<Data>, {
-    open(socket) {
+    open(socket): void {
       socket.data = new StreamTransport(
         socket,
         acceptor.maxPacketBytes,

@@ -1,0 +1,585 @@
+// SPDX-License-Identifier: Apache-2.0
+// rpc_client.ts - the calling side of the action router: calls to packets, replies and pushes to whoever waits for
+// them; made by rpc.ts, over a connection of rpc_dial.ts.
+
+import { type Codec, json, requireCodec } from "./codec.ts";
+import {
+  HEAD_BYTES,
+  LARGEST_PACKET,
+  LENGTH_BYTES,
+  readInt16,
+} from "./packet.ts";
+import { requireInteger } from "./listen_address.ts";
+import { requireKnown } from "./route_options.ts";
+import { decodeError, ERROR_ACTION, type RpcError } from "./rpc_error.ts";
+import { NOTIFICATION } from "./rpc_peer.ts";
+import { requireAction, requireTimeout } from "./rpc_router.ts";
+import {
+  NORMAL,
+  packetBytes,
+  PROTOCOL_ERROR,
+  type Transport,
+  type TransportEvents,
+} from "./rpc_transport.ts";
+import { MOST_OWNERS, Sequences } from "./rpc_sequences.ts";
+import { thrownError } from "./thrown.ts";
+
+/** How a client that has lost its connection tries to get another one. */
+export interface ReconnectOptions {
+  /**
+   * Milliseconds before the first attempt; each one that fails doubles it. A random part of up to a half is taken off,
+   * so that the clients of a server that comes back do not come all at once.
+   *
+   * @default {100}
+   */
+  minDelay?: number;
+  /**
+   * The most that it is doubled to.
+   *
+   * @default {30000}
+   */
+  maxDelay?: number;
+  /**
+   * Attempts that may fail one after the other before the client is closed; 0 means no limit.
+   *
+   * @default {0}
+   */
+  attempts?: number;
+}
+
+/** What a client is like. */
+export interface RpcClientOptions {
+  /**
+   * Makes values of bodies; the same as the server's.
+   *
+   * @default {json}
+   */
+  codec?: Codec;
+  /** The subprotocol to ask a WebSocket server for, by which it chooses its codec. */
+  protocol?: string;
+  /**
+   * Milliseconds that a call may take, unless it says otherwise; 0 means no limit.
+   *
+   * @default {30000}
+   */
+  timeout?: number;
+  /**
+   * Milliseconds that connecting may take.
+   *
+   * @default {10000}
+   */
+  connectTimeout?: number;
+  /**
+   * Calls that may be in flight at a time, at most 16384; the next ones wait until it is their turn.
+   *
+   * @default {1024}
+   */
+  maxInFlight?: number;
+  /**
+   * Largest packet in bytes, its 8 bytes of length, action and sequence counted; a larger one closes the connection.
+   *
+   * @default {1048576}
+   */
+  maxPacketBytes?: number;
+  /**
+   * Connects anew when the connection is lost. Calls that were sent are rejected, as nobody knows what became of them;
+   * those that wait go on waiting.
+   *
+   * @default {false}
+   */
+  reconnect?: boolean | ReconnectOptions;
+  /** Told each time that the connection stands; what it calls goes first. */
+  onOpen?(client: RpcClient): void;
+  /** Told when a connection is gone; the error is null when one side has closed it in order. */
+  onClose?(error: Error | null): void;
+  /** Told of packets that could not be read, and what handlers of pushes have thrown. By default logs it. */
+  onError?(error: unknown): void;
+}
+
+/** How one call differs from the others. */
+export interface RpcCallOptions {
+  /** Milliseconds that it may take; 0 means no limit. */
+  timeout?: number;
+  /** Gives it up. The server is not told. */
+  signal?: AbortSignal;
+}
+
+/** What a client has counted, and has. */
+export interface RpcClientStatistics {
+  /** Calls that were sent and are not answered. */
+  inFlight: number;
+  /** Calls that wait to be sent. */
+  waiting: number;
+  /** Pushes that came. */
+  pushes: number;
+  /** Times that the connection stood. */
+  connects: number;
+}
+
+/** Takes what the server sends of its own accord. */
+export type PushHandler<Body = unknown> = (body: Body) => void | Promise<void>;
+
+/** Connects, and gives the transport to `connect` before anything is told of it. */
+export type Dial = (
+  connect: (transport: Transport) => TransportEvents,
+) => Promise<void>;
+
+interface Call {
+  readonly action: number;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: unknown) => void;
+  // Its bytes until it is sent, then its number.
+  body: Uint8Array | null;
+  sequence: number;
+  done: boolean;
+  timer: ReturnType<typeof setTimeout> | undefined;
+  signal: AbortSignal | undefined;
+  onAbort: (() => void) | undefined;
+}
+
+type State = "connecting" | "open" | "lost" | "closed";
+
+const MAKE = "make a client";
+const OPTIONS = [
+  "codec",
+  "protocol",
+  "timeout",
+  "connectTimeout",
+  "maxInFlight",
+  "maxPacketBytes",
+  "reconnect",
+  "onOpen",
+  "onClose",
+  "onError",
+];
+const TIMEOUT_MS = 30_000;
+const MIN_DELAY_MS = 100;
+const MAX_DELAY_MS = 30_000;
+
+/** A client of the action router. Made by `rpcClient()`. */
+export class RpcClient implements AsyncDisposable {
+  readonly #dial: Dial;
+  readonly #options: RpcClientOptions;
+  readonly #codec: Codec;
+  readonly #timeout: number;
+  readonly #maxInFlight: number;
+  readonly #maxPacketBytes: number;
+  readonly #reconnect: Required<ReconnectOptions> | null;
+  readonly #sent: Sequences<Call>;
+  readonly #waiting = new Set<Call>();
+  readonly #handlers = new Map<number, Set<PushHandler>>();
+  readonly #closed = Promise.withResolvers<Error | null>();
+  #transport: Transport | null = null;
+  #state: State = "connecting";
+  #clogged = false;
+  #failure: Error | null = null;
+  #failures = 0;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #pushes = 0;
+  #connects = 0;
+
+  /** Made by `rpcClient()`. */
+  constructor(dial: Dial, options: RpcClientOptions) {
+    checkOptions(options);
+    this.#dial = dial;
+    this.#options = options;
+    this.#codec = options.codec ?? json;
+    this.#timeout = options.timeout ?? TIMEOUT_MS;
+    this.#maxInFlight = options.maxInFlight ?? 1024;
+    this.#maxPacketBytes = options.maxPacketBytes ?? 1024 * 1024;
+    this.#reconnect = reconnectOf(options.reconnect);
+    this.#sent = new Sequences();
+  }
+
+  /** Whether the connection stands. */
+  get open(): boolean {
+    return this.#state === "open";
+  }
+
+  /**
+   * Resolves when the client is closed and will not connect again: with null when one side has closed it in order, else
+   * with what happened.
+   */
+  get closed(): Promise<Error | null> {
+    return this.#closed.promise;
+  }
+
+  /** A copy of the counters. */
+  statistics(): RpcClientStatistics {
+    return {
+      inFlight: this.#sent.size,
+      waiting: this.#waiting.size,
+      pushes: this.#pushes,
+      connects: this.#connects,
+    };
+  }
+
+  /**
+   * Sends a request and waits for its reply. Any number of calls may be made at a time.
+   *
+   * @typeParam Reply What the body of the reply is.
+   * @param action The action.
+   * @param body What the codec takes.
+   * @param options Timeout and signal.
+   * @returns The body of the reply.
+   * @throws {RpcError} When the server has answered with an error.
+   * @throws {Deno.errors.TimedOut} When there is no answer in time.
+   * @throws {Deno.errors.ConnectionAborted} When the connection is lost, or the client closed.
+   * @throws {unknown} The reason of the signal; what the codec throws.
+   */
+  async call<Reply = unknown>(
+    action: number,
+    body?: unknown,
+    options: RpcCallOptions = {},
+  ): Promise<Reply> {
+    const { timeout = this.#timeout, signal } = options;
+    requireAction(action, "call the action");
+    requireTimeout(timeout, "call the action");
+    signal?.throwIfAborted();
+    const bytes = this.#encode(action, body);
+    if (this.#state === "closed") throw lost(null);
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    const call: Call = {
+      action,
+      resolve,
+      reject,
+      body: null,
+      sequence: 0,
+      done: false,
+      timer: undefined,
+      signal,
+      onAbort: undefined,
+    };
+    if (timeout > 0) {
+      call.timer = setTimeout(() => this.#expire(call, timeout), timeout);
+    }
+    if (signal !== undefined) {
+      call.onAbort = (): void => this.#abandon(call, signal.reason);
+      signal.addEventListener("abort", call.onAbort, { once: true });
+    }
+    this.#submit(call, bytes);
+    return await promise as Reply;
+  }
+
+  /**
+   * Sends a request that is not answered, not even with an error.
+   *
+   * @param action The action.
+   * @param body What the codec takes.
+   * @returns False when it was not sent: there is no connection, or too much waits for the server.
+   */
+  notify(action: number, body?: unknown): boolean {
+    requireAction(action, "notify of the action");
+    const bytes = this.#encode(action, body);
+    return this.#state === "open" && !this.#clogged &&
+      this.#write(action, NOTIFICATION, bytes);
+  }
+
+  /**
+   * Has a function called with what the server sends of its own accord.
+   *
+   * @typeParam Body What the body is.
+   * @param action The action.
+   * @param handler The function.
+   * @returns A function that ends it.
+   */
+  on<Body = unknown>(action: number, handler: PushHandler<Body>): () => void {
+    requireAction(action, "listen for the action");
+    const handlers = this.#handlers.get(action) ?? new Set();
+    this.#handlers.set(action, handlers);
+    handlers.add(handler as PushHandler);
+    return () => {
+      handlers.delete(handler as PushHandler);
+    };
+  }
+
+  /** Connects; for `rpcClient()`. */
+  async connect(): Promise<void> {
+    await this.#dial((transport) => this.#opened(transport));
+  }
+
+  /** Closes the connection. Calls that are not answered are rejected. */
+  async close(): Promise<void> {
+    if (this.#state !== "closed") {
+      this.#state = "closed";
+      clearTimeout(this.#retry);
+      this.#rejectAll(null);
+      if (this.#transport === null) this.#closed.resolve(null);
+      else this.#transport.close(NORMAL, "");
+    }
+    await this.closed;
+  }
+
+  /** The same as `close()`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #encode(action: number, body: unknown): Uint8Array {
+    const bytes = this.#codec.encode(body, action, "request");
+    const length = LENGTH_BYTES + HEAD_BYTES + bytes.length;
+    if (length <= this.#maxPacketBytes) return bytes;
+    throw new RangeError(
+      `Cannot send the packet: it has ${length} bytes, and at most ${this.#maxPacketBytes} are allowed`,
+    );
+  }
+
+  #flows(): boolean {
+    return this.#state === "open" && !this.#clogged &&
+      this.#sent.size < this.#maxInFlight;
+  }
+
+  #submit(call: Call, bytes: Uint8Array): void {
+    if (this.#waiting.size === 0 && this.#flows()) {
+      return this.#send(call, bytes);
+    }
+    // It may be the application's, which may write over it.
+    call.body = bytes.slice();
+    this.#waiting.add(call);
+    this.#pump();
+  }
+
+  #pump(): void {
+    for (const call of this.#waiting) {
+      if (!this.#flows()) return;
+      this.#waiting.delete(call);
+      this.#send(call, call.body!);
+    }
+  }
+
+  #send(call: Call, bytes: Uint8Array): void {
+    call.body = null;
+    call.sequence = this.#sent.add(call);
+    if (this.#write(call.action, call.sequence, bytes)) return;
+    this.#sent.free(call.sequence);
+    const message =
+      "Cannot send the packet: the queue of the connection is full";
+    this.#end(call).reject(new Error(message));
+  }
+
+  #write(action: number, sequence: number, bytes: Uint8Array): boolean {
+    const packet = packetBytes(action, sequence, bytes);
+    const status = this.#transport!.send(packet);
+    if (status === "queued") this.#clogged = true;
+    return status !== "dropped";
+  }
+
+  #opened(transport: Transport): TransportEvents {
+    this.#transport = transport;
+    if (this.#state === "closed") queueMicrotask(() => transport.terminate());
+    else this.#state = "open";
+    this.#clogged = false;
+    this.#failure = null;
+    this.#failures = 0;
+    this.#connects++;
+    // Once the transport knows whom to tell.
+    queueMicrotask(() => this.#greet());
+    return {
+      packet: (bytes) => this.#packet(bytes),
+      drain: () => {
+        this.#clogged = false;
+        this.#pump();
+      },
+      malformed: (why) => {
+        this.#failure = new Error(`The server sent what is no packet: ${why}`);
+        transport.close(PROTOCOL_ERROR, why);
+      },
+      ended: () => transport.close(NORMAL, ""),
+      closed: (error) => this.#gone(this.#failure ?? error),
+    };
+  }
+
+  #greet(): void {
+    if (this.#state !== "open") return;
+    this.#safely(() => this.#options.onOpen?.(this));
+    this.#pump();
+  }
+
+  #packet(bytes: Uint8Array): void {
+    if (this.#state !== "open") return;
+    const action = readInt16(bytes, 0);
+    const sequence = readInt16(bytes, 2);
+    const body = bytes.subarray(HEAD_BYTES);
+    const call = this.#sent.get(sequence);
+    const failed = action === ERROR_ACTION ? decodeError(body) : null;
+    // A znet server may push with any sequence.
+    if (call === undefined || call.action !== (failed?.action ?? action)) {
+      if (failed !== null) this.#report(failed.error);
+      else this.#push(action, body);
+      return;
+    }
+    this.#sent.free(sequence);
+    if (!call.done) this.#settle(call, body, failed?.error);
+    this.#pump();
+  }
+
+  #settle(call: Call, body: Uint8Array, error: RpcError | undefined): void {
+    this.#end(call);
+    if (error !== undefined) return call.reject(error);
+    try {
+      call.resolve(this.#codec.decode(body, call.action, "reply"));
+    } catch (thrown) {
+      call.reject(thrown);
+    }
+  }
+
+  #push(action: number, body: Uint8Array): void {
+    this.#pushes++;
+    const handlers = this.#handlers.get(action);
+    if (handlers === undefined || handlers.size === 0) return;
+    this.#safely(() => {
+      const value = this.#codec.decode(body, action, "push");
+      for (const handler of handlers) this.#safely(() => handler(value));
+    });
+  }
+
+  #expire(call: Call, timeout: number): void {
+    const message = `No answer within ${timeout} milliseconds`;
+    this.#abandon(call, new Deno.errors.TimedOut(message));
+  }
+
+  #abandon(call: Call, reason: unknown): void {
+    if (call.done) return;
+    this.#waiting.delete(call);
+    // The answer may still come, and is nobody else's.
+    if (call.sequence !== 0) this.#sent.abandon(call.sequence);
+    this.#end(call).reject(reason);
+    this.#pump();
+  }
+
+  // Its promise is settled by whoever calls this.
+  #end(call: Call): Call {
+    call.done = true;
+    clearTimeout(call.timer);
+    call.signal?.removeEventListener("abort", call.onAbort!);
+    return call;
+  }
+
+  #gone(error: Error | null): void {
+    this.#transport = null;
+    if (this.#state === "closed") {
+      this.#closed.resolve(null);
+    } else {
+      this.#lose(error);
+    }
+    this.#safely(() => this.#options.onClose?.(error));
+  }
+
+  // Nobody knows what has become of calls that were sent.
+  #lose(error: Error | null): void {
+    this.#state = "lost";
+    for (const call of this.#sent.clear()) this.#end(call).reject(lost(error));
+    if (this.#reconnect === null) this.#giveUp(error);
+    else this.#retryLater(this.#reconnect, error);
+  }
+
+  #giveUp(error: Error | null): void {
+    this.#state = "closed";
+    this.#rejectAll(error);
+    this.#closed.resolve(error);
+  }
+
+  #retryLater(options: Required<ReconnectOptions>, error: Error | null): void {
+    const { minDelay, maxDelay, attempts } = options;
+    if (attempts > 0 && this.#failures >= attempts) return this.#giveUp(error);
+    const delay = Math.min(maxDelay, minDelay * 2 ** this.#failures);
+    this.#failures++;
+    this.#retry = setTimeout(
+      () => void this.#redial(options),
+      delay * (1 - Math.random() / 2),
+    );
+  }
+
+  async #redial(options: Required<ReconnectOptions>): Promise<void> {
+    try {
+      await this.connect();
+    } catch (error) {
+      if (this.#state === "lost") this.#retryLater(options, thrownError(error));
+    }
+  }
+
+  #rejectAll(error: Error | null): void {
+    for (const call of [...this.#sent.clear(), ...this.#waiting]) {
+      this.#end(call).reject(lost(error));
+    }
+    this.#waiting.clear();
+  }
+
+  #safely(callback: () => void | Promise<void>): void {
+    try {
+      const result = callback();
+      if (result instanceof Promise) {
+        result.catch((error) => this.#report(error));
+      }
+    } catch (error) {
+      this.#report(error);
+    }
+  }
+
+  #report(error: unknown): void {
+    if (this.#options.onError === undefined) {
+      console.error("Exception in a client of the action router", error);
+      return;
+    }
+    try {
+      this.#options.onError(error);
+    } catch (again) {
+      console.error("Exception in onError of the action router", again);
+    }
+  }
+}
+
+function lost(cause: Error | null): Error {
+  return new Deno.errors.ConnectionAborted(
+    cause === null
+      ? "The connection is closed"
+      : `The connection is lost: ${cause.message}`,
+    { cause },
+  );
+}
+
+function reconnectOf(
+  value: boolean | ReconnectOptions | undefined,
+): Required<ReconnectOptions> | null {
+  if (value === undefined || value === false) return null;
+  const options = value === true ? {} : value;
+  requireKnown(MAKE, options, ["minDelay", "maxDelay", "attempts"]);
+  const {
+    minDelay = MIN_DELAY_MS,
+    maxDelay = MAX_DELAY_MS,
+    attempts = 0,
+  } = options;
+  requireTimeout(minDelay, MAKE, "reconnect.minDelay");
+  requireTimeout(maxDelay, MAKE, "reconnect.maxDelay");
+  requireInteger(MAKE, "reconnect.attempts", attempts, 0, 0x7fffffff);
+  return { minDelay, maxDelay, attempts };
+}
+
+function checkOptions(options: RpcClientOptions): void {
+  requireKnown(MAKE, options, OPTIONS);
+  const { codec, timeout, connectTimeout, maxInFlight, maxPacketBytes } =
+    options;
+  if (codec !== undefined) requireCodec(codec, MAKE);
+  if (timeout !== undefined) requireTimeout(timeout, MAKE);
+  if (connectTimeout !== undefined) {
+    requireTimeout(connectTimeout, MAKE, "connectTimeout");
+  }
+  if (maxInFlight !== undefined) {
+    requireInteger(MAKE, "maxInFlight", maxInFlight, 1, MOST_OWNERS);
+  }
+  if (maxPacketBytes !== undefined) {
+    const least = LENGTH_BYTES + HEAD_BYTES;
+    requireInteger(
+      MAKE,
+      "maxPacketBytes",
+      maxPacketBytes,
+      least,
+      LARGEST_PACKET,
+    );
+  }
+  for (const name of ["onOpen", "onClose", "onError"] as const) {
+    const value: unknown = options[name];
+    if (value === undefined || typeof value === "function") continue;
+    throw new TypeError(`Cannot ${MAKE}: "${name}" must be a function`);
+  }
+}
