@@ -61,11 +61,14 @@ export {
 export type { ServerStatistics } from "./lib/statistics.ts";
 export {
   Socket,
+  type SocketCounters,
   type SocketHandlers,
   type SocketOptions,
 } from "./lib/socket.ts";
 export type { TuningOptions } from "./lib/socket_options.ts";
+export { SocketReader } from "./lib/socket_reader.ts";
 export type { SocketServer } from "./lib/socket_server.ts";
+export { type InheritedSocket, systemdSockets } from "./lib/systemd.ts";
 export type { TopicListener } from "./lib/topics.ts";
 export type { TrailersInit } from "./lib/trailers.ts";
 export {

@@ -12,6 +12,11 @@ uint32_t stream_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint3
 }
 
 void stream_expired(struct mr_reactor *r, struct conn *c) {
+  if (c->tell_quiet && c->idle_ms != 0) {  // which MR_CMD_DEADLINE has set to 0
+    inbox_push(r, c, MR_QUIET);
+    conn_deadline(r, c, c->idle_ms);
+    return;
+  }
   conn_count_timeout(r, &r->control->socket_timeouts);
   conn_close(r, c, ETIMEDOUT);
 }

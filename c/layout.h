@@ -31,7 +31,7 @@ enum mr_record_kind {
   MR_DRAIN = 8,       // the send queue fell to the low watermark and MR_WANT_DRAIN was set
   MR_END = 9,         // the peer will send no more (FIN); told anew after an upgrade
   MR_VIOLATION = 10,  // parsing stopped; code = HTTP status or WebSocket close code, aux = mr_violation
-  MR_QUIET = 11,      // half of a WebSocket's idle time has passed without a byte
+  MR_QUIET = 11,      // half of a WebSocket's idle time has passed without a byte, or all of a stream's
   MR_CLOSED =
       12,        // last record of a handle; code = 0 or errno, aux = staged bytes that the kernel never took
   MR_DATA = 13,  // bytes of a connection that speaks no protocol of ours
@@ -66,8 +66,9 @@ enum mr_command_op {
   // What follows the request head is WebSocket frames; offset = largest message in bytes, length = most
   // frames of a message, 0 for those of the options.
   MR_CMD_WEBSOCKET = 6,
-  MR_CMD_IDLE = 7,      // offset = milliseconds after which to close without a byte received or, of a stream,
-                        // sent; 0 = never
+  // offset = milliseconds after which to close without a byte received or, of a stream, sent; 0 = never. With
+  // length = 1 a stream is not closed: MR_QUIET is told instead, and again each time that as long has passed.
+  MR_CMD_IDLE = 7,
   MR_CMD_DEADLINE = 8,  // offset = milliseconds after which to close, whatever arrives
   MR_CMD_DECLINE = 9,   // what follows a head with MR_UPGRADE is HTTP all the same
   MR_CMD_STREAM = 10,   // what follows a head with MR_UPGRADE is bytes, delivered as MR_DATA

@@ -112,8 +112,9 @@ static void run_decline(struct mr_reactor *r, struct conn *c) {
   ready_push(r, c);
 }
 
-static void run_idle(struct mr_reactor *r, struct conn *c, uint32_t ms) {
+static void run_idle(struct mr_reactor *r, struct conn *c, uint32_t ms, bool tell) {
   c->idle_ms = ms;
+  c->tell_quiet = tell;
   if (c->protocol != PROTOCOL_HTTP) conn_deadline(r, c, conn_patience(c));
 }
 
@@ -153,7 +154,7 @@ static void run(struct mr_reactor *r, struct conn *c, const struct mr_command *c
       conn_notify(r, c);
       break;
     case MR_CMD_IDLE:
-      run_idle(r, c, command->offset);
+      run_idle(r, c, command->offset, command->length == 1);
       break;
     case MR_CMD_DEADLINE:
       c->idle_ms = 0;

@@ -47,6 +47,7 @@ struct conn {
   bool deaf : 1;        // what arrives is dropped: a violation or a close frame ended the input
   bool ended : 1;       // the peer sent FIN
   bool quiet_told : 1;  // MR_QUIET was emitted since the last byte
+  bool tell_quiet : 1;  // a stream that was quiet for idle_ms is told of, not closed
   bool end_told : 1;    // MR_END was emitted
   bool ending : 1;      // FIN follows what is queued, and the peer may go on (MR_CMD_END)
   bool fin_sent : 1;

@@ -126,15 +126,17 @@ export class Outbox {
     this.#copy(handle, rest, responses);
   }
 
-  /** Stages text as UTF-8. */
-  writeText(handle: number, text: string, responses: number): void {
+  /** Stages text as UTF-8; returns the number of its bytes. */
+  writeText(handle: number, text: string, responses: number): number {
     if (3 * text.length > this.bytes.length) {
-      this.write(handle, UTF8.encode(text), responses);
-      return;
+      const bytes = UTF8.encode(text);
+      this.write(handle, bytes, responses);
+      return bytes.length;
     }
     const start = this.room(3 * text.length);
     const { written } = UTF8.encodeInto(text, this.bytes.subarray(start));
     this.commit(handle, start + written, responses);
+    return written;
   }
 
   /** Stages a command without bytes. */
@@ -177,6 +179,11 @@ export class Outbox {
     this.position = at + layout.FILE_RANGE_BYTES;
     this.#push(handle, layout.CMD_FILE, responses, at, room);
     return short;
+  }
+
+  /** Whether C knows the connection: what is staged for another goes nowhere. */
+  isLive(handle: number): boolean {
+    return this.#rows[this.#row(handle, 0)] === handle;
   }
 
   /** Bytes accepted for a connection that the kernel has not taken. */

@@ -7,11 +7,12 @@ import {
   resolveOptions,
   type Settings,
 } from "./options.ts";
-import { requireCallbacks, requireKnown } from "./route_options.ts";
+import { requireKnown } from "./route_options.ts";
 import type { SocketHandlers, SocketOptions } from "./socket.ts";
 import { SocketHost } from "./socket_host.ts";
 import {
-  SOCKET_CALLBACKS,
+  limitsOf,
+  requireSocketCallbacks,
   SOCKET_DEFAULTS,
   TUNING_NAMES,
   tuningOf,
@@ -215,17 +216,13 @@ export function listen<Data = undefined>(
   handlers: SocketHandlers<Data>,
 ): SocketServer {
   checkOptions(options);
-  requireCallbacks("a server of sockets", handlers, SOCKET_CALLBACKS);
-  const settings = settingsOf(options);
+  requireSocketCallbacks("a server of sockets", handlers);
+  const limits = limitsOf(ACTION, options);
   return openSocketServer<Data, Deno.Addr>({
     address: addressOf(ACTION, options, 0),
-    settings,
+    settings: settingsOf(options, limits),
     tuning: tuningOf(ACTION, options),
-    host: new SocketHost<Data>(handlers, {
-      idleTimeout: settings.idleTimeout,
-      highWatermark: settings.highWatermark,
-      maxQueueBytes: options.maxQueueBytes ?? SOCKET_DEFAULTS.maxQueueBytes,
-    }, options.data),
+    host: new SocketHost<Data>(handlers, limits, options.data),
     signal: options.signal,
   });
 }
@@ -260,27 +257,17 @@ function placeNames<Data>(options: AnyOptions<Data>): string[] {
   return ["transport", ...TCP_NAMES];
 }
 
-function settingsOf<Data>(options: AnyOptions<Data>): Settings {
-  const { idleTimeout, highWatermark, maxQueueBytes } = {
-    ...SOCKET_DEFAULTS,
-    ...defined(options),
-  };
-  const engine = Object.fromEntries(
+function settingsOf<Data>(
+  options: AnyOptions<Data>,
+  limits: Required<SocketOptions>,
+): Settings {
+  const { idleTimeout, highWatermark, maxQueueBytes } = limits;
+  const engine: EngineOptions = Object.fromEntries(
     ENGINE_NAMES.map((name) => [name, options[name]]),
-  ) as EngineOptions;
-  const lowWatermark = options.lowWatermark ?? Math.floor(highWatermark / 4);
-  return resolveOptions({
-    ...engine,
-    idleTimeout,
-    highWatermark,
-    lowWatermark,
-    maxQueueBytes,
-  }, ACTION);
-}
-
-function defined<Options extends object>(options: Options): Options {
-  const given = Object.entries(options).filter(([, value]) =>
-    value !== undefined
   );
-  return Object.fromEntries(given) as Options;
+  engine.lowWatermark ??= Math.floor(highWatermark / 4);
+  return resolveOptions(
+    { ...engine, idleTimeout, highWatermark, maxQueueBytes },
+    ACTION,
+  );
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// listen_address.ts - where a server is to listen, checked; used by serve.ts and listen.ts.
+// listen_address.ts - where a server is to listen, checked; used by serve.ts and
+// listen.ts; and integers checked, used by these and others.
 
 /** An address as it was asked for. */
 export interface ServerAddress {

@@ -6,11 +6,11 @@ import { layout } from "../ffi/mod.ts";
 import type { LazyRequest } from "./http_request.ts";
 import { latin1 } from "./http_response.ts";
 import type { PollLoop } from "./poll_loop.ts";
-import { requireCallbacks, resolveRoute } from "./route_options.ts";
+import { resolveRoute } from "./route_options.ts";
 import { Socket, type SocketHandlers, type SocketOptions } from "./socket.ts";
 import { SocketConnection } from "./socket_connection.ts";
 import { SocketHost } from "./socket_host.ts";
-import { SOCKET_CALLBACKS, SOCKET_DEFAULTS } from "./socket_options.ts";
+import { requireSocketCallbacks, SOCKET_DEFAULTS } from "./socket_options.ts";
 import {
   extraLines,
   listOf,
@@ -92,7 +92,7 @@ export function rawSocket<Data = undefined>(
   options: SocketOptions = {},
 ): RawSocketRoute<Data> {
   const what = "a raw socket route";
-  requireCallbacks(what, handlers, SOCKET_CALLBACKS);
+  requireSocketCallbacks(what, handlers);
   const limits = resolveRoute(what, options, SOCKET_DEFAULTS, MAY_BE_0);
   const host = new SocketHost(handlers, limits);
   return { upgrade: (request, init) => upgrade(host, request, init) };
@@ -172,7 +172,7 @@ function begin<Data>(
   const { handle, socket } = connection;
   const { outbox } = loop.reactor;
   outbox.write(handle, head, 0);
-  outbox.command(handle, layout.CMD_IDLE, host.idleTimeout);
+  connection.setTimeout(host.idleTimeout);
   outbox.command(handle, layout.CMD_STREAM);
   loop.replace(connection);
   loop.kick();

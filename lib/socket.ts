@@ -2,8 +2,13 @@
 // socket.ts - what the application holds of a connection that carries plain bytes, and the callbacks that it
 // gives for it; made over a socket_connection.ts.
 
+import type { KeepAlive } from "../ffi/mod.ts";
 import { toBytes } from "./bytes.ts";
+import { requireInteger } from "./listen_address.ts";
 import type { SocketConnection } from "./socket_connection.ts";
+import { idOf, nextSocket } from "./socket_id.ts";
+import { tuningOf } from "./socket_options.ts";
+import type { SocketReader } from "./socket_reader.ts";
 import type { SendStatus } from "./ws_socket.ts";
 
 /**
@@ -23,6 +28,12 @@ export interface SocketHandlers<Data> {
     socket: Socket<Data>,
     chunk: Uint8Array<ArrayBuffer>,
   ): void | Promise<void>;
+  /**
+   * In place of `data`, for protocols whose messages do not end where the network cuts: bytes arrived, behind those
+   * that were left the last time. What the callback does not read is kept, up to `maxUnreadBytes`, beyond which the
+   * connection is cut. After `resume()` it is called again for what is unread, also when nothing new has come.
+   */
+  read?(socket: Socket<Data>, reader: SocketReader): void | Promise<void>;
   /** After a `write()` that returned `"queued"`: the queue has fallen to the low watermark. */
   drain?(socket: Socket<Data>): void | Promise<void>;
   /**
@@ -30,6 +41,16 @@ export interface SocketHandlers<Data> {
    * `close()` has to follow. Without this callback the socket is ended at once.
    */
   end?(socket: Socket<Data>): void | Promise<void>;
+  /**
+   * Not a byte went either way for as long as the idle timeout says. The socket goes on, and this is called again
+   * after as long, unless the callback closes it. Without this callback the socket is closed.
+   */
+  timeout?(socket: Socket<Data>): void | Promise<void>;
+  /**
+   * The connection has failed: just before `close` is called with the same error. Where there is no such callback,
+   * what other callbacks have thrown is logged.
+   */
+  error?(socket: Socket<Data>, error: Error): void | Promise<void>;
   /**
    * The connection is gone. The error is null when both sides have ended it or this side cut it; else it says what
    * happened: `Deno.errors.ConnectionReset`, `Deno.errors.TimedOut`, `Deno.errors.Interrupted` when the server was
@@ -46,8 +67,8 @@ export interface SocketHandlers<Data> {
 /** Limits of connections that carry plain bytes. */
 export interface SocketOptions {
   /**
-   * Milliseconds without a byte in either direction after which the connection is closed; 0 means never. A paused
-   * socket does not count as idle.
+   * Milliseconds without a byte in either direction after which the connection is closed, or `timeout` is called; 0
+   * means never. A paused socket does not count as idle.
    *
    * @default {120000}
    */
@@ -64,13 +85,29 @@ export interface SocketOptions {
    * @default {16777216}
    */
   maxQueueBytes?: number;
+  /**
+   * Bytes that a `read` callback may leave unread; more cut the connection.
+   *
+   * @default {1048576}
+   */
+  maxUnreadBytes?: number;
+}
+
+/** What has gone over a socket. */
+export interface SocketCounters {
+  /** Bytes that have arrived. */
+  receivedBytes: number;
+  /** Bytes that were written and that the kernel has taken. */
+  sentBytes: number;
+  /** Bytes that were written and that it has not taken yet. */
+  bufferedAmount: number;
 }
 
 /** Has the loop know that a callback of a socket is not done yet. For socket_host.ts. */
 export let watch: (socket: Socket<unknown>, promise: Promise<unknown>) => void;
 
-/** Cuts a socket because a callback has thrown. For socket_host.ts. */
-export let fail: (socket: Socket<unknown>, error: unknown) => void;
+/** Cuts a socket because a callback has thrown; returns whether the application will be told. For socket_host.ts. */
+export let fail: (socket: Socket<unknown>, error: unknown) => boolean;
 
 /**
  * One connection that carries plain bytes. The same object is given to every callback from `open` to `close`.
@@ -83,13 +120,15 @@ export class Socket<Data = unknown> {
   /** The peer's address. */
   readonly remoteAddr: Deno.Addr;
   readonly #connection: SocketConnection<Data>;
+  readonly #number = nextSocket();
+  #localAddr: Deno.Addr | null = null;
 
   static {
     watch = (socket, promise) => socket.#connection.watch(promise);
     fail = (socket, error) => socket.#connection.fail(error);
   }
 
-  /** Made by `RawSocketRoute.upgrade()`. */
+  /** Made by `listen()`, and by `RawSocketRoute.upgrade()`. */
   constructor(
     connection: SocketConnection<Data>,
     data: Data,
@@ -98,6 +137,21 @@ export class Socket<Data = unknown> {
     this.data = data;
     this.remoteAddr = remoteAddr;
     this.#connection = connection;
+  }
+
+  /** A text that no other socket of the process has. */
+  get id(): string {
+    return idOf(this.#number);
+  }
+
+  /** Our own address; null when nobody has asked before the connection was gone. */
+  get localAddr(): Deno.Addr | null {
+    return this.#localAddr ??= this.#connection.localAddress;
+  }
+
+  /** Bytes that a `read` callback has left. */
+  get unreadAmount(): number {
+    return this.#connection.unread;
   }
 
   /** Bytes that were accepted for sending and that the kernel has not taken yet. */
@@ -152,5 +206,66 @@ export class Socket<Data = unknown> {
   /** Reads on after `pause()`. What has arrived meanwhile is given to `data` before this returns. */
   resume(): void {
     this.#connection.resume();
+  }
+
+  /**
+   * Waits until the kernel has taken all that was written so far. Bytes that it has taken are on their way to the
+   * peer; that the peer has read them only the peer can say.
+   *
+   * @returns Resolves then; rejects with `Deno.errors.Interrupted` when the connection ends before. That it rejects
+   * while nobody waits for it is no unhandled rejection.
+   */
+  flushed(): Promise<void> {
+    return this.#connection.flushed();
+  }
+
+  /** What has gone over the socket; also after its end. */
+  statistics(): SocketCounters {
+    return this.#connection.counters();
+  }
+
+  /**
+   * Sets the idle timeout of this socket, from now on.
+   *
+   * @param ms Milliseconds; 0 means never.
+   * @throws {RangeError} When it is no integer from 0 to 4294967295.
+   */
+  setTimeout(ms: number): void {
+    requireInteger("set the timeout", "ms", ms, 0, 0xffffffff);
+    this.#connection.setTimeout(ms);
+  }
+
+  /**
+   * Whether bytes leave at once, which is the default, or wait for others to share a packet with.
+   *
+   * @param on At once.
+   * @throws {Deno.errors.NotSupported} When it is a Unix socket.
+   */
+  setNoDelay(on: boolean = true): void {
+    this.#connection.tune(tuningOf("set no-delay", { noDelay: on }));
+  }
+
+  /**
+   * Has the kernel look whether a silent peer is still there, and end the connection when it is not.
+   *
+   * @param keepAlive When to look; false: never, which is the default.
+   * @throws {RangeError} When a number is out of range.
+   * @throws {Deno.errors.NotSupported} When it is a Unix socket.
+   */
+  setKeepAlive(keepAlive: KeepAlive | false): void {
+    this.#connection.tune(tuningOf("set keep-alive", { keepAlive }));
+  }
+
+  /**
+   * Sets how many bytes the kernel holds for the peer, and from it. It takes twice as much memory, and has limits of
+   * its own.
+   *
+   * @param sizes What is to be different, in bytes.
+   * @throws {RangeError} When a size is out of range.
+   */
+  setBufferSizes(
+    sizes: { sendBufferBytes?: number; receiveBufferBytes?: number },
+  ): void {
+    this.#connection.tune(tuningOf("set buffer sizes", sizes));
   }
 }

@@ -2,11 +2,19 @@
 // socket_connection.ts - one connection that carries plain bytes: records to callbacks, bytes to the outbox; made
 // by raw_socket.ts, called by poll_loop.ts and, through socket.ts, by the application.
 
-import { errnoError, type Inbox, layout, type Outbox } from "../ffi/mod.ts";
+import {
+  errnoError,
+  type Inbox,
+  layout,
+  type Outbox,
+  type SocketTuning,
+} from "../ffi/mod.ts";
 import type { Connection } from "./connection.ts";
 import type { PollLoop } from "./poll_loop.ts";
-import type { Socket } from "./socket.ts";
+import { SentQueue } from "./sent_queue.ts";
+import type { Socket, SocketCounters } from "./socket.ts";
 import type { SocketHost } from "./socket_host.ts";
+import { feed, keep, SocketReader } from "./socket_reader.ts";
 import { thrownError } from "./thrown.ts";
 import type { SendStatus } from "./ws_socket.ts";
 
@@ -37,12 +45,21 @@ export class SocketConnection<Data> implements Connection {
   // What had arrived when the application paused: copies of bytes, and whether the peer's FIN came behind them.
   readonly #held: Uint8Array<ArrayBuffer>[] = [];
   #endHeld = false;
+  // A callback for bytes is running, or runs over those that were held.
   #delivering = false;
+  // C was told to pause, and not to resume yet.
+  #halted = false;
+  #reader: SocketReader | null = null;
+  #sent: SentQueue | null = null;
   // C knows the connection no more, and nothing may be staged for it.
   #gone = false;
   // write() said so, and drain has not followed yet.
   #queued = false;
   #failure: Error | null = null;
+  #received = 0;
+  #written = 0;
+  // Bytes that the kernel had not taken when the connection went.
+  #unsent = 0;
 
   /** `upgraded`: the connection has been one of HTTP until this turn. */
   constructor(
@@ -67,7 +84,28 @@ export class SocketConnection<Data> implements Connection {
 
   /** Whether bytes are still accepted. */
   get writable(): boolean {
-    return this.#state === OPEN && !this.#gone;
+    // C may know it no more, and the record that says so be still to come in this turn.
+    return this.#state === OPEN && !this.#gone &&
+      this.#outbox.isLive(this.handle);
+  }
+
+  /** Bytes that `read` has left. */
+  get unread(): number {
+    return this.#reader?.available ?? 0;
+  }
+
+  /** Our own address; null when the connection is gone. */
+  get localAddress(): Deno.Addr | null {
+    return this.#gone ? null : this.#loop.reactor.localAddress(this.handle);
+  }
+
+  counters(): SocketCounters {
+    const { buffered } = this;
+    return {
+      receivedBytes: this.#received,
+      sentBytes: Math.max(0, this.#written - buffered - this.#unsent),
+      bufferedAmount: buffered,
+    };
   }
 
   receive(index: number): void {
@@ -76,10 +114,14 @@ export class SocketConnection<Data> implements Connection {
         return this.#onData(index);
       case layout.DRAIN:
         return this.#onDrain();
+      case layout.SENT:
+        return this.#sent?.taken();
+      case layout.QUIET:
+        return this.#onQuiet();
       case layout.END:
         return this.#onEnd();
       case layout.CLOSED:
-        return this.#onClosed(this.#inbox.code(index));
+        return this.#onClosed(this.#inbox.code(index), this.#inbox.aux(index));
     }
   }
 
@@ -88,7 +130,9 @@ export class SocketConnection<Data> implements Connection {
   }
 
   lost(): void {
+    this.#unsent = this.buffered;
     this.#gone = true;
+    this.#endSent();
     this.#tellClosed(new Deno.errors.Interrupted("The server was closed"));
   }
 
@@ -97,6 +141,7 @@ export class SocketConnection<Data> implements Connection {
     const total = this.buffered + bytes.length;
     if (!this.writable || total > this.#maxQueueBytes) return "dropped";
     this.#outbox.write(this.handle, bytes, 0);
+    this.#written += bytes.length;
     return this.#staged(total);
   }
 
@@ -107,7 +152,7 @@ export class SocketConnection<Data> implements Connection {
       return this.writeBytes(UTF8.encode(text));
     }
     if (!this.writable) return "dropped";
-    this.#outbox.writeText(this.handle, text, 0);
+    this.#written += this.#outbox.writeText(this.handle, text, 0);
     return this.#staged(this.buffered);
   }
 
@@ -130,15 +175,17 @@ export class SocketConnection<Data> implements Connection {
     this.#leave(layout.CMD_TERMINATE);
   }
 
-  /** Cuts the connection because a callback has thrown; `close` is told so. */
-  fail(error: unknown): void {
-    this.#failure ??= thrownError(error);
+  /** Cuts the connection because of an error. Returns whether the application will be told of just that one. */
+  fail(error: unknown): boolean {
+    if (this.#state === CLOSED || this.#failure !== null) return false;
+    this.#failure = thrownError(error);
     this.terminate();
+    return true;
   }
 
   pause(): void {
     if (this.#paused || this.#state >= CLOSING) return;
-    this.#paused = true;
+    this.#paused = this.#halted = true;
     this.#command(layout.CMD_PAUSE);
   }
 
@@ -146,6 +193,31 @@ export class SocketConnection<Data> implements Connection {
     if (!this.#paused || this.#state >= CLOSING) return;
     this.#paused = false;
     if (!this.#delivering) this.#deliver();
+  }
+
+  /** Resolves once the kernel has taken all that was written so far; rejects when it never will. */
+  flushed(): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    promise.catch(() => {}); // that nobody waits for it any more is no unhandled rejection
+    const sent = (error: Error | null): void =>
+      error === null ? resolve() : reject(error);
+    if (this.#gone) {
+      sent(this.#sentError());
+    } else {
+      this.#sent ??= new SentQueue(() => this.#command(layout.CMD_NOTIFY));
+      this.#sent.push({ sent });
+    }
+    return promise;
+  }
+
+  /** Another time of quiet after which the connection is closed, or `timeout` is called; 0 means never. */
+  setTimeout(ms: number): void {
+    this.#command(layout.CMD_IDLE, ms, Number(this.#host.tellsTimeout));
+  }
+
+  /** Sets options of the socket. Throws when the kernel refuses. */
+  tune(tuning: SocketTuning): void {
+    if (!this.#gone) this.#loop.reactor.tune(this.handle, tuning);
   }
 
   /** Counts a callback's promise as outstanding until it settles. */
@@ -166,8 +238,9 @@ export class SocketConnection<Data> implements Connection {
   // Gives what was held to the application, which may pause again at any point.
   #deliver(): void {
     this.#delivering = true;
+    if (this.unread > 0 && this.#reads()) this.#read(this.#reader!);
     while (this.#held.length > 0 && this.#reads()) {
-      this.#host.data(this.socket, this.#held.shift()!);
+      this.#give(this.#held.shift()!);
     }
     this.#delivering = false;
     if (this.#endHeld && this.#reads()) {
@@ -175,8 +248,29 @@ export class SocketConnection<Data> implements Connection {
       this.#host.end(this.socket);
     }
     if (this.#paused) return;
+    this.#halted = false;
     if (this.#state < CLOSING) this.#command(layout.CMD_RESUME);
     if (this.#gone) this.#tellClosed(null);
+  }
+
+  #give(chunk: Uint8Array<ArrayBuffer>): void {
+    if (!this.#host.reads) return this.#host.data(this.socket, chunk);
+    this.#reader ??= new SocketReader(this.#host.maxUnreadBytes);
+    feed(this.#reader, chunk);
+    this.#read(this.#reader);
+  }
+
+  // While the socket is paused no more comes, and what is left will be read later.
+  #read(reader: SocketReader): void {
+    this.#host.read(this.socket, reader);
+    keep(reader);
+    const most = this.#host.maxUnreadBytes;
+    if (reader.available <= most || !this.#reads()) return;
+    this.fail(
+      new RangeError(
+        `Cannot keep ${reader.available} bytes that were not read: "maxUnreadBytes" is ${most}`,
+      ),
+    );
   }
 
   #reads(): boolean {
@@ -186,10 +280,19 @@ export class SocketConnection<Data> implements Connection {
   #onData(index: number): void {
     if (this.#state >= CLOSING) return;
     const inbox = this.#inbox;
+    this.#received += inbox.length(index);
     if (this.#paused) return void this.#held.push(inbox.borrow(index).slice());
     const block = inbox.block(index);
-    this.#host.data(this.socket, inbox.view(index));
+    this.#delivering = true;
+    this.#give(inbox.view(index));
+    this.#delivering = false;
     inbox.returned(block);
+    // Paused and resumed within the callback.
+    if (this.#halted && !this.#paused) this.#deliver();
+  }
+
+  #onQuiet(): void {
+    if (this.#state < CLOSING) this.#host.timeout(this.socket);
   }
 
   #onDrain(): void {
@@ -211,8 +314,10 @@ export class SocketConnection<Data> implements Connection {
   }
 
   // An orderly end is told behind the last bytes; an error does not wait for them.
-  #onClosed(errno: number): void {
+  #onClosed(errno: number, unsent: number): void {
+    this.#unsent = unsent;
     this.#gone = true;
+    this.#endSent();
     if (errno !== 0) {
       this.#tellClosed(errnoError(errno, "go on with the connection"));
     } else if (!this.#paused || this.#state === CLOSING) {
@@ -232,9 +337,19 @@ export class SocketConnection<Data> implements Connection {
     this.#host.close(this.socket, this.#failure ?? error);
   }
 
-  #command(op: number): void {
+  #endSent(): void {
+    this.#sent?.end(this.#sentError());
+  }
+
+  #sentError(): Error | null {
+    return this.#unsent === 0 ? null : new Deno.errors.Interrupted(
+      `The connection has ended, and ${this.#unsent} bytes were not sent`,
+    );
+  }
+
+  #command(op: number, argument?: number, second?: number): void {
     if (this.#gone) return;
-    this.#outbox.command(this.handle, op);
+    this.#outbox.command(this.handle, op, argument, second);
     this.#loop.kick();
   }
 }

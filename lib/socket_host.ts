@@ -9,12 +9,18 @@ import {
   type SocketOptions,
   watch,
 } from "./socket.ts";
+import type { SocketReader } from "./socket_reader.ts";
 
 /** The callbacks and limits of some sockets. */
 export class SocketHost<Data> {
   readonly idleTimeout: number;
   readonly highWatermark: number;
   readonly maxQueueBytes: number;
+  readonly maxUnreadBytes: number;
+  /** Whether bytes are given to `read`, and not to `data`. */
+  readonly reads: boolean;
+  /** Whether the application is told of a socket that is quiet, and not just deprived of it. */
+  readonly tellsTimeout: boolean;
   readonly #handlers: SocketHandlers<Data>;
   readonly #makeData: ((remoteAddr: Deno.Addr) => Data) | undefined;
 
@@ -26,6 +32,9 @@ export class SocketHost<Data> {
     this.idleTimeout = options.idleTimeout;
     this.highWatermark = options.highWatermark;
     this.maxQueueBytes = options.maxQueueBytes;
+    this.maxUnreadBytes = options.maxUnreadBytes;
+    this.reads = handlers.read !== undefined;
+    this.tellsTimeout = handlers.timeout !== undefined;
     this.#handlers = handlers;
     this.#makeData = makeData;
   }
@@ -47,6 +56,15 @@ export class SocketHost<Data> {
     }
   }
 
+  read(socket: Socket<Data>, reader: SocketReader): void {
+    try {
+      const result = this.#handlers.read?.(socket, reader);
+      if (result !== undefined) this.#await(socket, result);
+    } catch (error) {
+      this.#fail(socket, error);
+    }
+  }
+
   drain(socket: Socket<Data>): void {
     this.#call(socket, () => this.#handlers.drain?.(socket));
   }
@@ -57,7 +75,14 @@ export class SocketHost<Data> {
     else this.#call(socket, () => this.#handlers.end!(socket));
   }
 
+  timeout(socket: Socket<Data>): void {
+    this.#call(socket, () => this.#handlers.timeout?.(socket));
+  }
+
   close(socket: Socket<Data>, error: Error | null): void {
+    if (error !== null) {
+      this.#call(socket, () => this.#handlers.error?.(socket, error));
+    }
     this.#call(socket, () => this.#handlers.close?.(socket, error));
   }
 
@@ -82,7 +107,8 @@ export class SocketHost<Data> {
   }
 
   #fail(socket: Socket<Data>, error: unknown): void {
+    const told = fail(socket, error);
+    if (told && this.#handlers.error !== undefined) return;
     console.error("Exception in a socket's callback", error);
-    fail(socket, error);
   }
 }

@@ -4,8 +4,8 @@
 
 import type { KeepAlive, SocketTuning } from "../ffi/mod.ts";
 import { requireInteger } from "./listen_address.ts";
-import { requireKnown } from "./route_options.ts";
-import type { SocketOptions } from "./socket.ts";
+import { requireCallbacks, requireKnown } from "./route_options.ts";
+import type { SocketHandlers, SocketOptions } from "./socket.ts";
 
 /** Options that the kernel has for a socket. */
 export interface TuningOptions {
@@ -28,12 +28,14 @@ export interface TuningOptions {
   receiveBufferBytes?: number;
 }
 
-/** The names of all callbacks. */
-export const SOCKET_CALLBACKS = [
+const CALLBACKS = [
   "open",
   "data",
+  "read",
   "drain",
   "end",
+  "timeout",
+  "error",
   "close",
   "shutdown",
 ] as const;
@@ -43,6 +45,7 @@ export const SOCKET_DEFAULTS: Required<SocketOptions> = {
   idleTimeout: 120_000,
   highWatermark: 1024 * 1024,
   maxQueueBytes: 16 * 1024 * 1024,
+  maxUnreadBytes: 1024 * 1024,
 };
 
 /** The names of {@linkcode TuningOptions}. */
@@ -57,6 +60,36 @@ export const TUNING_NAMES: readonly string[] = [
 const KEEP_SECONDS_MAX = 32767;
 const KEEP_COUNT_MAX = 127;
 const BUFFER_MAX = 1 << 30;
+
+const LIMIT_MAX = 0xffffffff;
+
+/** Throws a TypeError unless these are callbacks of sockets. `what` is what they are for, with its article. */
+export function requireSocketCallbacks<Data>(
+  what: string,
+  handlers: SocketHandlers<Data>,
+): void {
+  requireCallbacks(what, handlers, CALLBACKS);
+  if (handlers.data === undefined || handlers.read === undefined) return;
+  throw new TypeError(
+    `Cannot make ${what}: bytes are given to "data" or to "read", not to both`,
+  );
+}
+
+/** Checks the limits and fills in defaults. `action` is what they are for. */
+export function limitsOf(
+  action: string,
+  options: SocketOptions,
+): Required<SocketOptions> {
+  const limits = { ...SOCKET_DEFAULTS };
+  for (const name of Object.keys(limits) as (keyof SocketOptions)[]) {
+    const value = options[name];
+    if (value === undefined) continue;
+    const min = name === "idleTimeout" ? 0 : 1;
+    requireInteger(action, name, value, min, LIMIT_MAX);
+    limits[name] = value;
+  }
+  return limits;
+}
 
 /** Checks the options and says them in the reactor's terms. `action` is what they are for. */
 export function tuningOf(

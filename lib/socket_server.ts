@@ -84,6 +84,8 @@ class Server<Data, Addr extends Deno.Addr> extends ListeningServer<Addr>
     const host = this.#host;
     const connection = new SocketConnection<Data>(handle, loop, host, false);
     connection.socket = new Socket(connection, undefined as Data, address);
+    // Otherwise the reactor's own idle timeout holds, at no cost for each connection.
+    if (host.tellsTimeout) connection.setTimeout(host.idleTimeout);
     host.open(connection.socket);
     return connection;
   }

@@ -9,6 +9,7 @@ import {
   OPEN,
   type WebSocketConnection,
 } from "./ws_connection.ts";
+import { idOf, nextSocket } from "./socket_id.ts";
 import type { Outbound } from "./ws_outbound.ts";
 import { PreparedMessage } from "./ws_prepared.ts";
 
@@ -71,13 +72,6 @@ const SEND = "send the message";
 
 const UTF8 = new TextEncoder();
 
-// Ids begin otherwise in each isolate, since workers of one process are numbered apart.
-const ISOLATE = crypto.getRandomValues(new Uint32Array(2)).reduce(
-  (text, word) => text + word.toString(36),
-  "",
-);
-let sockets = 0;
-
 /** Has the loop know that a handler of a socket is not done yet. For ws_route.ts. */
 export let watch: (
   socket: ServerWebSocket<unknown>,
@@ -107,7 +101,7 @@ export class ServerWebSocket<Data = unknown> {
   readonly protocol: string;
   readonly #connection: WebSocketConnection<Data>;
   readonly #outbound: Outbound<Data>;
-  readonly #number = ++sockets;
+  readonly #number = nextSocket();
 
   static {
     watch = (socket, promise) => socket.#connection.watch(promise);
@@ -130,7 +124,7 @@ export class ServerWebSocket<Data = unknown> {
 
   /** A text that no other socket of the process has. */
   get id(): string {
-    return `${ISOLATE}-${this.#number}`;
+    return idOf(this.#number);
   }
 
   /** The peer's IP address; "" for a Unix socket. */

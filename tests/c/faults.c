@@ -61,6 +61,7 @@ const char *t_fault_name(enum sys_call call) {
       [SYS_SOCKET] = "socket",
       [SYS_BIND] = "bind",
       [SYS_LISTEN] = "listen",
+      [SYS_SETSOCKOPT] = "setsockopt",
       [SYS_EPOLL_CREATE] = "epoll_create",
       [SYS_EPOLL_CTL] = "epoll_ctl",
       [SYS_EPOLL_WAIT] = "epoll_wait",
