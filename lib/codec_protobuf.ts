@@ -27,7 +27,7 @@
  * @module
  */
 
-import { parse, type Root } from "protobufjs";
+import { parse } from "protobufjs";
 import type { BodyKind, Codec } from "./codec.ts";
 
 /** A type of messages, as protobufjs makes and generates it, and generators that do likewise. */
@@ -38,6 +38,12 @@ export interface ProtobufType {
   decode(bytes: Uint8Array): unknown;
   /** Says what is wrong with a message; null when nothing is. */
   verify?(message: never): string | null;
+}
+
+/** Where types are found by their names: a `Root` of protobufjs. */
+export interface ProtobufSchema {
+  /** Finds a type; throws when there is none. */
+  lookupType(name: string): ProtobufType;
 }
 
 /** The messages of one action: types, or their names in the schema. A body whose type is not named is empty. */
@@ -66,7 +72,7 @@ const KINDS: readonly BodyKind[] = ["request", "reply", "push"];
  */
 export function protobuf(
   actions: Record<number, ProtobufAction>,
-  schema?: string | Root,
+  schema?: string | ProtobufSchema,
 ): Codec {
   const root = typeof schema === "string"
     ? parse(schema, { keepCase: true }).root
@@ -91,7 +97,10 @@ export function protobuf(
   };
 }
 
-function typesOf(action: ProtobufAction, root: Root | undefined): Types {
+function typesOf(
+  action: ProtobufAction,
+  root: ProtobufSchema | undefined,
+): Types {
   const types: Types = new Map();
   for (const kind of KINDS) {
     const type = action[kind];
@@ -101,8 +110,8 @@ function typesOf(action: ProtobufAction, root: Root | undefined): Types {
   return types;
 }
 
-function lookUp(name: string, root: Root | undefined): ProtobufType {
-  if (root !== undefined) return root.lookupType(name) as ProtobufType;
+function lookUp(name: string, root: ProtobufSchema | undefined): ProtobufType {
+  if (root !== undefined) return root.lookupType(name);
   throw new TypeError(
     `Cannot look up the message "${name}": a schema must be given`,
   );

@@ -166,7 +166,7 @@ export class RpcClient implements AsyncDisposable {
   readonly #maxPacketBytes: number;
   readonly #reconnect: Required<ReconnectOptions> | null;
   readonly #sent: Sequences<Call>;
-  readonly #waiting = new Set<Call>();
+  #waiting = new Set<Call>();
   readonly #handlers = new Map<number, Set<PushHandler>>();
   readonly #closed = Promise.withResolvers<Error | null>();
   #transport: Transport | null = null;
@@ -391,7 +391,11 @@ export class RpcClient implements AsyncDisposable {
 
   #greet(): void {
     if (this.#state !== "open") return;
+    // A client that has to log in does so before what has waited for the connection.
+    const waiting = this.#waiting;
+    this.#waiting = new Set();
     this.#safely(() => this.#options.onOpen?.(this));
+    for (const call of waiting) this.#waiting.add(call);
     this.#pump();
   }
 
