@@ -74,9 +74,21 @@ export type { TrailersInit } from "./lib/trailers.ts";
 export {
   type UpgradeOptions,
   websocket,
+  type WebSocketCallbacks,
   type WebSocketHandlers,
   type WebSocketRoute,
 } from "./lib/websocket.ts";
+export { BaseWebSocket } from "./lib/ws_base_socket.ts";
+export {
+  connectWebSocket,
+  type Reconnection,
+  type WebSocketClientHandlers,
+} from "./lib/ws_client.ts";
+export type { WebSocketClientCompression } from "./lib/ws_client_deflate.ts";
+export { WebSocketHandshakeError } from "./lib/ws_client_handshake.ts";
+export type { WebSocketClientOptions } from "./lib/ws_client_options.ts";
+export { ClientWebSocket } from "./lib/ws_client_socket.ts";
+export type { ReconnectOptions } from "./lib/ws_reconnect.ts";
 export type { SlowConsumerPolicy } from "./lib/ws_backlog.ts";
 export { MessageBatch } from "./lib/ws_batch.ts";
 export type { WebSocketCompression } from "./lib/ws_deflate.ts";

@@ -29,7 +29,7 @@ struct backend {
   // sendfile(2) of at most count bytes of c's file, without waiting for room.
   ssize_t (*send_file)(struct mr_reactor *r, struct conn *c, size_t count);
 
-  // Has conn_file_send called once the socket has room.
+  // Has conn_room called once the socket has room.
   void (*await_room)(struct mr_reactor *r, struct conn *c);
 
   // Ends all operations of a closing connection; conn_released hears when the last is over.

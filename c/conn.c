@@ -47,25 +47,31 @@ static struct mr_timeouts server_timeouts(const struct mr_reactor *r) {
   return (struct mr_timeouts){o->body_timeout, o->stall_timeout, o->min_body_rate, o->min_send_rate};
 }
 
-bool conn_open(struct mr_reactor *r, int fd, uint32_t listener) {
+struct conn *conn_new(struct mr_reactor *r, int fd) {
   uint32_t slot;
-  if (!slot_take(r, &slot)) {
-    close(fd);
-    r->control->refused++;
-    return false;
-  }
+  if (!slot_take(r, &slot)) return NULL;
   struct conn *c = &r->conns[slot];
   uint32_t handle = handle_after(c->handle, slot);
   memset(c, 0, offsetof(struct conn, carry));
   c->handle = handle;
   c->fd = fd;
   c->life = LIFE_OPEN;
-  c->protocol = r->listeners[listener].protocol;
   c->in_head = c->in_tail = c->out_head = c->out_tail = NO_BLOCK;
   c->idle_ms = r->options->idle_timeout;
   c->timeouts = server_timeouts(r);
   r->rows[slot] = (struct mr_row){.handle = handle};
   r->control->connections++;
+  return c;
+}
+
+bool conn_open(struct mr_reactor *r, int fd, uint32_t listener) {
+  struct conn *c = conn_new(r, fd);
+  if (c == NULL) {
+    close(fd);
+    r->control->refused++;
+    return false;
+  }
+  c->protocol = r->listeners[listener].protocol;
   r->control->accepted++;
   inbox_push(r, c, MR_OPEN)->code = (uint16_t)listener;
   conn_deadline(r, c, c->protocol == PROTOCOL_HTTP ? r->options->head_timeout : conn_patience(c));
@@ -103,7 +109,7 @@ static void fin_done(struct mr_reactor *r, struct conn *c) {
 
 void conn_finish_flushed(struct mr_reactor *r, struct conn *c) {
   bool flushed = c->out_head == NO_BLOCK && c->staged_length == 0 && !c->filing;
-  if (!flushed || c->fin_sent || !(c->life == LIFE_FINISHING || c->ending)) return;
+  if (!flushed || c->connecting || c->fin_sent || !(c->life == LIFE_FINISHING || c->ending)) return;
   c->fin_sent = true;
   shutdown(c->fd, SHUT_WR);
   fin_done(r, c);
@@ -119,7 +125,7 @@ void conn_finish(struct mr_reactor *r, struct conn *c) {
   if (c->life != LIFE_OPEN) return;
   c->life = LIFE_FINISHING;
   c->deaf = true;
-  c->phase_deadline = 0;
+  if (!c->connecting) c->phase_deadline = 0;
   input_clear(r, c);
   r->backend->receive(r, c);
   if (c->fin_sent) {
@@ -149,10 +155,7 @@ void conn_reset(struct mr_reactor *r, struct conn *c, uint16_t code) {
 }
 
 uint16_t conn_socket_error(const struct conn *c) {
-  int error = 0;
-  socklen_t length = sizeof(error);
-  getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &length);
-  return (uint16_t)error;
+  return (uint16_t)sys_socket_error(c->fd);
 }
 
 void conn_exhausted(struct mr_reactor *r, struct conn *c) {
@@ -204,12 +207,12 @@ void conn_expired(struct mr_reactor *r, struct conn *c) {
   }
   if (c->stall_deadline != 0 && c->stall_deadline <= r->now && output_expired(r, c)) return;
   if (c->phase_deadline == 0 || c->phase_deadline > r->now) return;
-  if (c->paused && c->life == LIFE_OPEN) {
+  if (c->paused && c->life == LIFE_OPEN && !c->connecting) {
     // The peer may have sent all we wait for: it is us who do not read it.
     conn_deadline(r, c, PAUSED_RECHECK_MS);
     return;
   }
-  if (c->life == LIFE_FINISHING) {
+  if (c->life == LIFE_FINISHING && !c->connecting) {
     r->control->linger_timeouts++;
     conn_close(r, c, 0);
   } else if (c->protocol == PROTOCOL_HTTP) {

@@ -11,6 +11,12 @@
 // Gives an accepted socket a slot and tells JavaScript. False (and the socket closed) when there is none.
 bool conn_open(struct mr_reactor *r, int fd, uint32_t listener);
 
+// Gives a socket a slot. NULL when there is none; the socket stays the caller's then.
+struct conn *conn_new(struct mr_reactor *r, int fd);
+
+// The socket has room: the connection stands, or its file goes on.
+void conn_room(struct mr_reactor *r, struct conn *c);
+
 // length bytes arrived in a block at HEADROOM; the connection takes the block over.
 void conn_received(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t length);
 
@@ -129,6 +135,7 @@ static inline void conn_spend(struct conn *c, uint32_t bytes) {
 
 // One step of a protocol: takes bytes off the front of the input. Returns how many, 0 when more are needed.
 uint32_t http_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t start, uint32_t length);
+uint32_t response_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t start, uint32_t length);
 uint32_t ws_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t start, uint32_t length);
 uint32_t stream_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t start, uint32_t length);
 
@@ -136,6 +143,11 @@ uint32_t stream_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint3
 void http_expired(struct mr_reactor *r, struct conn *c);
 void ws_expired(struct mr_reactor *r, struct conn *c);
 void stream_expired(struct mr_reactor *r, struct conn *c);
+
+// Whether a head is what comes next, or a body.
+static inline bool conn_in_http(const struct conn *c) {
+  return c->protocol <= PROTOCOL_RESPONSE;
+}
 
 // How long a connection that has left HTTP may be quiet. A WebSocket is asked after half of its idle time,
 // and closed after the other half.

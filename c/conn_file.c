@@ -56,7 +56,7 @@ void conn_file(struct mr_reactor *r, struct conn *c, const struct mr_file_range 
   c->file_at = range->start;
   c->file_left = range->length;
   c->file_responses = responses;
-  if (c->staged_length == 0 && c->out_head == NO_BLOCK) files_push(r, c);
+  if (c->staged_length == 0 && c->out_head == NO_BLOCK && !c->connecting) files_push(r, c);
 }
 
 static void file_done(struct mr_reactor *r, struct conn *c) {

@@ -12,8 +12,8 @@
 #include "sys.h"
 
 bool conn_wants_input(const struct conn *c) {
-  return (c->life == LIFE_OPEN || c->life == LIFE_FINISHING) && !c->ended && !c->in_starved &&
-         c->in_blocks < INPUT_BLOCKS_MAX;
+  return (c->life == LIFE_OPEN || c->life == LIFE_FINISHING) && !c->connecting && !c->ended &&
+         !c->in_starved && c->in_blocks < INPUT_BLOCKS_MAX;
 }
 
 // The peer that takes least of what it is owed gives its memory back. Once a turn: that takes effect in the
@@ -152,6 +152,8 @@ static uint32_t step(struct mr_reactor *r, struct conn *c, uint32_t block, uint3
   switch (c->protocol) {
     case PROTOCOL_HTTP:
       return http_step(r, c, block, start, length);
+    case PROTOCOL_RESPONSE:
+      return response_step(r, c, block, start, length);
     case PROTOCOL_WEBSOCKET:
       return ws_step(r, c, block, start, length);
     default:
@@ -276,7 +278,7 @@ static bool overloaded(const struct mr_reactor *r, const struct conn *c) {
 // Bytes have come: a WebSocket or a stream may be quiet anew. The wheel finds the later deadline by itself.
 static void touch(const struct mr_reactor *r, struct conn *c) {
   c->quiet_told = false;
-  uint32_t ms = c->protocol == PROTOCOL_HTTP ? 0 : conn_patience(c);
+  uint32_t ms = conn_in_http(c) ? 0 : conn_patience(c);
   if (ms != 0) c->phase_deadline = r->now + ms;
 }
 

@@ -171,12 +171,12 @@ static void on_readable(struct mr_reactor *r, struct conn *c) {
 }
 
 static void on_writable(struct mr_reactor *r, struct conn *c) {
-  if (c->sending) {
-    send_queued(r, c);
-  } else if (c->awaiting) {
+  if (c->awaiting) {
     c->awaiting = false;
-    conn_file_send(r, c);
+    conn_room(r, c);
     if (c->life != LIFE_CLOSING) watch(r, c);
+  } else if (c->sending) {
+    send_queued(r, c);
   }
 }
 

@@ -38,6 +38,8 @@ enum mr_record_kind {
   MR_TRAILER = 14,    // piece of the trailer section of a chunked body; comes before the last MR_BODY
   MR_SENT = 15,       // the kernel has taken all that was staged before MR_CMD_NOTIFY
   MR_FILE_SENT = 16,  // the kernel has all bytes of MR_CMD_FILE
+  MR_CONNECTED = 17,  // a connection of mr_connect stands; when it will not, MR_CLOSED says why
+  MR_RESPONSE = 18,   // head of a response; what follows is held until MR_CMD_DECLINE, _WEBSOCKET or _STREAM
 };
 
 enum mr_head_flag {
@@ -63,15 +65,15 @@ enum mr_command_op {
   MR_CMD_TERMINATE = 3,  // drop what is queued, close at once
   MR_CMD_PAUSE = 4,      // stop reading and parsing
   MR_CMD_RESUME = 5,     // undo PAUSE; without one: the peer has been sent 100 Continue
-  // What follows the request head is WebSocket frames; offset = largest message in bytes, length = most
-  // frames of a message, 0 for those of the options.
+  // What follows the head is WebSocket frames, behind a response those of a server; offset = largest message
+  // in bytes, length = most frames of a message, 0 for those of the options.
   MR_CMD_WEBSOCKET = 6,
   // offset = milliseconds after which to close without a byte received or, of a stream, sent; 0 = never. With
   // length = 1 a stream is not closed: MR_QUIET is told instead, and again each time that as long has passed.
   MR_CMD_IDLE = 7,
   MR_CMD_DEADLINE = 8,  // offset = milliseconds after which to close, whatever arrives
-  MR_CMD_DECLINE = 9,   // what follows a head with MR_UPGRADE is HTTP all the same
-  MR_CMD_STREAM = 10,   // what follows a head with MR_UPGRADE is bytes, delivered as MR_DATA
+  MR_CMD_DECLINE = 9,   // what follows a head with MR_UPGRADE is HTTP all the same, a response another one
+  MR_CMD_STREAM = 10,   // what follows the head is bytes, delivered as MR_DATA
   MR_CMD_NOTIFY = 11,   // MR_SENT is wanted; a second one before it takes the place of the first
   // offset = where in the outbox a struct mr_file_range lies; count = responses that end with the file. It
   // goes after all that was staged before, and nothing may be staged after it until MR_FILE_SENT. With length
@@ -122,6 +124,12 @@ enum mr_socket_option {
   MR_SET_RECEIVE_BUFFER = 8,
 };
 
+enum mr_connect_flag {
+  MR_CONNECT_UNIX = 1,  // host is a path; a leading '@' names an abstract socket
+  MR_CONNECT_RESPONSE =
+      2,  // the peer answers with the head of a response, MR_RESPONSE; without: with MR_DATA
+};
+
 // One for every rule that a peer can break. The text behind each is shown to people (lib/violations.ts).
 enum mr_violation {
   MR_BAD_REQUEST_LINE = 1,
@@ -165,6 +173,9 @@ enum mr_violation {
   MR_WS_TOO_MANY_FRAGMENTS = 39,
   MR_WS_BAD_DEFLATE = 40,
   MR_WS_EXPANDS = 41,
+  MR_WS_MASKED = 42,
+  MR_BAD_STATUS_LINE = 43,
+  MR_RESPONSE_TOO_LARGE = 44,
 };
 
 struct mr_record {  // C writes
@@ -307,6 +318,13 @@ struct mr_socket_options {  // JS writes
   uint32_t receive_buffer;
 };
 
+struct mr_connect_options {  // JS writes
+  uint32_t flags;            // mr_connect_flag
+  uint32_t port;
+  uint32_t timeout;          // milliseconds; 0 = as long as the kernel tries
+  char host[MR_TEXT_BYTES];  // NUL-terminated: an IP address, or a path
+};
+
 // A file that was opened, or a directory that was found.
 struct mr_file {   // C writes
   uint64_t size;   // in bytes
@@ -336,5 +354,6 @@ _Static_assert(sizeof(struct mr_file) == 40, "file has no padding");
 _Static_assert(sizeof(struct mr_file_range) == 24, "file range has no padding");
 _Static_assert(sizeof(struct mr_socket_options) == 28, "socket options have no padding");
 _Static_assert(sizeof(struct mr_listen_options) == 16 + MR_TEXT_BYTES, "listen options have no padding");
+_Static_assert(sizeof(struct mr_connect_options) == 12 + MR_TEXT_BYTES, "connect options have no padding");
 
 #endif

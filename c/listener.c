@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "address.h"
 #include "backend.h"
 #include "conn.h"
 #include "inbox.h"
@@ -49,14 +50,10 @@ static int open_socket(const struct wish *w, const struct sockaddr *address, soc
 }
 
 static int open_unix(const struct wish *w) {
-  const struct mr_listen_options *o = w->options;
-  struct sockaddr_un address = {.sun_family = AF_UNIX};
-  size_t length = strlen(o->host);
-  if (length == 0 || length >= sizeof(address.sun_path)) return -ENAMETOOLONG;
-  memcpy(address.sun_path, o->host, length);
-  if (o->host[0] == '@') address.sun_path[0] = '\0';
-  return open_socket(w, (struct sockaddr *)&address,
-                     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length));
+  struct sockaddr_un address;
+  socklen_t length;
+  int rc = address_unix(w->options->host, &address, &length);
+  return rc == 0 ? open_socket(w, (struct sockaddr *)&address, length) : rc;
 }
 
 static int open_tcp(const struct wish *w) {

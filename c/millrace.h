@@ -59,6 +59,10 @@ int32_t mr_local_address(mr_reactor *reactor, uint32_t handle, char *out);
 // Sets options of a connection's socket. -ESTALE for an old handle.
 int32_t mr_tune(mr_reactor *reactor, uint32_t handle, const struct mr_socket_options *options);
 
+// Begins to connect to an IP address or a Unix socket, and writes the handle to *handle: MR_CONNECTED or
+// MR_CLOSED follows, in a later mr_poll. What is sent before that waits. -EUSERS: max_connections are open.
+int32_t mr_connect(mr_reactor *reactor, const struct mr_connect_options *options, uint32_t *handle);
+
 // Submits what is pending, takes what has arrived and tokenises it. Returns the number of records, all of
 // which and the bytes that they name stay valid until the next call.
 int32_t mr_poll(mr_reactor *reactor);
@@ -82,6 +86,10 @@ int32_t mr_deflate_open(mr_reactor *reactor, uint32_t handle, const struct mr_de
 // when it would not be shorter than the message: that then has to be sent as it is.
 int32_t mr_deflate(mr_reactor *reactor, uint32_t handle, const struct mr_deflate_options *options,
                    const uint8_t *bytes, uint32_t length, uint8_t *out, uint32_t capacity);
+
+// Masks length bytes of the outbox in place (RFC 6455 section 5.3). The key is that of the frame, its first
+// byte in the low bits.
+int32_t mr_mask(mr_reactor *reactor, uint32_t offset, uint32_t length, uint32_t key);
 
 // The JavaScript end of the wake socket; the caller owns it from here on.
 int32_t mr_wake_socket(mr_reactor *reactor);

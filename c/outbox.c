@@ -59,9 +59,9 @@ static void run_file(struct mr_reactor *r, struct conn *c, const struct mr_comma
   }
 }
 
-// What came behind the head of an upgrade is the first that the new protocol sees.
+// What came behind the head is the first that the new protocol sees.
 static bool run_upgrade(struct mr_reactor *r, struct conn *c, enum protocol protocol) {
-  if (c->protocol != PROTOCOL_HTTP || !c->held || c->phase != PHASE_IDLE) return false;
+  if (!conn_in_http(c) || !c->held || c->phase != PHASE_IDLE) return false;
   c->protocol = (uint8_t)protocol;
   c->held = false;
   c->requests = 0;
@@ -73,11 +73,13 @@ static bool run_upgrade(struct mr_reactor *r, struct conn *c, enum protocol prot
 }
 
 static void run_websocket(struct mr_reactor *r, struct conn *c, const struct mr_command *command) {
+  bool of_server = c->protocol == PROTOCOL_RESPONSE;
   if (!run_upgrade(r, c, PROTOCOL_WEBSOCKET)) return;
   memset(&c->ws, 0, sizeof(c->ws));
   c->ws.max_message_bytes = command->offset;
   c->ws.max_fragments = command->length > 0 ? command->length : r->options->max_fragments;
   c->ws.frames.deflate = c->deflate != NULL;
+  c->ws.frames.of_server = of_server;
 }
 
 static void run_timeouts(struct mr_reactor *r, struct conn *c, const struct mr_command *command) {
@@ -100,14 +102,14 @@ static void run_pause(struct mr_reactor *r, struct conn *c) {
 static void run_resume(struct mr_reactor *r, struct conn *c) {
   if (c->protocol == PROTOCOL_HTTP) http_resumed(r, c);
   // The peer of a stream was not listened to: its time begins anew.
-  if (c->protocol == PROTOCOL_STREAM && c->idle_ms != 0) conn_deadline(r, c, c->idle_ms);
+  if (c->protocol == PROTOCOL_STREAM && c->idle_ms != 0 && !c->connecting) conn_deadline(r, c, c->idle_ms);
   c->paused = false;
   ready_push(r, c);
 }
 
 static void run_decline(struct mr_reactor *r, struct conn *c) {
   if (!c->held) return;
-  if (c->phase == PHASE_IDLE && !c->keep_alive) c->deaf = true;
+  if (c->protocol == PROTOCOL_HTTP && c->phase == PHASE_IDLE && !c->keep_alive) c->deaf = true;
   c->held = false;
   ready_push(r, c);
 }
@@ -115,7 +117,7 @@ static void run_decline(struct mr_reactor *r, struct conn *c) {
 static void run_idle(struct mr_reactor *r, struct conn *c, uint32_t ms, bool tell) {
   c->idle_ms = ms;
   c->tell_quiet = tell;
-  if (c->protocol != PROTOCOL_HTTP) conn_deadline(r, c, conn_patience(c));
+  if (!conn_in_http(c) && !c->connecting) conn_deadline(r, c, conn_patience(c));
 }
 
 static void run(struct mr_reactor *r, struct conn *c, const struct mr_command *command) {

@@ -169,6 +169,14 @@ int32_t mr_send(mr_reactor *r, uint32_t count, uint32_t handle, const uint8_t *b
   return c == NULL || length > INT32_MAX ? 0 : (int32_t)conn_send_direct(r, c, bytes, length);
 }
 
+int32_t mr_mask(mr_reactor *r, uint32_t offset, uint32_t length, uint32_t key) {
+  uint32_t capacity = r->control->outbox_bytes;
+  if (offset > capacity || length > capacity - offset) return -EINVAL;
+  const uint8_t mask[4] = {(uint8_t)key, (uint8_t)(key >> 8), (uint8_t)(key >> 16), (uint8_t)(key >> 24)};
+  ws_mask(r->arena->outbox + offset, length, mask);
+  return 0;
+}
+
 int32_t mr_wake_socket(mr_reactor *r) {
   int fd = r->wake_there;
   r->wake_there = -1;

@@ -15,7 +15,12 @@
 struct mr_reactor;
 struct backend;
 
-enum protocol { PROTOCOL_HTTP, PROTOCOL_WEBSOCKET, PROTOCOL_STREAM };
+enum protocol {
+  PROTOCOL_HTTP,      // requests
+  PROTOCOL_RESPONSE,  // the head of a response, to what we have asked for
+  PROTOCOL_WEBSOCKET,
+  PROTOCOL_STREAM,
+};
 
 // What an HTTP connection waits for. The order is that of a request's life.
 enum phase {
@@ -42,8 +47,9 @@ struct conn {
   uint16_t close_code;  // errno of MR_CLOSED
   uint16_t ops;         // operations that the kernel holds for this connection (io_uring)
 
+  bool connecting : 1;  // ours, and does not stand yet
   bool paused : 1;      // by MR_CMD_PAUSE
-  bool held : 1;        // after MR_UPGRADE, until JavaScript decides
+  bool held : 1;        // after MR_UPGRADE or MR_RESPONSE, until JavaScript decides
   bool deaf : 1;        // what arrives is dropped: a violation or a close frame ended the input
   bool ended : 1;       // the peer sent FIN
   bool quiet_told : 1;  // MR_QUIET was emitted since the last byte
@@ -64,7 +70,7 @@ struct conn {
   bool sent : 1;           // MR_SENT is to be emitted
   bool filing : 1;         // a file goes after what is queued
   bool file_sent : 1;      // MR_FILE_SENT is to be emitted
-  bool awaiting : 1;       // the backend waits for room in the socket, for the file
+  bool awaiting : 1;       // the backend waits for room in the socket: for the file, or for it to stand
   bool in_ready : 1;
   bool in_dirty : 1;
   bool in_starved : 1;

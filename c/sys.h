@@ -48,6 +48,8 @@ enum sys_call {
   SYS_PREAD,
   SYS_SENDFILE,
   SYS_ALLOCATE,
+  SYS_CONNECT,
+  SYS_SOCKET_ERROR,
   SYS_CALLS,
 };
 
@@ -126,6 +128,18 @@ static inline int sys_listen(int fd, int backlog) {
 
 static inline int sys_setsockopt(int fd, int level, int name, int value) {
   return sys_failed(SYS_SETSOCKOPT) ? -1 : setsockopt(fd, level, name, &value, sizeof(value));
+}
+
+static inline int sys_connect(int fd, const struct sockaddr *address, socklen_t length) {
+  return sys_failed(SYS_CONNECT) ? -1 : connect(fd, address, length);
+}
+
+// The error that a socket holds, which it then forgets; 0 for none.
+static inline int sys_socket_error(int fd) {
+  if (sys_failed(SYS_SOCKET_ERROR)) return errno;
+  int error = 0;
+  socklen_t length = sizeof(error);
+  return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 ? error : errno;
 }
 
 static inline int sys_socketpair(int fds[2]) {

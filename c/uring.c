@@ -336,7 +336,7 @@ static void on_room(struct mr_reactor *r, struct conn *c, int32_t result) {
   if (result < 0 && result != -EINTR && result != -EAGAIN) {
     conn_close(r, c, (uint16_t)-result);
   } else {
-    conn_file_send(r, c);
+    conn_room(r, c);
   }
 }
 

@@ -100,7 +100,8 @@ static bool options_valid(const struct mr_deflate_options *o) {
 
 int32_t mr_deflate_open(mr_reactor *r, uint32_t handle, const struct mr_deflate_options *options) {
   struct conn *c = conn_find(r, handle);
-  if (c == NULL || c->life != LIFE_OPEN || c->protocol != PROTOCOL_HTTP || c->deflate != NULL) return -ESTALE;
+  if (c == NULL || c->life != LIFE_OPEN || c->protocol > PROTOCOL_RESPONSE || c->deflate != NULL)
+    return -ESTALE;
   if (!options_valid(options)) return -EINVAL;
   uint64_t own = 0;
   if (options->flags & MR_SERVER_TAKEOVER) own += deflater_bytes(options->server_bits, options->mem_level);

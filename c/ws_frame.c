@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// ws_frame.c - tokenises and unmasks WebSocket frames from clients; called by conn_ws.c.
+// ws_frame.c - tokenises and unmasks WebSocket frames; called by conn_ws.c.
 //
 // Everything that a header can break is judged before a byte of its payload is taken, the size of a message
 // by what its frames declare (RFC 6455 section 5.2), so nothing too large is ever buffered.
@@ -30,7 +30,7 @@ enum {
 
 typedef uint8_t lanes __attribute__((vector_size(16)));
 
-static void unmask(uint8_t *bytes, uint32_t length, const uint8_t mask[4]) {
+void ws_mask(uint8_t *bytes, uint32_t length, const uint8_t mask[4]) {
   uint32_t four;
   memcpy(&four, mask, 4);
   const uint64_t eight = (uint64_t)four << 32 | four;
@@ -54,7 +54,7 @@ static void unmask(uint8_t *bytes, uint32_t length, const uint8_t mask[4]) {
 }
 
 void ws_unmask(uint8_t *bytes, uint32_t length, uint8_t mask[4]) {
-  unmask(bytes, length, mask);
+  ws_mask(bytes, length, mask);
   if (length % 4 == 0) return;
   const uint8_t old[4] = {mask[0], mask[1], mask[2], mask[3]};
   for (uint32_t i = 0; i < 4; i++) mask[i] = old[(i + length) % 4];
@@ -77,22 +77,28 @@ static int32_t on_close(const uint8_t *payload, uint32_t length, struct ws_event
   return utf8_check(UTF8_ACCEPT, payload + 2, length - 2) == UTF8_ACCEPT ? 0 : -MR_WS_BAD_UTF8;
 }
 
+static uint32_t mask_bytes(const struct ws_frames *frames) {
+  return frames->of_server ? 0 : 4;
+}
+
 // RFC 6455 section 5.5: whole, short, and allowed between the fragments of a message.
-static int32_t control_frame(uint8_t *bytes, uint32_t length, struct ws_event *event) {
+static int32_t control_frame(const struct ws_frames *frames, uint8_t *bytes, uint32_t length,
+                             struct ws_event *event) {
   const uint32_t payload_length = bytes[1] & 0x7f;
   if (!(bytes[0] & FIN)) return -MR_WS_CONTROL_FRAGMENTED;
   if (payload_length > CONTROL_MAX) return -MR_WS_CONTROL_TOO_LONG;
-  const uint32_t frame_length = 6 + payload_length;
+  const uint32_t header_length = 2 + mask_bytes(frames);
+  const uint32_t frame_length = header_length + payload_length;
   if (length < frame_length) return 0;
-  unmask(bytes + 6, payload_length, bytes + 2);
+  if (!frames->of_server) ws_mask(bytes + header_length, payload_length, bytes + 2);
   event->flags = 0;
   event->code = 0;
-  event->start = 6;
+  event->start = header_length;
   event->length = payload_length;
   event->total = payload_length;
   int32_t verdict = 0;
   if ((bytes[0] & OPCODE) == CLOSE) {
-    verdict = on_close(bytes + 6, payload_length, event);
+    verdict = on_close(bytes + header_length, payload_length, event);
   } else {
     event->kind = (bytes[0] & OPCODE) == PING ? MR_PING : MR_PONG;
   }
@@ -107,10 +113,12 @@ static int32_t data_piece(struct ws_frames *frames, uint8_t *bytes, uint32_t len
   uint8_t *const payload = bytes + header_length;
   frames->left -= taken;
   frames->in_frame = frames->left > 0;
-  if (frames->in_frame) {
-    ws_unmask(payload, taken, frames->mask);
-  } else {
-    unmask(payload, taken, frames->mask);  // the next frame brings its own
+  if (!frames->of_server) {
+    if (frames->in_frame) {
+      ws_unmask(payload, taken, frames->mask);
+    } else {
+      ws_mask(payload, taken, frames->mask);  // the next frame brings its own
+    }
   }
   const bool last = frames->fin && !frames->in_frame;
   event->kind = MR_MESSAGE;
@@ -136,15 +144,18 @@ static int32_t first_bytes_verdict(const struct ws_frames *frames, const uint8_t
   if (opcode > PONG || (opcode > BINARY && opcode < CLOSE)) return -MR_WS_BAD_OPCODE;
   if (opcode == CONTINUATION && !frames->in_message) return -MR_WS_BAD_CONTINUATION;
   if (opcode != CONTINUATION && opcode < CLOSE && frames->in_message) return -MR_WS_INTERLEAVED;
-  return bytes[1] & MASKED ? 0 : -MR_WS_NOT_MASKED;
+  const bool masked = (bytes[1] & MASKED) != 0;
+  if (masked != frames->of_server) return 0;
+  return masked ? -MR_WS_MASKED : -MR_WS_NOT_MASKED;
 }
 
-// Reads the payload length of a data frame. Returns the length of the header, 0 or -mr_violation.
+// Reads the payload length of a data frame. Returns the length of the header before the mask, 0 or
+// -mr_violation.
 static int32_t payload_length(const uint8_t *bytes, uint32_t length, uint64_t *out) {
   const uint32_t code = bytes[1] & 0x7f;
   if (code < LENGTH_16) {
     *out = code;
-    return 6;
+    return 2;
   }
   const uint32_t count = code == LENGTH_16 ? 2 : 8;
   if (length < 2 + count) return 0;
@@ -154,7 +165,7 @@ static int32_t payload_length(const uint8_t *bytes, uint32_t length, uint64_t *o
   if (value < LENGTH_16 || (count == 8 && (value <= UINT16_MAX || value >> 63 != 0)))
     return -MR_WS_BAD_LENGTH;
   *out = value;
-  return (int32_t)(6 + count);
+  return (int32_t)(2 + count);
 }
 
 // A message that does not compress may grow by it: by an eighth at worst, with fixed codes of nine bits.
@@ -169,7 +180,7 @@ int32_t ws_frame_next(struct ws_frames *frames, uint8_t *bytes, uint32_t length,
   if (length < 2) return 0;
   const int32_t verdict = first_bytes_verdict(frames, bytes);
   if (verdict < 0) return verdict;
-  if (bytes[0] & CONTROL) return control_frame(bytes, length, event);
+  if (bytes[0] & CONTROL) return control_frame(frames, bytes, length, event);
 
   uint64_t frame_bytes = 0;
   const int32_t header = payload_length(bytes, length, &frame_bytes);
@@ -181,7 +192,7 @@ int32_t ws_frame_next(struct ws_frames *frames, uint8_t *bytes, uint32_t length,
   const uint32_t fragments = begins ? 0 : frames->fragments;
   if (before > most || frame_bytes > most - before) return -MR_WS_TOO_LARGE;
   if (fragments >= limits->max_fragments) return -MR_WS_TOO_MANY_FRAGMENTS;
-  const uint32_t header_length = (uint32_t)header;
+  const uint32_t header_length = (uint32_t)header + mask_bytes(frames);
   // A frame with a payload begins with its first byte, so that no piece but that of an empty frame is empty.
   if (length < header_length + (frame_bytes > 0)) return 0;
 
@@ -196,7 +207,7 @@ int32_t ws_frame_next(struct ws_frames *frames, uint8_t *bytes, uint32_t length,
   frames->frame_bytes = frame_bytes;
   frames->left = frame_bytes;
   frames->fin = (bytes[0] & FIN) != 0;
-  memcpy(frames->mask, bytes + header_length - 4, 4);
+  if (!frames->of_server) memcpy(frames->mask, bytes + header_length - 4, 4);
   return data_piece(frames, bytes, length, header_length, event);
 }
 

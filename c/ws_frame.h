@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// ws_frame.h - tokenises WebSocket frames from clients (RFC 6455 section 5); called by conn_ws.c.
+// ws_frame.h - tokenises WebSocket frames (RFC 6455 section 5); called by conn_ws.c.
 #ifndef MR_WS_FRAME_H
 #define MR_WS_FRAME_H
 
@@ -21,6 +21,7 @@ struct ws_frames {         // all zero at the start of a connection
   bool first;              // no piece of the current message has been given out
   bool deflate;            // permessage-deflate was agreed on: RSV1 may mark a message (RFC 7692 section 6)
   bool compressed;         // the current message is marked; its text is for others to check
+  bool of_server;          // the frames are those of a server, which never masks them
 };
 
 struct ws_limits {
@@ -42,6 +43,9 @@ struct ws_event {
 // are missing (never with more than 14 + 125 bytes at hand), or -mr_violation.
 int32_t ws_frame_next(struct ws_frames *frames, uint8_t *bytes, uint32_t length,
                       const struct ws_limits *limits, struct ws_event *event);
+
+// Masks or unmasks length bytes in place.
+void ws_mask(uint8_t *bytes, uint32_t length, const uint8_t mask[4]);
 
 // Unmasks length bytes in place and rotates mask for the byte that follows.
 void ws_unmask(uint8_t *bytes, uint32_t length, uint8_t mask[4]);

@@ -23,13 +23,26 @@ const MEANINGS: Record<string, Meaning> = {
     error: errors.AddrNotAvailable,
   },
   EBUSY: { text: "the resource is busy", error: errors.Busy },
+  EAGAIN: { text: "too many connections wait to be accepted there" },
+  ECONNREFUSED: {
+    text: "nobody accepts connections there",
+    error: errors.ConnectionRefused,
+  },
   ECONNRESET: {
     text: "the peer reset the connection",
     error: errors.ConnectionReset,
   },
+  EHOSTUNREACH: {
+    text: "there is no way to that host",
+    error: errors.NetworkUnreachable,
+  },
   EINVAL: { text: "a value is out of range", error: RangeError },
   EMFILE: { text: "the process has no file descriptor left (ulimit -n)" },
   ENAMETOOLONG: { text: "the path is empty or too long" },
+  ENETUNREACH: {
+    text: "there is no way to that network",
+    error: errors.NetworkUnreachable,
+  },
   ENOBUFS: { text: "the send queue is full" },
   ENOENT: { text: "no such file, or no such host", error: errors.NotFound },
   ENOMEM: { text: "out of memory" },
@@ -43,6 +56,7 @@ const MEANINGS: Record<string, Meaning> = {
   ESOCKTNOSUPPORT: { text: "it is no stream socket" },
   ESTALE: { text: "the connection is closed", error: errors.NotConnected },
   ETIMEDOUT: { text: "timed out", error: errors.TimedOut },
+  EUSERS: { text: "as many connections are open as may be" },
 };
 
 const NAMES = new Map(

@@ -128,6 +128,11 @@ export class Inbox {
     return length === 0 ? "" : UTF8_KEEPING_BOM.decode(this.borrow(index));
   }
 
+  /** The bytes as a string with a character for each, whatever they are. */
+  latin1(index: number): string {
+    return latin1Of(this.borrow(index));
+  }
+
   /** The heads of some HEAD records that follow one another, as ASCII. */
   headsAscii(first: number, last: number): string {
     return UTF8.decode(this.#heads(first, last));
@@ -135,11 +140,7 @@ export class Inbox {
 
   /** The same where bytes above 127 may occur: each becomes the character of its number. */
   headsLatin1(first: number, last: number): string {
-    let text = "";
-    for (const byte of this.#heads(first, last)) {
-      text += String.fromCharCode(byte);
-    }
-    return text;
+    return latin1Of(this.#heads(first, last));
   }
 
   #heads(first: number, last: number): Uint8Array {
@@ -159,4 +160,11 @@ export class Inbox {
     return this
       .#words[(this.#base >> 2) + index * RECORD_WORDS + (field >> 2)]!;
   }
+}
+
+// Each byte becomes the character of its number.
+function latin1Of(bytes: Uint8Array): string {
+  let text = "";
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return text;
 }

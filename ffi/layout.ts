@@ -2,7 +2,7 @@
 // layout.ts - generated from c/layout.h by ffi/layout_gen.ts, do not edit: constants, and offsets in bytes.
 
 /** First 32 bits of the SHA-256 of c/layout.h and c/millrace.h. */
-export const ABI_HASH = 0x540c9c01;
+export const ABI_HASH = 0xa2d452c5;
 
 export const SLOT_BITS = 20;
 export const SLOT_MASK = 1048575;
@@ -25,6 +25,8 @@ export const DATA = 13;
 export const TRAILER = 14;
 export const SENT = 15;
 export const FILE_SENT = 16;
+export const CONNECTED = 17;
+export const RESPONSE = 18;
 export const KEEP_ALIVE = 1;
 export const CHUNKED = 2;
 export const UPGRADE = 4;
@@ -68,6 +70,8 @@ export const SET_NO_DELAY = 1;
 export const SET_KEEP_ALIVE = 2;
 export const SET_SEND_BUFFER = 4;
 export const SET_RECEIVE_BUFFER = 8;
+export const CONNECT_UNIX = 1;
+export const CONNECT_RESPONSE = 2;
 export const BAD_REQUEST_LINE = 1;
 export const BAD_METHOD = 2;
 export const BAD_TARGET = 3;
@@ -109,6 +113,9 @@ export const WS_BAD_CLOSE_LENGTH = 38;
 export const WS_TOO_MANY_FRAGMENTS = 39;
 export const WS_BAD_DEFLATE = 40;
 export const WS_EXPANDS = 41;
+export const WS_MASKED = 42;
+export const BAD_STATUS_LINE = 43;
+export const RESPONSE_TOO_LARGE = 44;
 
 export const RECORD_BYTES = 32;
 export const RECORD_HANDLE = 0;
@@ -236,6 +243,12 @@ export const SOCKET_OPTIONS_KEEP_INTERVAL = 12;
 export const SOCKET_OPTIONS_KEEP_COUNT = 16;
 export const SOCKET_OPTIONS_SEND_BUFFER = 20;
 export const SOCKET_OPTIONS_RECEIVE_BUFFER = 24;
+
+export const CONNECT_OPTIONS_BYTES = 268;
+export const CONNECT_OPTIONS_FLAGS = 0;
+export const CONNECT_OPTIONS_PORT = 4;
+export const CONNECT_OPTIONS_TIMEOUT = 8;
+export const CONNECT_OPTIONS_HOST = 12;
 
 export const FILE_BYTES = 40;
 export const FILE_SIZE = 0;

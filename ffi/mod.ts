@@ -2,6 +2,7 @@
 // mod.ts - what lib/ may import of ffi/.
 
 export { parseAddress } from "./address.ts";
+export { type ConnectAddress, connectName } from "./connect.ts";
 export { type DeflateSettings, packDeflate } from "./deflate.ts";
 export { errnoByName, errnoError, errnoName } from "./errno.ts";
 export {

@@ -4,6 +4,7 @@
 
 import { parseAddress } from "./address.ts";
 import { Arena } from "./arena.ts";
+import { type ConnectAddress, connectName, packConnect } from "./connect.ts";
 import { errnoError, unwrap } from "./errno.ts";
 import { Inbox } from "./inbox.ts";
 import * as layout from "./layout.ts";
@@ -219,6 +220,16 @@ export class Reactor {
     return parseAddress(readText(out), kind === layout.UNIX);
   }
 
+  /** Begins to connect, and returns the handle: a record CONNECTED or CLOSED will follow. */
+  connect(address: ConnectAddress): number {
+    const action = `connect to ${connectName(address)}`;
+    if (this.#closed) throw errnoError(ESTALE, action);
+    const handle = new Uint32Array(1);
+    const packed = packConnect(address);
+    unwrap(this.#shim.mr_connect(this.#pointer, packed, handle), action);
+    return handle[0]!;
+  }
+
   /** The address of a peer: "host port", or a path; empty when the connection is gone. */
   peerAddress(handle: number): string {
     if (this.#closed) return "";
@@ -299,6 +310,13 @@ export class Reactor {
       out,
       out.length,
     );
+  }
+
+  /** Masks bytes of the outbox in place; `key` has the first byte in its low bits. */
+  mask(start: number, length: number, key: number): void {
+    if (!this.#closed) {
+      this.#shim.mr_mask(this.#pointer, start, length, key);
+    }
   }
 
   /** A copy of the counters. */

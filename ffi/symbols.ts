@@ -94,6 +94,14 @@ export const SYMBOLS = {
     ],
     result: "i32",
   },
+  mr_connect: {
+    parameters: [
+      "pointer", // mr_reactor *reactor
+      "buffer", // const struct mr_connect_options *options
+      "buffer", // uint32_t *handle
+    ],
+    result: "i32",
+  },
   mr_poll: {
     parameters: [
       "pointer", // mr_reactor *reactor
@@ -135,6 +143,15 @@ export const SYMBOLS = {
       "u32", // uint32_t length
       "buffer", // uint8_t *out
       "u32", // uint32_t capacity
+    ],
+    result: "i32",
+  },
+  mr_mask: {
+    parameters: [
+      "pointer", // mr_reactor *reactor
+      "u32", // uint32_t offset
+      "u32", // uint32_t length
+      "u32", // uint32_t key
     ],
     result: "i32",
   },

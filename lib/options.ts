@@ -372,9 +372,10 @@ export function checkedOption(
   return value;
 }
 
-function checkedBackend(
+/** The option `backend`. Throws a TypeError that says what could not be done. */
+export function checkedBackend(
   backend: string,
-  doing: string,
+  doing: string = "serve",
 ): "auto" | BackendName {
   if (backend === "auto" || backend === "io_uring" || backend === "epoll") {
     return backend;

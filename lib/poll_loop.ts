@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// poll_loop.ts - turns of the reactor between those of Deno's event loop; opened by http_server.ts, drives the
-// connections.
+// poll_loop.ts - turns of the reactor between those of Deno's event loop; opened by http_server.ts and client_loop.ts,
+// drives the connections.
 //
 // A turn polls once and lets every connection that has news handle it. Between turns the loop yields:
 //   - with setImmediate while only the network is busy, the cheapest way;
@@ -8,7 +8,12 @@
 //     the runtime looks at its own I/O only when it parks, and would starve a handler's fetch otherwise;
 //   - by sleeping on the wake socket once there is nothing to do, after `spin` microseconds of looking again.
 
-import { layout, Reactor, type ReactorOptions } from "../ffi/mod.ts";
+import {
+  type ConnectAddress,
+  layout,
+  Reactor,
+  type ReactorOptions,
+} from "../ffi/mod.ts";
 import type { Connection } from "./connection.ts";
 import { Tally } from "./statistics.ts";
 import { Topics } from "./topics.ts";
@@ -74,7 +79,7 @@ export class PollLoop {
   #onEmpty: (() => void) | null = null;
   #closing: PromiseWithResolvers<void> | null = null;
 
-  /** `onClosed` is told of each handle that `accept` was given, when it is gone; not when the loop closes. */
+  /** `onClosed` is told of each handle when it is gone; not when the loop closes. */
   constructor(
     options: PollLoopOptions,
     accept: Accept,
@@ -95,11 +100,26 @@ export class PollLoop {
     return this.#state === ASLEEP ? Date.now() : this.#now;
   }
 
+  /** Whether it is closed, or closes at the end of its turn. */
+  get isClosed(): boolean {
+    return this.#closing !== null;
+  }
+
   /** All live connections. */
   *connections(): Generator<Connection> {
     for (const connection of this.#connections) {
       if (connection) yield connection;
     }
+  }
+
+  /** Begins to connect; what `make` returns is told by CONNECTED or CLOSED how that has gone. */
+  connect(
+    address: ConnectAddress,
+    make: (handle: number) => Connection,
+  ): void {
+    const handle = this.reactor.connect(address);
+    this.#place(handle & layout.SLOT_MASK, make(handle));
+    this.kick();
   }
 
   /** Another object takes over a handle: that of the protocol of an upgrade. */
@@ -231,9 +251,13 @@ export class PollLoop {
   }
 
   #open(slot: number, handle: number, listener: number): void {
-    // Filled from the front, so that the array stays without holes.
+    this.#place(slot, this.#accept(handle, listener));
+  }
+
+  // Filled from the front, so that the array stays without holes.
+  #place(slot: number, connection: Connection): void {
     while (this.#connections.length < slot) this.#connections.push(null);
-    this.#connections[slot] = this.#accept(handle, listener);
+    this.#connections[slot] = connection;
   }
 
   #isEmpty(): boolean {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// socket_id.ts - names of sockets; used by socket.ts and ws_socket.ts.
+// socket_id.ts - names of sockets; used by socket.ts and ws_base_socket.ts.
 
 // Ids begin otherwise in each isolate, since workers of one process are numbered apart.
 const ISOLATE = crypto.getRandomValues(new Uint32Array(2)).reduce(

@@ -45,6 +45,9 @@ const TEXTS: Record<number, string> = {
   [layout.WS_TOO_MANY_FRAGMENTS]: "too many fragments",
   [layout.WS_BAD_DEFLATE]: "malformed compressed message",
   [layout.WS_EXPANDS]: "compressed message expands too far",
+  [layout.WS_MASKED]: "frame of a server masked",
+  [layout.BAD_STATUS_LINE]: "no HTTP/1 response",
+  [layout.RESPONSE_TOO_LARGE]: "response head too large",
 };
 
 /** What an mr_violation means, for the peer and for a log. */

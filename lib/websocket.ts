@@ -9,22 +9,21 @@ import { Route } from "./ws_route.ts";
 import type { Message, ServerWebSocket } from "./ws_socket.ts";
 
 /**
- * Callbacks of a route, made once and shared by all its sockets. One that throws or rejects closes its socket
- * with 1011 and harms no other.
+ * Callbacks of a WebSocket, of either side. One that throws or rejects closes its socket with 1011 and harms no other.
  *
  * Bytes that a callback is given are a view that is valid until it returns: copy them with `.slice()` to keep them.
  *
- * @typeParam Data What the application keeps with each socket.
+ * @typeParam Socket The class of the socket.
  */
-export interface WebSocketHandlers<Data> {
+export interface WebSocketCallbacks<Socket> {
   /** The handshake is done. Exactly one `close` will follow. */
-  open?(socket: ServerWebSocket<Data>): void | Promise<void>;
+  open?(socket: Socket): void | Promise<void>;
   /**
    * A whole message arrived. Text is a string; binary is a view that is valid until this returns: copy it with
    * `.slice()` to keep it.
    */
   message?(
-    socket: ServerWebSocket<Data>,
+    socket: Socket,
     message: Message,
   ): void | Promise<void>;
   /**
@@ -32,7 +31,7 @@ export interface WebSocketHandlers<Data> {
    * handler asks for it.
    */
   messages?(
-    socket: ServerWebSocket<Data>,
+    socket: Socket,
     batch: MessageBatch,
   ): void | Promise<void>;
   /**
@@ -41,18 +40,18 @@ export interface WebSocketHandlers<Data> {
    * comes as strings, and no character is cut; a piece may be empty.
    */
   fragment?(
-    socket: ServerWebSocket<Data>,
+    socket: Socket,
     chunk: Message,
     fin: boolean,
   ): void | Promise<void>;
   /** A ping arrived; it has been answered already. */
   ping?(
-    socket: ServerWebSocket<Data>,
+    socket: Socket,
     payload: Uint8Array<ArrayBuffer>,
   ): void | Promise<void>;
   /** A pong arrived, in answer to a ping or of the peer's own accord. */
   pong?(
-    socket: ServerWebSocket<Data>,
+    socket: Socket,
     payload: Uint8Array<ArrayBuffer>,
   ): void | Promise<void>;
   /**
@@ -61,14 +60,14 @@ export interface WebSocketHandlers<Data> {
    * are counted, and not told of; so are those that still wait when the connection ends.
    */
   dropped?(
-    socket: ServerWebSocket<Data>,
+    socket: Socket,
     message: string | Uint8Array,
   ): void | Promise<void>;
   /** After a `send()` that returned `"queued"`: the queue has fallen to the low watermark. */
-  drain?(socket: ServerWebSocket<Data>): void | Promise<void>;
+  drain?(socket: Socket): void | Promise<void>;
   /** The connection is gone. 1005: the peer gave no code; 1006: it left without a closing handshake. */
   close?(
-    socket: ServerWebSocket<Data>,
+    socket: Socket,
     code: number,
     reason: string,
   ): void | Promise<void>;
@@ -77,8 +76,15 @@ export interface WebSocketHandlers<Data> {
    * Without it the error is logged. What the peer does wrong is no error of the application: `close` is told of it,
    * with the code of the violation and its reason.
    */
-  error?(socket: ServerWebSocket<Data>, error: unknown): void | Promise<void>;
+  error?(socket: Socket, error: unknown): void | Promise<void>;
 }
+
+/**
+ * Callbacks of a route, made once and shared by all its sockets.
+ *
+ * @typeParam Data What the application keeps with each socket.
+ */
+export type WebSocketHandlers<Data> = WebSocketCallbacks<ServerWebSocket<Data>>;
 
 /** What an upgrade is to be like. */
 export interface UpgradeOptions<Data> {
@@ -104,7 +110,8 @@ export interface WebSocketRoute<Data> {
   upgrade(request: Request, options?: UpgradeOptions<Data>): Response;
 }
 
-const CALLBACKS = [
+/** The names of all callbacks. */
+export const CALLBACKS = [
   "open",
   "message",
   "messages",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// ws_connection.ts - one WebSocket connection on the server's side: records to callbacks, frames to the outbox;
-// made by websocket.ts, called by poll_loop.ts and, through ws_socket.ts, by the application.
+// ws_connection.ts - one WebSocket connection: records to callbacks, frames to the outbox; made by ws_route.ts and
+// ws_client_session.ts, called by poll_loop.ts and, through ws_socket.ts and ws_client_socket.ts, by the application.
 
 import { errnoName, type Inbox, layout, type Outbox } from "../ffi/mod.ts";
 import type { Connection } from "./connection.ts";
@@ -11,6 +11,7 @@ import { Assembler } from "./ws_assembler.ts";
 import type { Deflater } from "./ws_deflate.ts";
 import { OPCODE_PONG, writeCloseFrame, writeFrame } from "./ws_encoder.ts";
 import { Inbound, type InboundHost } from "./ws_inbound.ts";
+import type { Masker } from "./ws_mask.ts";
 import { Outbound, type OutboundHost } from "./ws_outbound.ts";
 import type { PreparedMessage } from "./ws_prepared.ts";
 import type {
@@ -18,26 +19,24 @@ import type {
   Sendable,
   SendOptions,
   SendStatus,
-  ServerWebSocket,
   SocketStatistics,
 } from "./ws_socket.ts";
 
-/** What a connection asks of its route. */
-export interface SocketHost<Data>
-  extends
-    InboundHost<ServerWebSocket<Data>>,
-    OutboundHost<ServerWebSocket<Data>> {
+/** What a connection asks of who made it: a route, or a client. */
+export interface SocketHost<Socket>
+  extends InboundHost<Socket>, OutboundHost<Socket> {
   readonly closeTimeout: number;
   /** Whether anybody wants to hear of pings and pongs. */
   readonly hearsControl: boolean;
   /** Whether reception is more than handing on messages as they come. */
   readonly careful: boolean;
-  ping(socket: ServerWebSocket<Data>, payload: Uint8Array<ArrayBuffer>): void;
-  pong(socket: ServerWebSocket<Data>, payload: Uint8Array<ArrayBuffer>): void;
-  close(socket: ServerWebSocket<Data>, code: number, reason: string): void;
+  ping(socket: Socket, payload: Uint8Array<ArrayBuffer>): void;
+  pong(socket: Socket, payload: Uint8Array<ArrayBuffer>): void;
+  close(socket: Socket, code: number, reason: string): void;
 }
 
 /** Values of `readyState`. */
+export const CONNECTING = 0; // of a client
 export const OPEN = 1;
 export const CLOSING = 2;
 export const CLOSED = 3;
@@ -51,40 +50,45 @@ const NO_BYTES = new Uint8Array(0);
 const UTF8 = new TextDecoder();
 
 /** State of a connection after its handshake. */
-export class WebSocketConnection<Data> implements Connection, Subscriber {
+export class WebSocketConnection<Socket> implements Connection, Subscriber {
   readonly handle: number;
   /** What the application holds of it. */
-  socket!: ServerWebSocket<Data>;
+  socket!: Socket;
   /** Its sending side. */
-  readonly outbound: Outbound<Data>;
+  readonly outbound: Outbound<Socket>;
   #readyState = OPEN;
   #topics: Set<string> | null = null;
   #receivedMessages = 0;
   #receivedBytes = 0;
-  readonly #host: SocketHost<Data>;
+  readonly #host: SocketHost<Socket>;
   readonly #loop: PollLoop;
   readonly #inbox: Inbox;
   readonly #outbox: Outbox;
   #assembler: Assembler | null = null;
   // Null while messages are handed on as they come.
-  #inbound: Inbound<Data> | null;
+  #inbound: Inbound<Socket> | null;
   #lifetime: ReturnType<typeof setTimeout> | undefined;
   #closeCode = ABNORMAL;
   #closeReason = "";
   #pong: Uint8Array | null = null;
+  // Null on the side of a server.
+  readonly #masker: Masker | null;
 
+  /** Whoever has a masker is the client. */
   constructor(
     handle: number,
     loop: PollLoop,
-    host: SocketHost<Data>,
+    host: SocketHost<Socket>,
     deflater: Deflater | null,
+    masker: Masker | null = null,
   ) {
     this.handle = handle;
     this.#host = host;
     this.#loop = loop;
     this.#inbox = loop.reactor.inbox;
     this.#outbox = loop.reactor.outbox;
-    this.outbound = new Outbound(this, host, loop, deflater);
+    this.#masker = masker;
+    this.outbound = new Outbound(this, host, loop, deflater, masker);
     this.#inbound = host.careful ? new Inbound(this, host, loop) : null;
   }
 
@@ -181,7 +185,7 @@ export class WebSocketConnection<Data> implements Connection, Subscriber {
     if (this.readyState !== OPEN) return;
     this.outbound.releaseAll();
     this.#become(CLOSING);
-    writeCloseFrame(this.#outbox, this.handle, code, reason);
+    this.#writeClose(code, reason);
     this.command(layout.CMD_DEADLINE, this.#host.closeTimeout);
     this.#inbound?.abandon();
   }
@@ -273,7 +277,7 @@ export class WebSocketConnection<Data> implements Connection, Subscriber {
     if (this.readyState !== OPEN) return;
     const payload = this.#inbox.borrow(index);
     if (this.outbound.buffered < this.#host.highWatermark) {
-      writeFrame(this.#outbox, this.handle, OPCODE_PONG, payload);
+      this.#writePong(payload);
     } else {
       this.#pong = payload.slice();
       this.#outbox.wantDrain(this.handle);
@@ -293,9 +297,7 @@ export class WebSocketConnection<Data> implements Connection, Subscriber {
 
   #onDrain(): void {
     if (this.readyState !== OPEN) return;
-    if (this.#pong !== null) {
-      writeFrame(this.#outbox, this.handle, OPCODE_PONG, this.#pong);
-    }
+    if (this.#pong !== null) this.#writePong(this.#pong);
     this.#pong = null;
     this.outbound.drained();
   }
@@ -308,6 +310,8 @@ export class WebSocketConnection<Data> implements Connection, Subscriber {
       this.#closeCode = code;
       this.#closeReason = reason;
       this.#answer(code === NO_STATUS ? null : code, "");
+      if (this.#masker === null) this.#finish();
+      else this.#awaitEnd();
     });
   }
 
@@ -319,6 +323,7 @@ export class WebSocketConnection<Data> implements Connection, Subscriber {
       this.#closeCode = code;
       this.#closeReason = violationText(violation);
       this.#answer(code, this.#closeReason);
+      this.#finish();
     });
   }
 
@@ -329,16 +334,30 @@ export class WebSocketConnection<Data> implements Connection, Subscriber {
   }
 
   #answer(code: number | null, reason: string): void {
-    if (this.readyState === OPEN) {
-      writeCloseFrame(this.#outbox, this.handle, code, reason);
-    }
-    this.#finish();
+    if (this.readyState === OPEN) this.#writeClose(code, reason);
   }
 
-  // Nothing more can be said or heard. What is left, sending the rest and waiting for the peer's FIN, is C's.
+  // It is for the server to end the connection first (RFC 6455 section 7.1.1).
+  #awaitEnd(): void {
+    this.#become(CLOSING);
+    this.command(layout.CMD_DEADLINE, this.#host.closeTimeout);
+  }
+
+  // Nothing more can be said or heard. What is left, sending the rest and waiting for the peer's FIN, is C's. A client
+  // is told when that is over: nothing of it is left then.
   #finish(): void {
     this.command(layout.CMD_FINISH, 0);
-    this.#tellClosed("");
+    if (this.#masker === null) this.#tellClosed("");
+    else this.#become(CLOSING);
+  }
+
+  #writeClose(code: number | null, reason: string): void {
+    writeCloseFrame(this.#outbox, this.handle, code, reason, this.#masker);
+  }
+
+  #writePong(payload: Uint8Array): void {
+    const { handle } = this;
+    writeFrame(this.#outbox, handle, OPCODE_PONG, payload, true, this.#masker);
   }
 
   #tellClosed(reason: string): void {

@@ -9,6 +9,7 @@ import {
   type Reactor,
 } from "../ffi/mod.ts";
 import { encodeDeflatedFrame, writeDeflatedFrame } from "./ws_encoder.ts";
+import type { Masker } from "./ws_mask.ts";
 import { type ExtensionOffer, parseExtensions } from "./ws_extensions.ts";
 
 /**
@@ -97,7 +98,8 @@ const DEFAULTS: CompressionSettings = {
   maxRatio: 128,
 };
 
-const RANGES: Record<string, [min: number, max: number]> = {
+/** Ranges of options, those of a server. */
+export const RANGES: Record<string, [min: number, max: number]> = {
   threshold: [0, 0xffffffff],
   level: [1, 9],
   memLevel: [1, 9],
@@ -106,12 +108,19 @@ const RANGES: Record<string, [min: number, max: number]> = {
   maxRatio: [0, RATIO_MAX],
 };
 
-/** The option `compression` of a route with its defaults; null when nothing is compressed. */
+/**
+ * The option `compression` with its defaults; null when nothing is compressed. `what` is the thing to be made, with its
+ * article; what a client sends is "client", so that it has other ranges.
+ */
 export function resolveCompression(
   option: boolean | WebSocketCompression | undefined,
+  what = "a WebSocket route",
+  ranges = RANGES,
 ): CompressionSettings | null {
   if (option === undefined || option === false) return null;
   if (option === true) return DEFAULTS;
+  const wrong = (why: string): TypeError =>
+    new TypeError(`Cannot make ${what}: ${why}`);
   if (typeof option !== "object" || option === null) {
     throw wrong(`"compression" must be a boolean or an object, is ${option}`);
   }
@@ -120,27 +129,28 @@ export function resolveCompression(
     if (!Object.hasOwn(DEFAULTS, name)) {
       throw wrong(`unknown option "compression.${name}"`);
     }
-    if (value !== undefined) all[name] = checked(name, value);
+    if (value === undefined) continue;
+    const range = ranges[name];
+    if (range === undefined && typeof value !== "boolean") {
+      throw wrong(`"compression.${name}" must be a boolean, is ${value}`);
+    }
+    if (range !== undefined) requireInRange(what, name, value, range);
+    all[name] = value;
   }
   return all as unknown as CompressionSettings;
 }
 
-function checked(name: string, value: unknown): unknown {
-  const range = RANGES[name];
-  if (range === undefined) {
-    if (typeof value === "boolean") return value;
-    throw wrong(`"compression.${name}" must be a boolean, is ${value}`);
-  }
-  const [min, max] = range;
+function requireInRange(
+  what: string,
+  name: string,
+  value: unknown,
+  [min, max]: [min: number, max: number],
+): void {
   const number = Number.isInteger(value) ? value as number : NaN;
-  if (number >= min && number <= max) return number;
+  if (number >= min && number <= max) return;
   throw new RangeError(
-    `Cannot make a WebSocket route: "compression.${name}" must be an integer from ${min} to ${max}, is ${value}`,
+    `Cannot make ${what}: "compression.${name}" must be an integer from ${min} to ${max}, is ${value}`,
   );
-}
-
-function wrong(what: string): TypeError {
-  return new TypeError(`Cannot make a WebSocket route: ${what}`);
 }
 
 /**
@@ -218,8 +228,8 @@ function accept(
   };
 }
 
-// RFC 7692 section 7.1.
-function isParameter(name: string, value: string | true): boolean {
+/** Whether an offer may have such a parameter (RFC 7692 section 7.1). */
+export function isParameter(name: string, value: string | true): boolean {
   switch (name) {
     case "server_no_context_takeover":
     case "client_no_context_takeover":
@@ -253,7 +263,8 @@ export class Deflater {
   readonly #handle: number;
   readonly #settings: Uint8Array<ArrayBuffer>;
 
-  private constructor(
+  /** For a connection that the reactor was told of. */
+  constructor(
     reactor: Reactor,
     handle: number,
     settings: DeflateSettings,
@@ -301,13 +312,19 @@ export class Deflater {
   }
 
   /** Stages a message as a compressed frame. False, and nothing is staged, when that would not be shorter. */
-  write(outbox: Outbox, opcode: number, message: Uint8Array): boolean {
+  write(
+    outbox: Outbox,
+    opcode: number,
+    message: Uint8Array,
+    masker: Masker | null,
+  ): boolean {
     const bytes = forC(message);
     return writeDeflatedFrame(
       outbox,
       this.#handle,
       opcode,
       bytes.length,
+      masker,
       (out) => this.#reactor.deflate(this.#handle, this.#settings, bytes, out),
     );
   }

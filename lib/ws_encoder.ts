@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// ws_encoder.ts - writes WebSocket frames into the outbox (RFC 6455 section 5.2); called by ws_socket.ts.
+// ws_encoder.ts - writes WebSocket frames into the outbox (RFC 6455 section 5.2); called by ws_outbound.ts and
+// ws_connection.ts.
+//
+// A server gives no masker. A client does, and its payloads are masked where they lie in the outbox, so that no byte of
+// the application is changed.
 
 import type { Outbox } from "../ffi/mod.ts";
+import { KEY_BYTES, type Masker } from "./ws_mask.ts";
 
 /** Frame opcodes. */
 export const OPCODE_CONTINUATION = 0;
@@ -13,9 +18,12 @@ export const OPCODE_PONG = 10;
 
 const FIN = 0x80;
 const RSV1 = 0x40; // compressed (RFC 7692 section 6)
-const HEADER_MAX = 10;
+const MASKED = 0x80;
+const HEADER_MAX = 10; // without a key
 // What deflating leaves out at the end of a message has to be written first.
 const DEFLATE_TAIL = 4;
+// Masked while it is still in the cache.
+const PIECE_BYTES = 64 * 1024;
 const UTF8 = new TextEncoder();
 
 // Longest text that cannot need the long header, whatever its characters.
@@ -28,19 +36,59 @@ export function writeFrame(
   opcode: number,
   payload: Uint8Array,
   fin = true,
+  masker: Masker | null = null,
 ): void {
   const { length } = payload;
-  const header = headerLength(length);
+  const short = headerLength(length);
+  const header = masker === null ? short : short + KEY_BYTES;
   // A payload is staged with its header unless it has the longest: then it is worth sending without a copy.
-  const whole = header < HEADER_MAX && header + length <= outbox.bytes.length;
+  const whole = short < HEADER_MAX && header + length <= outbox.bytes.length;
   const start = outbox.room(whole ? header + length : header);
-  writeHeader(outbox.bytes, start, fin ? FIN | opcode : opcode, length);
+  const first = fin ? FIN | opcode : opcode;
+  writeHeader(outbox.bytes, start, first, length, masker);
   if (whole) {
     outbox.bytes.set(payload, start + header);
+    masker?.seal(start + short, length);
     outbox.commit(handle, start + header + length, 0);
-  } else {
+  } else if (masker === null) {
     outbox.commit(handle, start + header, 0);
     outbox.write(handle, payload, 0);
+  } else {
+    const key = masker.seal(start + short, 0);
+    outbox.commit(handle, start + header, 0);
+    writeMasked(outbox, handle, payload, masker, key);
+  }
+}
+
+/** Stages a frame that was encoded without a mask. */
+export function writeEncoded(
+  outbox: Outbox,
+  handle: number,
+  frame: Uint8Array,
+  masker: Masker | null,
+): void {
+  if (masker === null) return outbox.write(handle, frame, 0);
+  const length = frame[1]!;
+  const header = length <= 125 ? 2 : length === 126 ? 4 : HEADER_MAX;
+  const opcode = frame[0]! & ~FIN;
+  writeFrame(outbox, handle, opcode, frame.subarray(header), true, masker);
+}
+
+// Stages a payload in pieces that begin at multiples of four, as the key does.
+function writeMasked(
+  outbox: Outbox,
+  handle: number,
+  payload: Uint8Array,
+  masker: Masker,
+  key: number,
+): void {
+  const most = Math.min(PIECE_BYTES, outbox.bytes.length & ~3);
+  for (let at = 0; at < payload.length; at += most) {
+    const piece = payload.subarray(at, at + most);
+    const start = outbox.room(piece.length);
+    outbox.bytes.set(piece, start);
+    masker.mask(start, piece.length, key);
+    outbox.commit(handle, start + piece.length, 0);
   }
 }
 
@@ -53,26 +101,30 @@ export function writeDeflatedFrame(
   handle: number,
   opcode: number,
   length: number,
+  masker: Masker | null,
   deflate: (out: Uint8Array<ArrayBuffer>) => number,
 ): boolean {
   const room = length + DEFLATE_TAIL;
-  if (HEADER_MAX + room > outbox.bytes.length) {
+  const key = masker === null ? 0 : KEY_BYTES;
+  if (HEADER_MAX + key + room > outbox.bytes.length) {
     const out = new Uint8Array(room);
     const written = deflate(out);
     if (written === 0) return false;
-    writeFrame(outbox, handle, opcode | RSV1, out.subarray(0, written));
+    const payload = out.subarray(0, written);
+    writeFrame(outbox, handle, opcode | RSV1, payload, true, masker);
     return true;
   }
   const { bytes } = outbox;
-  const start = outbox.room(HEADER_MAX + room);
-  const at = start + headerLength(length);
+  const start = outbox.room(HEADER_MAX + key + room);
+  const at = start + headerLength(length) + key;
   const written = deflate(bytes.subarray(at, at + room));
   if (written === 0) return false;
-  const header = headerLength(written);
+  const header = headerLength(written) + key;
   if (start + header !== at) {
     bytes.copyWithin(start + header, at, at + written);
   }
-  writeHeader(bytes, start, FIN | RSV1 | opcode, written);
+  writeHeader(bytes, start, FIN | RSV1 | opcode, written, masker);
+  masker?.seal(start + header - key, written);
   outbox.commit(handle, start + header + written, 0);
   return true;
 }
@@ -96,7 +148,7 @@ export function encodeFrame(
 ): Uint8Array<ArrayBuffer> {
   const header = headerLength(payload.length);
   const frame = new Uint8Array(header + payload.length);
-  writeHeader(frame, 0, FIN | opcode, payload.length);
+  writeHeader(frame, 0, FIN | opcode, payload.length, null);
   frame.set(payload, header);
   return frame;
 }
@@ -106,22 +158,26 @@ export function writeTextFrame(
   outbox: Outbox,
   handle: number,
   text: string,
+  masker: Masker | null = null,
 ): number {
-  if (text.length > MEDIUM_TEXT || 3 * text.length + 4 > outbox.bytes.length) {
+  const key = masker === null ? 0 : KEY_BYTES;
+  const most = 4 + key + 3 * text.length;
+  if (text.length > MEDIUM_TEXT || most > outbox.bytes.length) {
     const payload = UTF8.encode(text);
-    writeFrame(outbox, handle, OPCODE_TEXT, payload);
+    writeFrame(outbox, handle, OPCODE_TEXT, payload, true, masker);
     return payload.length;
   }
   const { bytes } = outbox;
-  const start = outbox.room(3 * text.length + 4);
+  const start = outbox.room(most);
   // Most text is ASCII: guess by the number of characters, and move the bytes where the guess was wrong.
-  const guessed = text.length <= 125 ? 2 : 4;
+  const guessed = (text.length <= 125 ? 2 : 4) + key;
   const length = encodeAt(bytes, start + guessed, text);
-  const header = length <= 125 ? 2 : 4;
+  const header = (length <= 125 ? 2 : 4) + key;
   if (header !== guessed) {
     bytes.copyWithin(start + header, start + guessed, start + guessed + length);
   }
-  writeHeader(bytes, start, FIN | OPCODE_TEXT, length);
+  writeHeader(bytes, start, FIN | OPCODE_TEXT, length, masker);
+  masker?.seal(start + header - key, length);
   outbox.commit(handle, start + header + length, 0);
   return length;
 }
@@ -132,6 +188,7 @@ export function writeCloseFrame(
   handle: number,
   code: number | null,
   reason: string,
+  masker: Masker | null = null,
 ): void {
   const text = UTF8.encode(reason);
   const payload = new Uint8Array(code === null ? 0 : 2 + text.length);
@@ -140,7 +197,7 @@ export function writeCloseFrame(
     payload[1] = code & 0xff;
     payload.set(text, 2);
   }
-  writeFrame(outbox, handle, OPCODE_CLOSE, payload);
+  writeFrame(outbox, handle, OPCODE_CLOSE, payload, true, masker);
 }
 
 function encodeAt(bytes: Uint8Array, at: number, text: string): number {
@@ -156,16 +213,18 @@ function writeHeader(
   at: number,
   first: number,
   length: number,
+  masker: Masker | null,
 ): void {
+  const masked = masker === null ? 0 : MASKED;
   bytes[at] = first;
   if (length <= 125) {
-    bytes[at + 1] = length;
+    bytes[at + 1] = masked | length;
   } else if (length <= 0xffff) {
-    bytes[at + 1] = 126;
+    bytes[at + 1] = masked | 126;
     bytes[at + 2] = length >> 8;
     bytes[at + 3] = length & 0xff;
   } else {
-    bytes[at + 1] = 127;
+    bytes[at + 1] = masked | 127;
     writeUint64(bytes, at + 2, length);
   }
 }

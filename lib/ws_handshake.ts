@@ -10,7 +10,8 @@ import { parseExtensions } from "./ws_extensions.ts";
 /** The field that offers extensions. */
 export const EXTENSIONS = "sec-websocket-extensions";
 
-const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+/** What the key is joined with. */
+export const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 // 16 bytes in base64 (RFC 6455 section 4.1).
 const KEY = /^[A-Za-z0-9+/]{21}[AQgw]==$/;

@@ -37,9 +37,9 @@ const POLICY_VIOLATION = 1008;
 const WHOLE = layout.FIRST | layout.LAST;
 
 /** The receiving side of one connection. */
-export class Inbound<Data> {
-  readonly #connection: WebSocketConnection<Data>;
-  readonly #host: InboundHost<WebSocketConnection<Data>["socket"]>;
+export class Inbound<Socket> {
+  readonly #connection: WebSocketConnection<Socket>;
+  readonly #host: InboundHost<Socket>;
   readonly #loop: PollLoop;
   readonly #inbox: Inbox;
   // By the application.
@@ -61,8 +61,8 @@ export class Inbound<Data> {
   #decoder: TextDecoder | null = null;
 
   constructor(
-    connection: WebSocketConnection<Data>,
-    host: InboundHost<WebSocketConnection<Data>["socket"]>,
+    connection: WebSocketConnection<Socket>,
+    host: InboundHost<Socket>,
     loop: PollLoop,
   ) {
     this.#connection = connection;

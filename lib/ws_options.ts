@@ -106,11 +106,19 @@ type Limits = Omit<
   "compression" | "origin" | "ordered" | "debug" | "slowConsumer"
 >;
 
-/** All options of a route, none missing. */
-export interface RouteSettings extends Required<Limits> {
+/** What sockets of either side are told, none missing. */
+export interface SocketSettings {
+  closeTimeout: number;
+  highWatermark: number;
+  maxQueueBytes: number;
+  maxMessagesPerSecond: number;
   slowConsumer: SlowConsumerPolicy;
   ordered: boolean;
   debug: boolean;
+}
+
+/** All options of a route, none missing. */
+export interface RouteSettings extends Required<Limits>, SocketSettings {
   allows: OriginCheck;
   /** Null when nothing is compressed. */
   compression: CompressionSettings | null;
@@ -160,13 +168,6 @@ export function resolveWebSocket(options: WebSocketOptions): RouteSettings {
       `Cannot make a WebSocket route: "maxLifetime" must be at most ${TIMER_MAX_MS}, is ${limits.maxLifetime}`,
     );
   }
-  if (!POLICIES.includes(slowConsumer)) {
-    throw new TypeError(
-      `Cannot make a WebSocket route: "slowConsumer" must be one of ${
-        POLICIES.join(", ")
-      }, is ${String(slowConsumer)}`,
-    );
-  }
   for (const [name, value] of Object.entries({ ordered, debug })) {
     if (typeof value !== "boolean") {
       throw new TypeError(
@@ -178,10 +179,23 @@ export function resolveWebSocket(options: WebSocketOptions): RouteSettings {
   }
   return {
     ...limits,
-    slowConsumer,
+    slowConsumer: checkedPolicy("a WebSocket route", slowConsumer),
     ordered,
     debug,
     allows: originCheck(origin),
     compression: resolveCompression(compression),
   };
+}
+
+/** The option `slowConsumer`; `what` is the thing to be made, with its article. */
+export function checkedPolicy(
+  what: string,
+  policy: SlowConsumerPolicy,
+): SlowConsumerPolicy {
+  if (POLICIES.includes(policy)) return policy;
+  throw new TypeError(
+    `Cannot make ${what}: "slowConsumer" must be one of ${
+      POLICIES.join(", ")
+    }, is ${String(policy)}`,
+  );
 }

@@ -18,9 +18,11 @@ import {
   OPCODE_PING,
   OPCODE_PONG,
   OPCODE_TEXT,
+  writeEncoded,
   writeFrame,
   writeTextFrame,
 } from "./ws_encoder.ts";
+import type { Masker } from "./ws_mask.ts";
 import {
   contentOf,
   deflatedFrameOf,
@@ -56,7 +58,7 @@ const TOO_SLOW = 1013;
 const ENCODER = new TextEncoder();
 
 /** The sending side of one connection. */
-export class Outbound<Data> {
+export class Outbound<Socket> {
   /** Messages that were accepted. */
   sentMessages = 0;
   /** Their bytes. */
@@ -64,12 +66,14 @@ export class Outbound<Data> {
   /** Messages that were not accepted, or were given up. */
   droppedMessages = 0;
   readonly #handle: number;
-  readonly #connection: WebSocketConnection<Data>;
-  readonly #host: OutboundHost<WebSocketConnection<Data>["socket"]>;
+  readonly #connection: WebSocketConnection<Socket>;
+  readonly #host: OutboundHost<Socket>;
   readonly #loop: PollLoop;
   readonly #outbox: Outbox;
   // Null where nothing is compressed.
   readonly #deflater: Deflater | null;
+  // Null on the side of a server.
+  readonly #masker: Masker | null;
   readonly #maxQueueBytes: number;
   // Whether messages are held where they can be given up again.
   readonly #evicts: boolean;
@@ -84,12 +88,14 @@ export class Outbound<Data> {
   #tellingDropped = false;
 
   constructor(
-    connection: WebSocketConnection<Data>,
-    host: OutboundHost<WebSocketConnection<Data>["socket"]>,
+    connection: WebSocketConnection<Socket>,
+    host: OutboundHost<Socket>,
     loop: PollLoop,
     deflater: Deflater | null,
+    masker: Masker | null,
   ) {
     this.#deflater = deflater;
+    this.#masker = masker;
     this.#handle = connection.handle;
     this.#connection = connection;
     this.#host = host;
@@ -121,7 +127,12 @@ export class Outbound<Data> {
     if (buffered + 3 * text.length > this.#limit) {
       return this.#sendSlowly(text, options);
     }
-    this.sentBytes += writeTextFrame(this.#outbox, this.#handle, text);
+    this.sentBytes += writeTextFrame(
+      this.#outbox,
+      this.#handle,
+      text,
+      this.#masker,
+    );
     this.sentMessages++;
     return this.#staged(buffered + text.length);
   }
@@ -133,7 +144,7 @@ export class Outbound<Data> {
     }
     const total = this.#outbox.buffered(this.#handle) + bytes.length;
     if (total > this.#limit) return this.#sendSlowly(bytes, options);
-    writeFrame(this.#outbox, this.#handle, OPCODE_BINARY, bytes);
+    this.#writeFrame(OPCODE_BINARY, bytes);
     this.sentMessages++;
     this.sentBytes += bytes.length;
     return this.#staged(total);
@@ -197,7 +208,7 @@ export class Outbound<Data> {
     this.#fragments = fin ? WHOLE_MESSAGES : kind;
     const first = isText ? OPCODE_TEXT : OPCODE_BINARY;
     const opcode = before === WHOLE_MESSAGES ? first : OPCODE_CONTINUATION;
-    writeFrame(this.#outbox, this.#handle, opcode, bytes, fin);
+    this.#writeFrame(opcode, bytes, fin);
     this.sentBytes += bytes.length;
     if (fin) this.sentMessages++;
     this.#endFragment();
@@ -251,7 +262,7 @@ export class Outbound<Data> {
     if (this.#connection.readyState !== OPEN || total > this.#maxQueueBytes) {
       return "dropped";
     }
-    writeFrame(this.#outbox, this.#handle, opcode, payload);
+    this.#writeFrame(opcode, payload);
     return this.#staged(total);
   }
 
@@ -264,8 +275,8 @@ export class Outbound<Data> {
   ): SendStatus {
     const total = this.#outbox.buffered(this.#handle) + bytes.length;
     if (total > this.#limit) return this.#sendSlowly(message, options);
-    if (!this.#deflater!.write(this.#outbox, opcode, bytes)) {
-      writeFrame(this.#outbox, this.#handle, opcode, bytes);
+    if (!this.#deflater!.write(this.#outbox, opcode, bytes, this.#masker)) {
+      this.#writeFrame(opcode, bytes);
     }
     this.sentMessages++;
     this.sentBytes += bytes.length;
@@ -291,12 +302,17 @@ export class Outbound<Data> {
     if (deflater?.takes(sizeOf(prepared), compress)) {
       if (deflater.remembers) {
         const { opcode, payload } = contentOf(prepared);
-        if (deflater.write(this.#outbox, opcode, payload)) return;
+        if (deflater.write(this.#outbox, opcode, payload, this.#masker)) return;
       } else {
         frame = deflatedFrameOf(prepared, deflater);
       }
     }
-    this.#outbox.write(this.#handle, frame, 0);
+    writeEncoded(this.#outbox, this.#handle, frame, this.#masker);
+  }
+
+  #writeFrame(opcode: number, payload: Uint8Array, fin = true): void {
+    const handle = this.#handle;
+    writeFrame(this.#outbox, handle, opcode, payload, fin, this.#masker);
   }
 
   #sendWaiting({ message, compress }: Waiting): void {

@@ -80,6 +80,8 @@ const char *t_fault_name(enum sys_call call) {
       [SYS_PREAD] = "pread",
       [SYS_SENDFILE] = "sendfile",
       [SYS_ALLOCATE] = "allocate",
+      [SYS_CONNECT] = "connect",
+      [SYS_SOCKET_ERROR] = "socket_error",
   };
   return names[call];
 }

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// connect.c - connections that we begin: socket, connect(2), and word of whether they stand; called by
+// JavaScript and, once a socket has room, by the backends.
+//
+// A socket that connects has room as soon as it stands or has failed, which SO_ERROR tells apart. Until then
+// the connection is as one whose socket is full: what is staged for it waits in its queue.
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "address.h"
+#include "backend.h"
+#include "conn.h"
+#include "conn_queue.h"
+#include "inbox.h"
+#include "millrace.h"
+#include "sys.h"
+#include "timer.h"
+
+static int open_socket(const struct sockaddr *address, socklen_t length) {
+  int fd = sys_socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK);
+  if (fd < 0) return -errno;
+  int on = 1;
+  // What is sent leaves at once: a turn has made one packet of it already.
+  if (address->sa_family != AF_UNIX) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  if (sys_connect(fd, address, length) == 0 || errno == EINPROGRESS || errno == EINTR) return fd;
+  int error = errno;
+  close(fd);
+  return -error;
+}
+
+static int open_unix(const struct mr_connect_options *o) {
+  struct sockaddr_un address;
+  socklen_t length;
+  int rc = address_unix(o->host, &address, &length);
+  return rc == 0 ? open_socket((struct sockaddr *)&address, length) : rc;
+}
+
+// Host names are JavaScript's to look up: that may take long.
+static int open_tcp(const struct mr_connect_options *o) {
+  char port[16];
+  snprintf(port, sizeof(port), "%u", o->port);
+  const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
+  struct addrinfo *found;
+  int rc = getaddrinfo(o->host, port, &hints, &found);
+  if (rc != 0) return rc == EAI_MEMORY ? -ENOMEM : -EINVAL;
+  int fd = open_socket(found->ai_addr, found->ai_addrlen);
+  freeaddrinfo(found);
+  return fd;
+}
+
+static bool options_valid(const struct mr_connect_options *o) {
+  return o != NULL && o->flags <= (MR_CONNECT_UNIX | MR_CONNECT_RESPONSE) && o->port <= 65535 &&
+         memchr(o->host, '\0', MR_TEXT_BYTES) != NULL;
+}
+
+int32_t mr_connect(mr_reactor *r, const struct mr_connect_options *options, uint32_t *handle) {
+  if (!options_valid(options) || handle == NULL) return -EINVAL;
+  if (r->control->connections >= r->options->max_connections) return -EUSERS;
+  int fd = (options->flags & MR_CONNECT_UNIX) != 0 ? open_unix(options) : open_tcp(options);
+  if (fd < 0) return fd;
+  struct conn *c = conn_new(r, fd);
+  if (c == NULL) {
+    close(fd);
+    return -EUSERS;
+  }
+  c->protocol = (options->flags & MR_CONNECT_RESPONSE) != 0 ? PROTOCOL_RESPONSE : PROTOCOL_STREAM;
+  c->connecting = c->sending = true;
+  r->now = timer_now();  // the last turn may be long ago
+  conn_deadline(r, c, options->timeout);
+  r->backend->await_room(r, c);
+  *handle = c->handle;
+  return 0;
+}
+
+static void connected(struct mr_reactor *r, struct conn *c) {
+  if (inbox_is_full(r)) {
+    r->backend->await_room(r, c);
+    return;
+  }
+  uint16_t error = conn_socket_error(c);
+  if (error != 0) {
+    conn_close(r, c, error);
+    return;
+  }
+  // The ring wants sockets that block: the kernel would answer EAGAIN instead of waiting.
+  if (r->backend == &backend_uring) fcntl(c->fd, F_SETFL, 0);
+  c->connecting = c->sending = false;
+  inbox_push(r, c, MR_CONNECTED);
+  if (c->life == LIFE_OPEN) conn_deadline(r, c, conn_in_http(c) ? r->options->head_timeout : c->idle_ms);
+  if (c->out_head != NO_BLOCK) {
+    r->backend->send(r, c);
+  } else if (c->filing) {
+    conn_file_send(r, c);
+  } else {
+    conn_finish_flushed(r, c);
+  }
+  r->backend->receive(r, c);
+}
+
+void conn_room(struct mr_reactor *r, struct conn *c) {
+  if (c->connecting) {
+    connected(r, c);
+  } else {
+    conn_file_send(r, c);
+  }
+}
