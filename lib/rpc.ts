@@ -21,6 +21,8 @@
  */
 
 import { RpcApp, type RpcOptions } from "./rpc_app.ts";
+import { RpcClient, type RpcClientOptions } from "./rpc_client.ts";
+import { dialOf } from "./rpc_dial.ts";
 
 /**
  * Makes an application: routes are given to it, and listeners.
@@ -32,6 +34,38 @@ import { RpcApp, type RpcOptions } from "./rpc_app.ts";
  */
 export function rpc(options: RpcOptions = {}): RpcApp {
   return new RpcApp(options);
+}
+
+/**
+ * Connects to a server of the action router.
+ *
+ * @example
+ * ```ts
+ * import { rpcClient } from "@millrace/millrace/rpc";
+ *
+ * await using client = await rpcClient("tcp://localhost:8081");
+ * client.on(101, (message) => console.log(message));
+ * console.log(await client.call(1, { foo: "bar" }, { timeout: 1000 }));
+ * ```
+ *
+ * @param address `ws://host:port/path`, `tcp://host:port` or `unix:path`, where a path that begins with "@" is an
+ *   abstract one.
+ * @param options What the client is like.
+ * @returns The client, once it is connected. It keeps the process alive until it is closed.
+ * @throws {TypeError} When the address is none, or an option is wrong.
+ * @throws {RangeError} When a number is out of range.
+ * @throws {Error} When there is no connection.
+ */
+export async function rpcClient(
+  address: string | URL,
+  options: RpcClientOptions = {},
+): Promise<RpcClient> {
+  const { protocol, backend = "auto" } = options;
+  const { connectTimeout = 10_000, maxPacketBytes = 1024 * 1024 } = options;
+  const settings = { protocol, backend, connectTimeout, maxPacketBytes };
+  const client = new RpcClient(dialOf(address, settings), options);
+  await client.connect();
+  return client;
 }
 
 export { type BodyKind, type Codec, json, raw } from "./codec.ts";
@@ -48,6 +82,13 @@ export {
   type RpcOptions,
   type RpcStatistics,
 } from "./rpc_app.ts";
+export {
+  type PushHandler,
+  type RpcCallOptions,
+  RpcClient,
+  type RpcClientOptions,
+  type RpcClientStatistics,
+} from "./rpc_client.ts";
 export { RpcConnection } from "./rpc_connection.ts";
 export { RpcContext } from "./rpc_context.ts";
 export { RpcCode, RpcError } from "./rpc_error.ts";

@@ -2,6 +2,7 @@
 // rpc_client.ts - the calling side of the action router: calls to packets, replies and pushes to whoever waits for
 // them; made by rpc.ts, over a connection of rpc_dial.ts.
 
+import type { BackendName } from "../ffi/mod.ts";
 import { type Codec, json, requireCodec } from "./codec.ts";
 import {
   HEAD_BYTES,
@@ -11,6 +12,7 @@ import {
 } from "./packet.ts";
 import { requireInteger } from "./listen_address.ts";
 import { requireKnown } from "./route_options.ts";
+import { Deadlines } from "./rpc_deadlines.ts";
 import { decodeError, ERROR_ACTION, type RpcError } from "./rpc_error.ts";
 import { NOTIFICATION } from "./rpc_peer.ts";
 import { requireAction, requireTimeout } from "./rpc_router.ts";
@@ -23,29 +25,12 @@ import {
 } from "./rpc_transport.ts";
 import { MOST_OWNERS, Sequences } from "./rpc_sequences.ts";
 import { thrownError } from "./thrown.ts";
-
-/** How a client that has lost its connection tries to get another one. */
-export interface ReconnectOptions {
-  /**
-   * Milliseconds before the first attempt; each one that fails doubles it. A random part of up to a half is taken off,
-   * so that the clients of a server that comes back do not come all at once.
-   *
-   * @default {100}
-   */
-  minDelay?: number;
-  /**
-   * The most that it is doubled to.
-   *
-   * @default {30000}
-   */
-  maxDelay?: number;
-  /**
-   * Attempts that may fail one after the other before the client is closed; 0 means no limit.
-   *
-   * @default {0}
-   */
-  attempts?: number;
-}
+import {
+  reconnectDelay,
+  type ReconnectOptions,
+  type ReconnectSettings,
+  resolveReconnect,
+} from "./ws_reconnect.ts";
 
 /** What a client is like. */
 export interface RpcClientOptions {
@@ -69,6 +54,12 @@ export interface RpcClientOptions {
    * @default {10000}
    */
   connectTimeout?: number;
+  /**
+   * The kernel interface to connect with.
+   *
+   * @default {"auto"}
+   */
+  backend?: "auto" | BackendName;
   /**
    * Calls that may be in flight at a time, at most 16384; the next ones wait until it is their turn.
    *
@@ -119,9 +110,10 @@ export interface RpcClientStatistics {
 /** Takes what the server sends of its own accord. */
 export type PushHandler<Body = unknown> = (body: Body) => void | Promise<void>;
 
-/** Connects, and gives the transport to `connect` before anything is told of it. */
+/** Connects, unless the signal aborts, and gives the transport to `connect` before anything is told of it. */
 export type Dial = (
   connect: (transport: Transport) => TransportEvents,
+  signal: AbortSignal,
 ) => Promise<void>;
 
 interface Call {
@@ -132,7 +124,8 @@ interface Call {
   body: Uint8Array | null;
   sequence: number;
   done: boolean;
-  timer: ReturnType<typeof setTimeout> | undefined;
+  readonly timeout: number;
+  readonly deadline: number;
   signal: AbortSignal | undefined;
   onAbort: (() => void) | undefined;
 }
@@ -145,6 +138,7 @@ const OPTIONS = [
   "protocol",
   "timeout",
   "connectTimeout",
+  "backend",
   "maxInFlight",
   "maxPacketBytes",
   "reconnect",
@@ -153,8 +147,6 @@ const OPTIONS = [
   "onError",
 ];
 const TIMEOUT_MS = 30_000;
-const MIN_DELAY_MS = 100;
-const MAX_DELAY_MS = 30_000;
 
 /** A client of the action router. Made by `rpcClient()`. */
 export class RpcClient implements AsyncDisposable {
@@ -164,7 +156,7 @@ export class RpcClient implements AsyncDisposable {
   readonly #timeout: number;
   readonly #maxInFlight: number;
   readonly #maxPacketBytes: number;
-  readonly #reconnect: Required<ReconnectOptions> | null;
+  readonly #reconnect: ReconnectSettings | null;
   readonly #sent: Sequences<Call>;
   #waiting = new Set<Call>();
   readonly #handlers = new Map<number, Set<PushHandler>>();
@@ -175,6 +167,11 @@ export class RpcClient implements AsyncDisposable {
   #failure: Error | null = null;
   #failures = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
+  readonly #dialing = new AbortController();
+  readonly #deadlines = new Deadlines<Call>(
+    () => this.#calls(),
+    (call) => this.#expire(call),
+  );
   #pushes = 0;
   #connects = 0;
 
@@ -187,7 +184,7 @@ export class RpcClient implements AsyncDisposable {
     this.#timeout = options.timeout ?? TIMEOUT_MS;
     this.#maxInFlight = options.maxInFlight ?? 1024;
     this.#maxPacketBytes = options.maxPacketBytes ?? 1024 * 1024;
-    this.#reconnect = reconnectOf(options.reconnect);
+    this.#reconnect = resolveReconnect(options.reconnect);
     this.#sent = new Sequences();
   }
 
@@ -246,13 +243,12 @@ export class RpcClient implements AsyncDisposable {
       body: null,
       sequence: 0,
       done: false,
-      timer: undefined,
+      timeout,
+      deadline: timeout === 0 ? Infinity : performance.now() + timeout,
       signal,
       onAbort: undefined,
     };
-    if (timeout > 0) {
-      call.timer = setTimeout(() => this.#expire(call, timeout), timeout);
-    }
+    this.#deadlines.watch(call);
     if (signal !== undefined) {
       call.onAbort = (): void => this.#abandon(call, signal.reason);
       signal.addEventListener("abort", call.onAbort, { once: true });
@@ -295,7 +291,10 @@ export class RpcClient implements AsyncDisposable {
 
   /** Connects; for `rpcClient()`. */
   async connect(): Promise<void> {
-    await this.#dial((transport) => this.#opened(transport));
+    await this.#dial(
+      (transport) => this.#opened(transport),
+      this.#dialing.signal,
+    );
   }
 
   /** Closes the connection. Calls that are not answered are rejected. */
@@ -306,6 +305,8 @@ export class RpcClient implements AsyncDisposable {
       this.#rejectAll(null);
       if (this.#transport === null) this.#closed.resolve(null);
       else this.#transport.close(NORMAL, "");
+      // What is open by now has its closing handshake.
+      if (this.#transport === null) this.#dialing.abort(lost(null));
     }
     await this.closed;
   }
@@ -437,8 +438,13 @@ export class RpcClient implements AsyncDisposable {
     });
   }
 
-  #expire(call: Call, timeout: number): void {
-    const message = `No answer within ${timeout} milliseconds`;
+  *#calls(): Iterable<Call> {
+    for (const call of this.#sent.owners()) if (!call.done) yield call;
+    yield* this.#waiting;
+  }
+
+  #expire(call: Call): void {
+    const message = `No answer within ${call.timeout} milliseconds`;
     this.#abandon(call, new Deno.errors.TimedOut(message));
   }
 
@@ -454,7 +460,6 @@ export class RpcClient implements AsyncDisposable {
   // Its promise is settled by whoever calls this.
   #end(call: Call): Call {
     call.done = true;
-    clearTimeout(call.timer);
     call.signal?.removeEventListener("abort", call.onAbort!);
     return call;
   }
@@ -483,18 +488,13 @@ export class RpcClient implements AsyncDisposable {
     this.#closed.resolve(error);
   }
 
-  #retryLater(options: Required<ReconnectOptions>, error: Error | null): void {
-    const { minDelay, maxDelay, attempts } = options;
-    if (attempts > 0 && this.#failures >= attempts) return this.#giveUp(error);
-    const delay = Math.min(maxDelay, minDelay * 2 ** this.#failures);
-    this.#failures++;
-    this.#retry = setTimeout(
-      () => void this.#redial(options),
-      delay * (1 - Math.random() / 2),
-    );
+  #retryLater(options: ReconnectSettings, error: Error | null): void {
+    if (this.#failures >= options.maxAttempts) return this.#giveUp(error);
+    const delay = reconnectDelay(options, ++this.#failures, Math.random());
+    this.#retry = setTimeout(() => void this.#redial(options), delay);
   }
 
-  async #redial(options: Required<ReconnectOptions>): Promise<void> {
+  async #redial(options: ReconnectSettings): Promise<void> {
     try {
       await this.connect();
     } catch (error) {
@@ -507,6 +507,7 @@ export class RpcClient implements AsyncDisposable {
       this.#end(call).reject(lost(error));
     }
     this.#waiting.clear();
+    this.#deadlines.close();
   }
 
   #safely(callback: () => void | Promise<void>): void {
@@ -540,23 +541,6 @@ function lost(cause: Error | null): Error {
       : `The connection is lost: ${cause.message}`,
     { cause },
   );
-}
-
-function reconnectOf(
-  value: boolean | ReconnectOptions | undefined,
-): Required<ReconnectOptions> | null {
-  if (value === undefined || value === false) return null;
-  const options = value === true ? {} : value;
-  requireKnown(MAKE, options, ["minDelay", "maxDelay", "attempts"]);
-  const {
-    minDelay = MIN_DELAY_MS,
-    maxDelay = MAX_DELAY_MS,
-    attempts = 0,
-  } = options;
-  requireTimeout(minDelay, MAKE, "reconnect.minDelay");
-  requireTimeout(maxDelay, MAKE, "reconnect.maxDelay");
-  requireInteger(MAKE, "reconnect.attempts", attempts, 0, 0x7fffffff);
-  return { minDelay, maxDelay, attempts };
 }
 
 function checkOptions(options: RpcClientOptions): void {

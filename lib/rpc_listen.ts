@@ -22,7 +22,8 @@ import { type Socket, watch as watchSocket } from "./socket.ts";
 import { listOf } from "./upgrade.ts";
 import { websocket, type WebSocketRoute } from "./websocket.ts";
 import type { WebSocketOptions } from "./ws_options.ts";
-import { type ServerWebSocket, watch as watchWebSocket } from "./ws_socket.ts";
+import { watch as watchWebSocket } from "./ws_base_socket.ts";
+import type { ServerWebSocket } from "./ws_socket.ts";
 
 /** What an application does with connections. */
 export interface Acceptor {
@@ -103,7 +104,7 @@ export function webSocketRoute(
     socket.data.transport = new MessageTransport(
       socket,
       (transport) => acceptor.accept(transport, socket.data.codec),
-      (promise) => watchWebSocket(socket as ServerWebSocket, promise),
+      (promise) => watchWebSocket(socket, promise),
     );
   };
   const route: WebSocketRoute<Carried> = websocket<Carried>({

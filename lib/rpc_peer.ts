@@ -6,6 +6,7 @@ import type { BodyKind, Codec } from "./codec.ts";
 import { HEAD_BYTES, LENGTH_BYTES, readInt16 } from "./packet.ts";
 import { RpcConnection } from "./rpc_connection.ts";
 import { cancel, RpcContext } from "./rpc_context.ts";
+import { Deadlines } from "./rpc_deadlines.ts";
 import { encodeError, ERROR_ACTION, RpcCode, RpcError } from "./rpc_error.ts";
 import {
   outcome,
@@ -57,7 +58,7 @@ interface Call {
   readonly context: RpcContext;
   readonly turn: number;
   readonly route: Route;
-  timer: ReturnType<typeof setTimeout> | undefined;
+  readonly deadline: number;
   done: boolean;
 }
 
@@ -77,6 +78,7 @@ export class Peer implements TransportEvents {
   #clogged = false;
   #draining = false;
   #paused = false;
+  #deadlines: Deadlines<Call> | null = null;
   #controller: AbortController | null = null;
   // Why this side has given the connection up.
   #failure: Error | null = null;
@@ -147,6 +149,7 @@ export class Peer implements TransportEvents {
     this.#controller?.abort(gone());
     for (const call of this.#calls) this.#cancel(call);
     this.#calls.clear();
+    this.#deadlines?.close();
     this.#ready.clear();
     this.#host.gone(this, this.#failure ?? error);
   }
@@ -213,11 +216,12 @@ export class Peer implements TransportEvents {
     route: Route,
     reply: Promise<unknown>,
   ): void {
-    const call: Call = { context, turn, route, timer: undefined, done: false };
+    const deadline = route.timeout > 0
+      ? performance.now() + route.timeout
+      : Infinity;
+    const call: Call = { context, turn, route, deadline, done: false };
     this.#calls.add(call);
-    if (route.timeout > 0) {
-      call.timer = setTimeout(() => this.#expire(call), route.timeout);
-    }
+    if (route.timeout > 0) this.#watch(call);
     this.transport.watch(reply.then(
       (value) =>
         this.#settle(call, () => this.#answer(context, turn, route, value)),
@@ -226,10 +230,17 @@ export class Peer implements TransportEvents {
     ));
   }
 
+  #watch(call: Call): void {
+    this.#deadlines ??= new Deadlines(
+      () => this.#calls,
+      (late) => this.#expire(late),
+    );
+    this.#deadlines.watch(call);
+  }
+
   #settle(call: Call, answer: () => void): void {
     if (call.done) return;
     call.done = true;
-    clearTimeout(call.timer);
     this.#calls.delete(call);
     answer();
     this.#tend();
@@ -247,7 +258,6 @@ export class Peer implements TransportEvents {
 
   #cancel(call: Call): void {
     call.done = true;
-    clearTimeout(call.timer);
     cancel(call.context, gone());
   }
 

@@ -23,6 +23,11 @@ export class Sequences<Owner> {
     return this.#owners.size - this.#abandoned.size;
   }
 
+  /** All who have a number. */
+  owners(): Iterable<Owner> {
+    return this.#owners.values();
+  }
+
   /** Gives the next free number out. There must be less than `MOST_OWNERS` who wait. */
   add(owner: Owner): number {
     if (this.#abandoned.size > LAST - MOST_OWNERS) this.#forgetOldest();

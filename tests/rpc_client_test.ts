@@ -362,12 +362,12 @@ Deno.test("a client that reconnects sends what waits, and rejects what was sent"
 
 Deno.test("a client gives reconnecting up after so many attempts, or when it is closed", async () => {
   let refuse = false;
-  const options = { reconnect: { minDelay: 1, attempts: 3 } };
+  const options = { reconnect: { minDelay: 1, maxAttempts: 3 } };
   const refusal = (): Error | null =>
     refuse ? new Deno.errors.ConnectionRefused("no") : null;
   const first = await connect(options, refusal);
   const second = await connect({
-    reconnect: { minDelay: 0x7fffffff, maxDelay: 0x7fffffff },
+    reconnect: { minDelay: 0x7fffffff, maxDelay: 0x7fffffff, jitter: 0 },
   }, refusal);
   refuse = true;
   first.server.socket.terminate();
@@ -405,7 +405,7 @@ Deno.test("options that are wrong are refused", () => {
     [{ maxPacketBytes: 7 }, "maxPacketBytes"],
     [{ timeout: Infinity }, "timeout"],
     [{ reconnect: { tries: 3 } }, "tries"],
-    [{ reconnect: { attempts: -1 } }, "attempts"],
+    [{ reconnect: { maxAttempts: -1 } }, "maxAttempts"],
     [{ onOpen: 1 }, "onOpen"],
     [{ more: 1 }, "more"],
   ];

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// rpc_dial.ts - from the address of a server of the action router to a transport; used by rpc.ts.
+
+import type { BackendName } from "../ffi/mod.ts";
+import { LENGTH_BYTES } from "./packet.ts";
+import type { Dial } from "./rpc_client.ts";
+import { closeError, MessageTransport } from "./rpc_transport.ts";
+import { watch } from "./ws_base_socket.ts";
+import { connectWebSocket } from "./ws_client.ts";
+import type { ClientWebSocket } from "./ws_client_socket.ts";
+
+/** What connecting has to know. */
+export interface DialSettings {
+  protocol: string | undefined;
+  connectTimeout: number;
+  maxPacketBytes: number;
+  backend: "auto" | BackendName;
+}
+
+/** How to connect to an address. Throws a TypeError when it is none. */
+export function dialOf(address: string | URL, settings: DialSettings): Dial {
+  const url = String(address);
+  if (/^wss?:/i.test(url)) return dialWebSocket(url, settings);
+  throw new TypeError(
+    `Cannot make a client: the address must begin with ws:, tcp: or unix:, is ${
+      JSON.stringify(url)
+    }`,
+  );
+}
+
+function dialWebSocket(url: string, settings: DialSettings): Dial {
+  const { protocol, connectTimeout, maxPacketBytes, backend } = settings;
+  type Carried = { transport: MessageTransport | undefined };
+  return async (connect, signal) => {
+    const socket = connectWebSocket<Carried>(url, {
+      open(socket): void {
+        socket.data.transport = new MessageTransport(
+          // Its address is known once it is open.
+          socket as ClientWebSocket<Carried> & { remoteAddr: Deno.Addr },
+          connect,
+          (promise) => watch(socket, promise),
+        );
+      },
+      message: (socket, message) => socket.data.transport?.message(message),
+      drain: (socket) => socket.data.transport?.drain(),
+      close: (socket, code, reason) =>
+        socket.data.transport?.closed(closeError(code, reason)),
+    }, {
+      data: { transport: undefined },
+      signal,
+      connectTimeout,
+      maxMessageBytes: maxPacketBytes - LENGTH_BYTES,
+      backend,
+      ...protocol !== undefined && { protocols: protocol },
+    });
+    await socket.opened;
+  };
+}
