@@ -2,6 +2,8 @@
 // codec.ts - how bodies of packets become values; JSON and raw bytes are here, codec_protobuf.ts and codec_msgpack.ts
 // have what needs a library.
 
+import { copyOf } from "./bytes.ts";
+
 /** What a body belongs to: a request, the reply to one, or what a server sends of its own accord. */
 export type BodyKind = "request" | "reply" | "push";
 
@@ -64,7 +66,7 @@ export const raw: Codec<Uint8Array | string | undefined> = {
     );
   },
   decode(bytes: Uint8Array): Uint8Array {
-    return bytes.slice();
+    return copyOf(bytes);
   },
 };
 

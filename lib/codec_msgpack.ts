@@ -17,6 +17,7 @@
  */
 
 import { decode, Encoder } from "@msgpack/msgpack";
+import { copyOf } from "./bytes.ts";
 import type { Codec } from "./codec.ts";
 
 const encoder = new Encoder({ ignoreUndefined: true });
@@ -34,7 +35,7 @@ export const msgpack: Codec = {
     if (length === 0) return undefined;
     // Binary data are views of what is decoded. An element takes a byte at least, and memory is taken for as many as
     // are announced.
-    return decode(bytes.slice(), {
+    return decode(copyOf(bytes), {
       maxArrayLength: length,
       maxMapLength: length,
       maxStrLength: length,

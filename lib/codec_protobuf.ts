@@ -28,6 +28,7 @@
  */
 
 import { parse } from "protobufjs";
+import { copyOf } from "./bytes.ts";
 import type { BodyKind, Codec } from "./codec.ts";
 
 /** A type of messages, as protobufjs makes and generates it, and generators that do likewise. */
@@ -92,7 +93,7 @@ export function protobuf(
     },
     decode(bytes: Uint8Array, action: number, kind: BodyKind): unknown {
       // Fields of bytes are views of what is decoded.
-      return all.get(action)?.get(kind)?.decode(bytes.slice());
+      return all.get(action)?.get(kind)?.decode(copyOf(bytes));
     },
   };
 }

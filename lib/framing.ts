@@ -28,6 +28,7 @@
  * @module
  */
 
+import { copyOf } from "./bytes.ts";
 import { requireKnown } from "./route_options.ts";
 
 /** The bytes are not those of the framing, or a frame is larger than allowed. What follows cannot be read any more. */
@@ -151,7 +152,7 @@ export abstract class Framer {
     if (this.#failure !== null || this.position >= bytes.length) return;
     this.#held = own
       ? bytes.subarray(this.position)
-      : bytes.slice(this.position);
+      : copyOf(bytes.subarray(this.position));
   }
 }
 
@@ -420,7 +421,7 @@ export class DelimiterFramer extends Framer {
     requireBytes("maxFrameBytes", maxFrameBytes, 0);
     this.#delimiter = typeof delimiter === "string"
       ? new TextEncoder().encode(delimiter)
-      : delimiter.slice();
+      : copyOf(delimiter);
     this.#max = maxFrameBytes;
   }
 

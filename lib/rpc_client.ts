@@ -3,6 +3,7 @@
 // them; made by rpc.ts, over a connection of rpc_dial.ts.
 
 import type { BackendName } from "../ffi/mod.ts";
+import { copyOf } from "./bytes.ts";
 import { type Codec, json, requireCodec } from "./codec.ts";
 import {
   HEAD_BYTES,
@@ -335,7 +336,7 @@ export class RpcClient implements AsyncDisposable {
       return this.#send(call, bytes);
     }
     // It may be the application's, which may write over it.
-    call.body = bytes.slice();
+    call.body = copyOf(bytes);
     this.#waiting.add(call);
     this.#pump();
   }

@@ -2,6 +2,7 @@
 // rpc_peer.ts - one connection of a server of the action router: packets to handlers, replies to packets, in the
 // order and number that the options allow; made by rpc_app.ts, called by rpc_transport.ts.
 
+import { copyOf } from "./bytes.ts";
 import type { BodyKind, Codec } from "./codec.ts";
 import { HEAD_BYTES, LENGTH_BYTES, readInt16 } from "./packet.ts";
 import { RpcConnection } from "./rpc_connection.ts";
@@ -176,7 +177,7 @@ export class Peer implements TransportEvents {
 
   #decode(route: Route, action: number, bytes: Uint8Array): unknown {
     // Nobody knows what it might be.
-    if (this.#host.router.isFallback(route)) return bytes.slice();
+    if (this.#host.router.isFallback(route)) return copyOf(bytes);
     const codec = route.codec ?? this.connection.codec;
     try {
       const body = codec.decode(bytes, action, "request");

@@ -298,8 +298,8 @@ function attempt(framer: Framer, pieces: Uint8Array[]): unknown[] {
 function randomPieces(bytes: Uint8Array, seed: number): Uint8Array[] {
   const lengths = pattern(bytes.length, seed + 1000);
   const pieces: Uint8Array[] = [];
-  for (let at = 0, n = 0; at < bytes.length; n++) {
-    const length = lengths[n]! % 11;
+  for (let at = 0; at < bytes.length;) {
+    const length = lengths[pieces.length]! % 11;
     pieces.push(bytes.subarray(at, at + length));
     at += length;
   }

@@ -7,7 +7,7 @@ import { decodeError } from "../lib/rpc_error.ts";
 import { rpc, type RpcApp, type RpcOptions } from "../lib/rpc.ts";
 import { RawClient } from "./raw_client.ts";
 import { concat, type Context, testBackends } from "./testing.ts";
-import { BINARY, WsClient } from "./ws_client.ts";
+import { BINARY, CLOSE, closePayload, WsClient } from "./ws_client.ts";
 
 export type Carrier = "TCP" | "WebSocket";
 
@@ -60,6 +60,8 @@ export interface PacketClient extends Disposable {
     void
   >;
   receive(): Promise<Received>;
+  /** Waits until the server closes, as it should, and closes too. */
+  closed(): Promise<void>;
   raw: RawClient;
 }
 
@@ -85,6 +87,11 @@ class TcpPackets implements PacketClient {
   async receive(): Promise<Received> {
     const length = new DataView((await this.raw.exactly(4)).buffer).getInt32(0);
     return received(await this.raw.exactly(length - 4));
+  }
+
+  async closed(): Promise<void> {
+    assertEquals(await this.raw.rest(), "");
+    this.raw.close();
   }
 
   [Symbol.dispose](): void {
@@ -117,6 +124,13 @@ class WebSocketPackets implements PacketClient {
     const frame = await this.#ws.frame();
     assertEquals(frame.opcode, BINARY);
     return received(frame.payload);
+  }
+
+  async closed(): Promise<void> {
+    const { code } = await this.#ws.closeFrame();
+    await this.#ws.send({ opcode: CLOSE, payload: closePayload(code) });
+    assertEquals(await this.raw.rest(), "");
+    this.raw.close();
   }
 
   [Symbol.dispose](): void {
@@ -175,7 +189,7 @@ async function run(
   const test: RpcTest = {
     ...t,
     carrier,
-    app(options = {}) {
+    app(options = {}): RpcApp {
       const app = rpc(options);
       const where = { hostname: "127.0.0.1", port: 0, backend: t.backend };
       apps.set(
@@ -184,15 +198,18 @@ async function run(
       );
       return app;
     },
-    async connect(app) {
+    async connect(app): Promise<PacketClient> {
       if (!started.has(app)) await app.start();
       started.add(app);
       const to = { addr: apps.get(app)!.addr as Deno.NetAddr };
-      return t.using(
+      const client = t.using(
         carrier === "TCP"
           ? new TcpPackets(await RawClient.connect(to))
           : new WebSocketPackets(await WsClient.open(to)),
       );
+      // Packets that follow one another are not to wait for acknowledgements.
+      (client.raw.conn as Deno.TcpConn).setNoDelay();
+      return client;
     },
   };
   try {
