@@ -63,7 +63,7 @@ Deno.test("MessagePack goes there and back", () => {
     date: new Date(1e12),
   };
   const encoded = msgpack.encode(value, 1, "request");
-  const lent = encoded.slice();
+  const lent = new Uint8Array(encoded);
   const got = msgpack.decode(lent, 1, "request");
   lent.fill(0xdb);
   assertEquals(got, value);
@@ -88,7 +88,7 @@ Deno.test("Protocol Buffers go there and back", () => {
   const bytes = proto.encode(login, 1, "request");
   // As the specification has it: field 1 by its length, field 2 packed.
   assertEquals([...bytes.subarray(0, 6)], [0x0a, 4, 0x5a, 0x6f, 0xc3, 0xab]);
-  const lent = bytes.slice();
+  const lent = new Uint8Array(bytes);
   const got = proto.decode(lent, 1, "request") as typeof login;
   lent.fill(0xdb);
   assertEquals([got.name, got.rooms], ["Zoë", [1, -2]]);
