@@ -28,6 +28,15 @@ export {
   readTopology,
   type Topology,
 } from "./ffi/mod.ts";
+export {
+  adopt,
+  type ClientSocketOptions,
+  connect,
+  type Connecting,
+  type ConnectOptions,
+  type ConnectTcpOptions,
+  type ConnectUnixOptions,
+} from "./lib/connect.ts";
 export type { HttpServer } from "./lib/http_server.ts";
 export {
   listen,
@@ -67,6 +76,7 @@ export {
 } from "./lib/socket.ts";
 export type { TuningOptions } from "./lib/socket_options.ts";
 export { SocketReader } from "./lib/socket_reader.ts";
+export { StreamConn, streams } from "./lib/socket_streams.ts";
 export type { SocketServer } from "./lib/socket_server.ts";
 export { type InheritedSocket, systemdSockets } from "./lib/systemd.ts";
 export type { TopicListener } from "./lib/topics.ts";

@@ -75,10 +75,12 @@ static int open_tcp(const struct wish *w) {
 // A socket that another process has opened, and may listen on too.
 static int take_inherited(const struct wish *w) {
   int fd = (int)w->options->fd;
-  int rc = socket_inherit(fd);
+  int rc = socket_check(fd);
   if (rc == 0) rc = socket_listens(fd);
   if (rc == 0) rc = socket_tune(fd, w->tuning);
-  return rc == 0 ? fd : rc;
+  if (rc != 0) return rc;
+  fcntl(fd, F_SETFD, FD_CLOEXEC);  // not for programs that we start
+  return fd;
 }
 
 static int open_wish(const struct wish *w) {

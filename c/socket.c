@@ -8,9 +8,11 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include "backend.h"
 #include "conn.h"
 #include "millrace.h"
 #include "sys.h"
+#include "timer.h"
 
 // The options that were to be set, one by one, until one fails.
 struct tuner {
@@ -50,19 +52,36 @@ static int socket_word(int fd, int name, int *out) {
   return getsockopt(fd, SOL_SOCKET, name, out, &length) == 0 ? 0 : -errno;
 }
 
-int socket_inherit(int fd) {
+int socket_check(int fd) {
   int type, family;
   int rc = socket_word(fd, SO_TYPE, &type);
   if (rc == 0) rc = socket_word(fd, SO_DOMAIN, &family);
   if (rc != 0) return rc;
   if (type != SOCK_STREAM) return -ESOCKTNOSUPPORT;
-  if (family != AF_INET && family != AF_INET6 && family != AF_UNIX) return -EAFNOSUPPORT;
-  fcntl(fd, F_SETFD, FD_CLOEXEC);
-  return 0;
+  return family == AF_INET || family == AF_INET6 || family == AF_UNIX ? 0 : -EAFNOSUPPORT;
 }
 
 int socket_listens(int fd) {
   int listens = 0;
   int rc = socket_word(fd, SO_ACCEPTCONN, &listens);
   return rc != 0 || listens ? rc : -EOPNOTSUPP;
+}
+
+int32_t mr_adopt(mr_reactor *r, int32_t fd, uint32_t *handle) {
+  struct sockaddr_storage peer;
+  socklen_t length = sizeof(peer);
+  int rc = handle == NULL ? -EINVAL : socket_check(fd);
+  if (rc == 0 && getpeername(fd, (struct sockaddr *)&peer, &length) != 0) rc = -errno;
+  if (rc != 0) return rc;
+  struct conn *c = conn_new(r, fd);
+  if (c == NULL) return -EUSERS;
+  // As accept(2) would have made it for each.
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  fcntl(fd, F_SETFL, r->backend == &backend_epoll ? O_NONBLOCK : 0);
+  c->protocol = PROTOCOL_STREAM;
+  r->now = timer_now();  // the last turn may be long ago
+  conn_deadline(r, c, conn_patience(c));
+  r->backend->receive(r, c);
+  *handle = c->handle;
+  return 0;
 }

@@ -8,9 +8,9 @@
 // Sets the options that are to be set, NULL for none. Returns 0 or -errno.
 int socket_tune(int fd, const struct mr_socket_options *options);
 
-// Whether fd is a stream socket of a family that we know, and keeps it from programs that we start. 0,
-// -EBADF, -ENOTSOCK, -ESOCKTNOSUPPORT for other types, -EAFNOSUPPORT for other families.
-int socket_inherit(int fd);
+// Whether fd is a stream socket of a family that we know: 0, -EBADF, -ENOTSOCK, -ESOCKTNOSUPPORT for other
+// types, -EAFNOSUPPORT for other families.
+int socket_check(int fd);
 
 // 0 when it listens, else -EOPNOTSUPP.
 int socket_listens(int fd);

@@ -46,6 +46,10 @@ const MEANINGS: Record<string, Meaning> = {
   ENOBUFS: { text: "the send queue is full" },
   ENOENT: { text: "no such file, or no such host", error: errors.NotFound },
   ENOMEM: { text: "out of memory" },
+  ENOTCONN: {
+    text: "the socket is not connected",
+    error: errors.NotConnected,
+  },
   ENOTSOCK: { text: "it is no socket" },
   EOPNOTSUPP: {
     text: "it is no socket that can do this",

@@ -217,7 +217,7 @@ export class Reactor {
       this.#shim.mr_listen_address(this.#pointer, listener, out),
       "read the bound address",
     );
-    return parseAddress(readText(out), kind === layout.UNIX);
+    return addressOf(kind, out)!;
   }
 
   /** Begins to connect, and returns the handle: a record CONNECTED or CLOSED will follow. */
@@ -230,6 +230,15 @@ export class Reactor {
     return handle[0]!;
   }
 
+  /** Takes over a socket that is connected, and returns its handle. The descriptor stays the caller's on failure. */
+  adopt(fd: number): number {
+    const action = `take over descriptor ${fd}`;
+    if (this.#closed) throw errnoError(ESTALE, action);
+    const handle = new Uint32Array(1);
+    unwrap(this.#shim.mr_adopt(this.#pointer, fd, handle), action);
+    return handle[0]!;
+  }
+
   /** The address of a peer: "host port", or a path; empty when the connection is gone. */
   peerAddress(handle: number): string {
     if (this.#closed) return "";
@@ -238,12 +247,20 @@ export class Reactor {
     return answer < 0 ? "" : readText(out);
   }
 
+  /** The same as an address; null when the connection is gone. */
+  remoteAddress(handle: number): Deno.Addr | null {
+    if (this.#closed) return null;
+    const out = new Uint8Array(layout.TEXT_BYTES);
+    const kind = this.#shim.mr_peer_address(this.#pointer, handle, out);
+    return addressOf(kind, out);
+  }
+
   /** Our own address of a connection; null when it is gone. */
   localAddress(handle: number): Deno.Addr | null {
     if (this.#closed) return null;
     const out = new Uint8Array(layout.TEXT_BYTES);
     const kind = this.#shim.mr_local_address(this.#pointer, handle, out);
-    return kind < 0 ? null : parseAddress(readText(out), kind === layout.UNIX);
+    return addressOf(kind, out);
   }
 
   /** Sets options of a connection's socket; does nothing when it is gone. Throws when the kernel refuses. */
@@ -414,6 +431,11 @@ function packOptions(options: ReactorOptions): Uint8Array<ArrayBuffer> {
     true,
   );
   return bytes;
+}
+
+// The answer of mr_*_address; null for one that failed.
+function addressOf(kind: number, text: Uint8Array): Deno.Addr | null {
+  return kind < 0 ? null : parseAddress(readText(text), kind === layout.UNIX);
 }
 
 function nameOf({ host, port, unix, fd }: ListenAddress): string {

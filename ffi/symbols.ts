@@ -102,6 +102,14 @@ export const SYMBOLS = {
     ],
     result: "i32",
   },
+  mr_adopt: {
+    parameters: [
+      "pointer", // mr_reactor *reactor
+      "i32", // int32_t fd
+      "buffer", // uint32_t *handle
+    ],
+    result: "i32",
+  },
   mr_poll: {
     parameters: [
       "pointer", // mr_reactor *reactor

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// client_loop.ts - the poll loop that the clients of an isolate share; used by dial.ts.
+// client_loop.ts - the poll loop that the clients of an isolate share; used by dial.ts and connect.ts.
 //
 // It is opened by the first connection and closed with the last one, so that it keeps the process alive for just as
 // long as something is connecting or open.
@@ -22,13 +22,14 @@ export class ClientLoop {
   readonly masker: Masker;
   readonly #choice: BackendChoice;
   #connections = 0;
+  readonly #unreferenced = new Set<number>();
 
   private constructor(choice: BackendChoice) {
     this.#choice = choice;
     this.loop = new PollLoop(
       resolveOptions({ backend: choice }),
       refuse,
-      () => this.#closed(),
+      (handle) => this.#closed(handle),
     );
     this.masker = new Masker(this.loop.reactor);
   }
@@ -39,29 +40,65 @@ export class ClientLoop {
     address: ConnectAddress,
     make: (handle: number, loop: ClientLoop) => Connection,
   ): void {
-    let loop = loops.get(choice);
-    if (loop === undefined || loop.loop.isClosed) {
-      loop = new ClientLoop(choice);
-      loops.set(choice, loop);
-    }
-    loop.#connect(address, make);
+    const client = ClientLoop.#of(choice);
+    client.#begin(() =>
+      client.loop.connect(address, (handle) => make(handle, client))
+    );
   }
 
-  #connect(
-    address: ConnectAddress,
+  /** Takes over a socket that is connected: its descriptor belongs to the loop of a backend from here on. */
+  static adopt(
+    choice: BackendChoice,
+    fd: number,
     make: (handle: number, loop: ClientLoop) => Connection,
   ): void {
+    const client = ClientLoop.#of(choice);
+    client.#begin(() =>
+      client.loop.adopt(fd, (handle) => make(handle, client))
+    );
+  }
+
+  static #of(choice: BackendChoice): ClientLoop {
+    let client = loops.get(choice);
+    if (client === undefined || client.loop.isClosed) {
+      client = new ClientLoop(choice);
+      loops.set(choice, client);
+    }
+    return client;
+  }
+
+  /** Has a connection keep the process alive, which is the default. */
+  ref(handle: number): void {
+    this.#unreferenced.delete(handle);
+    this.#referenceLoop();
+  }
+
+  /** Lets the process end while a connection is open. */
+  unref(handle: number): void {
+    this.#unreferenced.add(handle);
+    this.#referenceLoop();
+  }
+
+  #begin(start: () => void): void {
     this.#connections++;
+    this.#referenceLoop();
     try {
-      this.loop.connect(address, (handle) => make(handle, this));
+      start();
     } catch (error) {
-      this.#closed();
+      this.#closed(0);
       throw error;
     }
   }
 
-  #closed(): void {
-    if (--this.#connections > 0) return;
+  #referenceLoop(): void {
+    if (this.#unreferenced.size < this.#connections) this.loop.ref();
+    else this.loop.unref();
+  }
+
+  #closed(handle: number): void {
+    this.#unreferenced.delete(handle);
+    this.#connections--;
+    if (this.#connections > 0) return this.#referenceLoop();
     if (loops.get(this.#choice) === this) loops.delete(this.#choice);
     void this.loop.close();
   }

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// dial.ts - from a host name to a connection that stands: look-up, then attempts in turn; used by
-// ws_client_session.ts.
+// dial.ts - from a host name to a connection that stands: look-up, then attempts on all its addresses; used
+// by ws_client_session.ts and connect.ts.
 
 import { lookup } from "node:dns";
-import { errnoError, layout } from "../ffi/mod.ts";
+import { errnoByName, errnoError, layout } from "../ffi/mod.ts";
 import { type BackendChoice, ClientLoop } from "./client_loop.ts";
 import type { Connection } from "./connection.ts";
 import { requireNet, requirePath } from "./permissions.ts";
 import type { PollLoop } from "./poll_loop.ts";
+
+// RFC 8305 section 5: Connection Attempt Delay.
+const ATTEMPT_DELAY_MS = 250;
+
+// A longer timer would fire at once.
+const TIMER_MAX_MS = 0x7fffffff;
 
 /** Where to connect to. */
 export type DialTarget =
@@ -37,87 +43,139 @@ export function requireTarget(target: DialTarget): void {
   else requirePath(target.path);
 }
 
-/** One way to a target: all that is tried until one address has answered, or none has. */
+/**
+ * One way to a target: all that is tried until one address has answered, or none has. As RFC 8305 has it, the
+ * addresses of both families take turns, an attempt that takes long does not hold up the next one, and the first
+ * that stands is taken.
+ */
 export class Dial {
   readonly #target: DialTarget;
   readonly #options: DialOptions;
   readonly #dialer: Dialer;
-  readonly #began = performance.now();
   // What is still to be tried.
   #hosts: string[] = [];
-  #attempt: Attempt | null = null;
+  readonly #attempts = new Set<Attempt>();
+  readonly #errors: Error[] = [];
+  #looking = true;
+  #next: ReturnType<typeof setTimeout> | undefined;
+  #deadline: ReturnType<typeof setTimeout> | undefined;
   #aborted: Error | null = null;
   #over = false;
 
   /** Begins at once; the dialer is told later. */
-  constructor(target: DialTarget, options: DialOptions, dialer: Dialer) {
+  constructor(
+    target: DialTarget,
+    options: DialOptions,
+    dialer: Dialer,
+    find: (target: DialTarget) => Promise<string[]> = hostsOf,
+  ) {
     this.#target = target;
     this.#options = options;
     this.#dialer = dialer;
-    hostsOf(target).then(
-      (hosts) => {
-        this.#hosts = hosts;
-        this.#next(new Error("There is no address to connect to"));
-      },
-      (error) => this.#fail(error),
+    if (options.timeout > 0) {
+      this.#deadline = setTimeout(
+        () =>
+          this.abort(errnoByName("ETIMEDOUT", `connect to ${nameOf(target)}`)),
+        Math.min(options.timeout, TIMER_MAX_MS),
+      );
+    }
+    find(target).then(
+      (hosts) => this.#found(inTurns(hosts)),
+      (error) => this.abort(error),
     );
   }
 
-  /** Gives up; the dialer is told of this error. */
+  /** Gives up; the dialer is told of this error once nothing is left. */
   abort(error: Error): void {
     this.#aborted ??= error;
-    if (this.#attempt === null) this.#fail(error);
-    else this.#attempt.abort();
+    this.#looking = false;
+    this.#hosts.length = 0;
+    this.#abortAll();
+    this.#settle();
   }
 
-  // Tries the next address; `before` is what became of the last one. One after the other: an attempt that is slow has
-  // its share of the time that is left.
-  #next(before: Error): void {
-    this.#attempt = null;
+  #found(hosts: string[]): void {
+    if (!this.#looking) return;
+    this.#looking = false;
+    this.#hosts = hosts;
+    this.#tryNext();
+  }
+
+  #tryNext(): void {
+    clearTimeout(this.#next);
     const host = this.#hosts.shift();
-    const timeout = this.#share();
-    if (this.#over) return;
-    if (this.#aborted !== null || host === undefined || timeout < 0) {
-      return this.#fail(before);
-    }
+    if (host === undefined) return this.#settle();
     try {
-      this.#try(host, timeout);
+      this.#try(host);
     } catch (error) {
-      this.#next(error as Error);
+      this.#errors.push(error as Error);
+      return this.#tryNext();
     }
+    if (this.#hosts.length === 0) return;
+    this.#next = setTimeout(() => this.#tryNext(), ATTEMPT_DELAY_MS);
   }
 
-  #try(host: string, timeout: number): void {
+  #try(host: string): void {
     const { backend, response } = this.#options;
     const target = this.#target;
     const unix = target.transport === "unix";
     const port = unix ? 0 : target.port;
-    const address = { host, port, unix, timeout, response };
+    const address = { host, port, unix, timeout: 0, response };
     ClientLoop.connect(backend, address, (handle, client) => {
-      this.#attempt = new Attempt(handle, client, {
-        connected: (): Connection => this.#dialer.connected(handle, client),
-        failed: (errno): void =>
-          this.#next(errnoError(errno, `connect to ${nameOf(target, host)}`)),
+      const attempt = new Attempt(handle, client, {
+        connected: (): Connection => {
+          if (this.#over || this.#aborted !== null) return attempt;
+          this.#end();
+          this.#attempts.delete(attempt);
+          this.#abortAll();
+          return this.#dialer.connected(handle, client);
+        },
+        failed: (errno): void => {
+          const action = `connect to ${nameOf(target, host)}`;
+          this.#failed(attempt, errnoError(errno, action));
+        },
         lost: (): void =>
-          this.#fail(new Deno.errors.Interrupted("The loop was closed")),
+          this.#failed(
+            attempt,
+            new Deno.errors.Interrupted("The loop was closed"),
+          ),
       });
-      return this.#attempt;
+      this.#attempts.add(attempt);
+      return attempt;
     });
   }
 
-  #fail(error: Error): void {
+  #failed(attempt: Attempt, error: Error): void {
+    this.#attempts.delete(attempt);
     if (this.#over) return;
-    this.#over = true;
-    this.#dialer.failed(this.#aborted ?? error);
+    this.#errors.push(error);
+    this.#tryNext();
   }
 
-  // Milliseconds for the next attempt; less than 0: none are left.
-  #share(): number {
-    const { timeout } = this.#options;
-    if (timeout === 0) return 0;
-    const left = timeout - (performance.now() - this.#began);
-    const share = Math.ceil(left / (this.#hosts.length + 1));
-    return share > 0 ? share : -1;
+  #settle(): void {
+    if (this.#over || this.#attempts.size > 0 || this.#looking) return;
+    this.#end();
+    this.#dialer.failed(this.#aborted ?? this.#error());
+  }
+
+  // The last error, which is that of an address that was not refused at once.
+  #error(): Error {
+    const error = this.#errors.at(-1) ??
+      errnoByName("ENOENT", `connect to ${nameOf(this.#target)}`);
+    if (this.#errors.length > 1) {
+      error.cause = new AggregateError(this.#errors.slice(0, -1));
+    }
+    return error;
+  }
+
+  #end(): void {
+    this.#over = true;
+    clearTimeout(this.#next);
+    clearTimeout(this.#deadline);
+  }
+
+  #abortAll(): void {
+    for (const attempt of this.#attempts) attempt.abort();
   }
 }
 
@@ -164,11 +222,25 @@ class Attempt implements Connection {
   }
 }
 
-function nameOf(target: DialTarget, host: string): string {
+function nameOf(target: DialTarget, host?: string): string {
   if (target.transport === "unix") return target.path;
   const { hostname, port } = target;
   const name = hostname.includes(":") ? `[${hostname}]` : hostname;
-  return host === hostname ? `${name}:${port}` : `${name}:${port} (${host})`;
+  return host === undefined || host === hostname
+    ? `${name}:${port}`
+    : `${name}:${port} (${host})`;
+}
+
+/** Addresses of both families in turns, each family in its order, beginning with that of the first one. */
+export function inTurns(addresses: string[]): string[] {
+  const isV6 = (address: string): boolean => address.includes(":");
+  const first = addresses.filter((address) =>
+    isV6(address) === isV6(addresses[0]!)
+  );
+  const second = addresses.filter((address) => !first.includes(address));
+  const longer = Math.max(first.length, second.length);
+  return Array.from({ length: longer }, (_, at) => [first[at], second[at]])
+    .flat().filter((address) => address !== undefined);
 }
 
 async function hostsOf(target: DialTarget): Promise<string[]> {

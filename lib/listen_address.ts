@@ -70,7 +70,8 @@ export function requireInteger(
   );
 }
 
-function checkTransport(
+/** Throws a TypeError unless the transport, when it is given, is the one that has a path or has none. */
+export function checkTransport(
   action: string,
   given: string | undefined,
   hasPath: boolean,

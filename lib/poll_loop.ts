@@ -122,6 +122,13 @@ export class PollLoop {
     this.kick();
   }
 
+  /** Takes over a socket that is connected; what `make` returns hears of all that becomes of it. */
+  adopt(fd: number, make: (handle: number) => Connection): void {
+    const handle = this.reactor.adopt(fd);
+    this.#place(handle & layout.SLOT_MASK, make(handle));
+    this.kick();
+  }
+
   /** Another object takes over a handle: that of the protocol of an upgrade. */
   replace(connection: Connection): void {
     this.#connections[connection.handle & layout.SLOT_MASK] = connection;

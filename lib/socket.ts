@@ -2,10 +2,9 @@
 // socket.ts - what the application holds of a connection that carries plain bytes, and the callbacks that it
 // gives for it; made over a socket_connection.ts.
 
-import type { KeepAlive } from "../ffi/mod.ts";
+import type { KeepAlive, SocketTuning } from "../ffi/mod.ts";
 import { toBytes } from "./bytes.ts";
 import { requireInteger } from "./listen_address.ts";
-import type { SocketConnection } from "./socket_connection.ts";
 import { idOf, nextSocket } from "./socket_id.ts";
 import { tuningOf } from "./socket_options.ts";
 import type { SocketReader } from "./socket_reader.ts";
@@ -103,6 +102,36 @@ export interface SocketCounters {
   bufferedAmount: number;
 }
 
+/** What a socket stands on: a socket_connection.ts, or what it has in place of one while it connects. */
+export interface SocketGround {
+  readonly buffered: number;
+  readonly writable: boolean;
+  readonly unread: number;
+  readonly localAddress: Deno.Addr | null;
+  counters(): SocketCounters;
+  writeBytes(bytes: Uint8Array): SendStatus;
+  writeText(text: string): SendStatus;
+  flushed(): Promise<void>;
+  end(): void;
+  close(): void;
+  terminate(): void;
+  fail(error: unknown): boolean;
+  pause(): void;
+  resume(): void;
+  setTimeout(ms: number): void;
+  tune(tuning: SocketTuning): void;
+  ref(): void;
+  unref(): void;
+  watch(promise: Promise<unknown>): void;
+}
+
+/** Has a socket stand on something else. For connect.ts. */
+export let stand: (
+  socket: Socket<unknown>,
+  ground: SocketGround,
+  remoteAddr: Deno.Addr,
+) => void;
+
 /** Has the loop know that a callback of a socket is not done yet. For socket_host.ts. */
 export let watch: (socket: Socket<unknown>, promise: Promise<unknown>) => void;
 
@@ -117,26 +146,29 @@ export let fail: (socket: Socket<unknown>, error: unknown) => boolean;
 export class Socket<Data = unknown> {
   /** What the application keeps with the socket; its to read and write. */
   data: Data;
-  /** The peer's address. */
-  readonly remoteAddr: Deno.Addr;
-  readonly #connection: SocketConnection<Data>;
+  #ground: SocketGround;
+  #remoteAddr: Deno.Addr;
   readonly #number = nextSocket();
   #localAddr: Deno.Addr | null = null;
 
   static {
-    watch = (socket, promise) => socket.#connection.watch(promise);
-    fail = (socket, error) => socket.#connection.fail(error);
+    watch = (socket, promise) => socket.#ground.watch(promise);
+    fail = (socket, error) => socket.#ground.fail(error);
+    stand = (socket, ground, remoteAddr) => {
+      socket.#ground = ground;
+      socket.#remoteAddr = remoteAddr;
+    };
   }
 
-  /** Made by `listen()`, and by `RawSocketRoute.upgrade()`. */
+  /** Made by `listen()`, `connect()`, `adopt()` and `RawSocketRoute.upgrade()`. */
   constructor(
-    connection: SocketConnection<Data>,
+    ground: SocketGround,
     data: Data,
     remoteAddr: Deno.Addr,
   ) {
     this.data = data;
-    this.remoteAddr = remoteAddr;
-    this.#connection = connection;
+    this.#remoteAddr = remoteAddr;
+    this.#ground = ground;
   }
 
   /** A text that no other socket of the process has. */
@@ -144,24 +176,29 @@ export class Socket<Data = unknown> {
     return idOf(this.#number);
   }
 
-  /** Our own address; null when nobody has asked before the connection was gone. */
+  /** The peer's address; while the socket connects, the name and port that it connects to. */
+  get remoteAddr(): Deno.Addr {
+    return this.#remoteAddr;
+  }
+
+  /** Our own address; null while the socket connects, and when nobody has asked before the connection was gone. */
   get localAddr(): Deno.Addr | null {
-    return this.#localAddr ??= this.#connection.localAddress;
+    return this.#localAddr ??= this.#ground.localAddress;
   }
 
   /** Bytes that a `read` callback has left. */
   get unreadAmount(): number {
-    return this.#connection.unread;
+    return this.#ground.unread;
   }
 
   /** Bytes that were accepted for sending and that the kernel has not taken yet. */
   get bufferedAmount(): number {
-    return this.#connection.buffered;
+    return this.#ground.buffered;
   }
 
   /** Whether `write()` can still send: neither side has cut the connection, and this one has not ended it. */
   get writable(): boolean {
-    return this.#connection.writable;
+    return this.#ground.writable;
   }
 
   /**
@@ -171,8 +208,8 @@ export class Socket<Data = unknown> {
    * @returns What became of it.
    */
   write(data: string | Uint8Array | ArrayBuffer): SendStatus {
-    if (typeof data === "string") return this.#connection.writeText(data);
-    return this.#connection.writeBytes(
+    if (typeof data === "string") return this.#ground.writeText(data);
+    return this.#ground.writeBytes(
       toBytes(data, "write the data"),
     );
   }
@@ -182,17 +219,17 @@ export class Socket<Data = unknown> {
    * the connection is closed when the peer has ended its direction too.
    */
   end(): void {
-    this.#connection.end();
+    this.#ground.end();
   }
 
   /** Closes the connection once all is sent. What the peer sends from now on is dropped. */
   close(): void {
-    this.#connection.close();
+    this.#ground.close();
   }
 
   /** Cuts the connection at once: what is not sent is dropped, and the peer sees a reset. */
   terminate(): void {
-    this.#connection.terminate();
+    this.#ground.terminate();
   }
 
   /**
@@ -200,12 +237,12 @@ export class Socket<Data = unknown> {
    * the kernel and holds it up.
    */
   pause(): void {
-    this.#connection.pause();
+    this.#ground.pause();
   }
 
   /** Reads on after `pause()`. What has arrived meanwhile is given to `data` before this returns. */
   resume(): void {
-    this.#connection.resume();
+    this.#ground.resume();
   }
 
   /**
@@ -216,12 +253,12 @@ export class Socket<Data = unknown> {
    * while nobody waits for it is no unhandled rejection.
    */
   flushed(): Promise<void> {
-    return this.#connection.flushed();
+    return this.#ground.flushed();
   }
 
   /** What has gone over the socket; also after its end. */
   statistics(): SocketCounters {
-    return this.#connection.counters();
+    return this.#ground.counters();
   }
 
   /**
@@ -232,7 +269,7 @@ export class Socket<Data = unknown> {
    */
   setTimeout(ms: number): void {
     requireInteger("set the timeout", "ms", ms, 0, 0xffffffff);
-    this.#connection.setTimeout(ms);
+    this.#ground.setTimeout(ms);
   }
 
   /**
@@ -242,7 +279,7 @@ export class Socket<Data = unknown> {
    * @throws {Deno.errors.NotSupported} When it is a Unix socket.
    */
   setNoDelay(on: boolean = true): void {
-    this.#connection.tune(tuningOf("set no-delay", { noDelay: on }));
+    this.#ground.tune(tuningOf("set no-delay", { noDelay: on }));
   }
 
   /**
@@ -253,7 +290,7 @@ export class Socket<Data = unknown> {
    * @throws {Deno.errors.NotSupported} When it is a Unix socket.
    */
   setKeepAlive(keepAlive: KeepAlive | false): void {
-    this.#connection.tune(tuningOf("set keep-alive", { keepAlive }));
+    this.#ground.tune(tuningOf("set keep-alive", { keepAlive }));
   }
 
   /**
@@ -266,6 +303,19 @@ export class Socket<Data = unknown> {
   setBufferSizes(
     sizes: { sendBufferBytes?: number; receiveBufferBytes?: number },
   ): void {
-    this.#connection.tune(tuningOf("set buffer sizes", sizes));
+    this.#ground.tune(tuningOf("set buffer sizes", sizes));
+  }
+
+  /**
+   * Has a socket of `connect()` or `adopt()` keep the process alive, which is the default. Of one that a server has
+   * accepted it is the server that says so for all: this call then has no effect.
+   */
+  ref(): void {
+    this.#ground.ref();
+  }
+
+  /** Lets the process end while the socket is open; the reverse of `ref()`. */
+  unref(): void {
+    this.#ground.unref();
   }
 }

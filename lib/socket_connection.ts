@@ -12,7 +12,7 @@ import {
 import type { Connection } from "./connection.ts";
 import type { PollLoop } from "./poll_loop.ts";
 import { SentQueue } from "./sent_queue.ts";
-import type { Socket, SocketCounters } from "./socket.ts";
+import type { Socket, SocketCounters, SocketGround } from "./socket.ts";
 import type { SocketHost } from "./socket_host.ts";
 import { feed, keep, SocketReader } from "./socket_reader.ts";
 import { thrownError } from "./thrown.ts";
@@ -29,8 +29,14 @@ const NEVER = -1;
 
 const UTF8 = new TextEncoder();
 
+/** Whose connections may each keep the process alive or not: a client_loop.ts. */
+export interface Keeper {
+  ref(handle: number): void;
+  unref(handle: number): void;
+}
+
 /** State of a connection whose bytes are the application's. */
-export class SocketConnection<Data> implements Connection {
+export class SocketConnection<Data> implements Connection, SocketGround {
   readonly handle: number;
   /** What the application holds of it. */
   socket!: Socket<Data>;
@@ -40,6 +46,7 @@ export class SocketConnection<Data> implements Connection {
   readonly #inbox: Inbox;
   readonly #outbox: Outbox;
   readonly #upgradeTurn: number;
+  readonly #keeper: Keeper | null;
   #state = OPEN;
   #paused = false;
   // What had arrived when the application paused: copies of bytes, and whether the peer's FIN came behind them.
@@ -67,6 +74,7 @@ export class SocketConnection<Data> implements Connection {
     loop: PollLoop,
     host: SocketHost<Data>,
     upgraded: boolean,
+    keeper: Keeper | null = null,
   ) {
     this.handle = handle;
     this.#host = host;
@@ -74,6 +82,7 @@ export class SocketConnection<Data> implements Connection {
     this.#loop = loop;
     this.#inbox = loop.reactor.inbox;
     this.#outbox = loop.reactor.outbox;
+    this.#keeper = keeper;
     this.#upgradeTurn = upgraded ? loop.turn : NEVER;
   }
 
@@ -183,6 +192,12 @@ export class SocketConnection<Data> implements Connection {
     return true;
   }
 
+  /** Cuts a connection that the application has not been told of, and never will be. */
+  abandon(): void {
+    this.#command(layout.CMD_TERMINATE);
+    this.#state = CLOSED;
+  }
+
   pause(): void {
     if (this.#paused || this.#state >= CLOSING) return;
     this.#paused = this.#halted = true;
@@ -218,6 +233,16 @@ export class SocketConnection<Data> implements Connection {
   /** Sets options of the socket. Throws when the kernel refuses. */
   tune(tuning: SocketTuning): void {
     if (!this.#gone) this.#loop.reactor.tune(this.handle, tuning);
+  }
+
+  /** Keeps the process alive. */
+  ref(): void {
+    if (!this.#gone) this.#keeper?.ref(this.handle);
+  }
+
+  /** Lets the process end. */
+  unref(): void {
+    if (!this.#gone) this.#keeper?.unref(this.handle);
   }
 
   /** Counts a callback's promise as outstanding until it settles. */

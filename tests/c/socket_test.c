@@ -286,6 +286,71 @@ end:
   return t_close(&server) && ok;
 }
 
+// A connected socket becomes a connection, whichever way its descriptor blocks.
+static bool run_adopt(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  bool ok = true;
+  static uint8_t noise[1 << 20];
+  t_pattern(noise, sizeof(noise), 3);
+  for (int flags = 0; flags <= SOCK_NONBLOCK; flags += SOCK_NONBLOCK) {
+    int pair[2];
+    uint32_t handle = 0;
+    T_NEED(t_open_reactor(&server, &o) == 0);
+    T_NEED(socketpair(AF_UNIX, SOCK_STREAM | flags, 0, pair) == 0);
+    const uint32_t before = t_open_fds();
+    T_NEED(mr_adopt(server.reactor, pair[0], &handle) == 0 && handle != 0);
+    T_NEED(server.control->connections == 1 && t_open_fds() == before);
+    T_NEED((fcntl(pair[0], F_GETFD) & FD_CLOEXEC) != 0);
+    struct t_conn *c = t_conn(&server, handle);
+    c->handle = handle;
+    c->live = true;
+    server.last = handle;
+    server.opened = 1;
+    fcntl(pair[1], F_SETFL, O_NONBLOCK);
+    server.clients[0] = (struct t_client){.fd = pair[1], .reading = true};
+    server.client_count = 1;
+    t_write(&server, 0, noise, sizeof(noise));
+    while (c->body.length < sizeof(noise)) T_NEED(t_until_seen(&server, MR_DATA, c->seen[MR_DATA] + 1));
+    T_NEED(t_same(&c->body, noise, sizeof(noise)));
+    T_NEED(t_send(&server, handle, noise, sizeof(noise) / 2, 0));
+    t_command(&server, handle, MR_CMD_FINISH, 0);
+    T_NEED(t_until_ended(&server, 0) && t_same(&server.clients[0].in, noise, sizeof(noise) / 2));
+    t_hang_up(&server, 0);
+    T_NEED(t_until_closed(&server, 1) && c->closed == 0);
+    T_NEED(t_close(&server));
+  }
+end:
+  if (server.reactor != NULL) t_close(&server);
+  return ok;
+}
+
+// What cannot be adopted stays the caller's, and as it was.
+static bool run_not_adopted(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  o.max_connections = 1;
+  bool ok = true;
+  int pair[2] = {-1, -1}, second[2] = {-1, -1};
+  uint32_t handle = 0;
+  const int idle = socket(AF_INET, SOCK_STREAM, 0);
+  T_NEED(t_open_reactor(&server, &o) == 0);
+  T_NEED(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, second) == 0);
+  T_NEED(mr_adopt(server.reactor, idle, &handle) == -ENOTCONN);
+  T_NEED(mr_adopt(server.reactor, -1, &handle) == -EBADF);
+  T_NEED(mr_adopt(server.reactor, pair[0], NULL) == -EINVAL);
+  T_NEED(handle == 0 && (fcntl(idle, F_GETFD) & FD_CLOEXEC) == 0);
+  T_NEED(mr_adopt(server.reactor, pair[0], &handle) == 0);
+  pair[0] = -1;
+  T_NEED(mr_adopt(server.reactor, second[0], &handle) == -EUSERS);
+  T_NEED((fcntl(second[0], F_GETFD) & FD_CLOEXEC) == 0);
+end:
+  close(idle);
+  for (int i = 0; i < 2; i++) {
+    if (pair[i] >= 0) close(pair[i]);
+    if (second[i] >= 0) close(second[i]);
+  }
+  return t_close(&server) && ok;
+}
+
 int main(void) {
   T_BOTH("a listener without HTTP delivers the first byte as it is", run_first_byte);
   T_BOTH("its connections are closed when they are idle", run_idle);
@@ -296,5 +361,7 @@ int main(void) {
   T_BOTH("the IPv6 wildcard takes IPv4 unless it must not", run_ipv6_only);
   T_BOTH("an inherited listener is closed without its queue", run_inherited);
   T_BOTH("what cannot be inherited stays the caller's", run_not_inherited);
+  T_BOTH("a connected socket is adopted", run_adopt);
+  T_BOTH("what cannot be adopted stays the caller's", run_not_adopted);
   return t_done();
 }
