@@ -8,7 +8,6 @@ import {
   type Codec,
   json,
   rpc,
-  RpcClient,
   rpcClient,
   RpcCode,
   type RpcOptions,
@@ -336,8 +335,22 @@ Deno.test("options that are wrong are refused", () => {
 });
 
 Deno.test("an address that is none is refused", async () => {
-  for (const address of ["http://localhost/", "localhost:1", ""]) {
-    await assertRejects(() => rpcClient(address), TypeError, "ws:, tcp: or");
+  const wrong = [
+    "http://localhost/",
+    "localhost:1",
+    "tcp://localhost",
+    "tcp://localhost:1/path",
+    "tcp://a b:1",
+    "unix:",
+    "",
+  ];
+  for (const address of wrong) {
+    await assertRejects(() => rpcClient(address), TypeError, "must be like");
   }
-  assert(RpcClient.name === "RpcClient");
+  await assertRejects(() => rpcClient("tcp://localhost:99999"), RangeError);
+  await assertRejects(
+    () => rpcClient("tcp://localhost:1", { protocol: "json" }),
+    TypeError,
+    "WebSockets alone",
+  );
 });
