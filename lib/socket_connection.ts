@@ -254,7 +254,10 @@ export class SocketConnection<Data> implements Connection, SocketGround {
 
   #staged(buffered: number): SendStatus {
     this.#loop.kick();
-    if (buffered < this.#host.highWatermark) return "sent";
+    const { highWatermark } = this.#host;
+    if (buffered < highWatermark) return "sent";
+    // The kernel may have taken a large one at once, and then no drain would follow.
+    if (this.#outbox.buffered(this.handle) < highWatermark) return "sent";
     this.#outbox.wantDrain(this.handle);
     this.#queued = true;
     return "queued";
