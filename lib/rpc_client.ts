@@ -80,6 +80,11 @@ export interface RpcClientOptions {
    * @default {false}
    */
   reconnect?: boolean | ReconnectOptions;
+  /**
+   * Functions that are called with what the server sends of its own accord, by action, as if `on()` had been called with
+   * them before connecting: what a server sends at once comes too early for who waits for the client.
+   */
+  pushes?: Record<number, PushHandler>;
   /** Told each time that the connection stands; what it calls goes first. */
   onOpen?(client: RpcClient): void;
   /** Told when a connection is gone; the error is null when one side has closed it in order. */
@@ -143,6 +148,7 @@ const OPTIONS = [
   "maxInFlight",
   "maxPacketBytes",
   "reconnect",
+  "pushes",
   "onOpen",
   "onClose",
   "onError",
@@ -187,6 +193,9 @@ export class RpcClient implements AsyncDisposable {
     this.#maxPacketBytes = options.maxPacketBytes ?? 1024 * 1024;
     this.#reconnect = resolveReconnect(options.reconnect);
     this.#sent = new Sequences();
+    for (const [action, handler] of Object.entries(options.pushes ?? {})) {
+      this.on(Number(action), handler);
+    }
   }
 
   /** Whether the connection stands. */
@@ -282,6 +291,11 @@ export class RpcClient implements AsyncDisposable {
    */
   on<Body = unknown>(action: number, handler: PushHandler<Body>): () => void {
     requireAction(action, "listen for the action");
+    if (typeof handler !== "function") {
+      throw new TypeError(
+        `Cannot listen for the action: a function must be given for ${action}`,
+      );
+    }
     const handlers = this.#handlers.get(action) ?? new Set();
     this.#handlers.set(action, handlers);
     handlers.add(handler as PushHandler);
@@ -374,8 +388,8 @@ export class RpcClient implements AsyncDisposable {
     this.#failure = null;
     this.#failures = 0;
     this.#connects++;
-    // Once the transport knows whom to tell.
-    queueMicrotask(() => this.#greet());
+    // Before the first packet.
+    this.#greet();
     return {
       packet: (bytes) => this.#packet(bytes),
       drain: () => {

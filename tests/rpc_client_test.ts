@@ -407,6 +407,8 @@ Deno.test("options that are wrong are refused", () => {
     [{ reconnect: { tries: 3 } }, "tries"],
     [{ reconnect: { maxAttempts: -1 } }, "maxAttempts"],
     [{ onOpen: 1 }, "onOpen"],
+    [{ pushes: { 5: 1 } }, "function must be given for 5"],
+    [{ pushes: { x: () => {} } }, "NaN"],
     [{ more: 1 }, "more"],
   ];
   for (const [options, name] of wrong) {

@@ -54,11 +54,11 @@ testBackends("a server in Python is asked", async (t) => {
   const lines = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
   const port = Number((await deadline(lines.read(), "the port")).value);
   lines.releaseLock();
+  const pushed = Promise.withResolvers<unknown>();
   const client = await rpcClient(`tcp://127.0.0.1:${port}`, {
     backend: t.backend,
+    pushes: { 101: pushed.resolve },
   });
-  const pushed = Promise.withResolvers<unknown>();
-  client.on(101, pushed.resolve);
   assertEquals(await client.call(1, { a: "ü" }), { a: "ü" });
   const error = await assertRejects(() => client.call(2), RpcError, "nicht dä");
   assertEquals(error.code, 404);
