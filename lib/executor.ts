@@ -304,7 +304,7 @@ export class Executor implements AsyncDisposable {
     slot.worker.unref();
     if (this.#idleTimeout === 0) return;
     slot.idle = setTimeout(() => void this.#stop(slot), this.#idleTimeout);
-    Deno.unrefTimer(Number(slot.idle));
+    Deno.unrefTimer(slot.idle);
   }
 
   #cancel(task: Task): void {

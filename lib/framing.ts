@@ -48,9 +48,9 @@ const DEFAULT_MAX_BYTES = 1024 * 1024;
 const FIRST_CAPACITY = 256;
 
 /**
- * Cuts a stream of bytes into frames, however the network has cut it. A frame that is whole in the bytes that are pushed
- * is delivered as a view of them; only one that came in pieces is copied, and takes no more than twice the memory of
- * what has arrived of it.
+ * Cuts a stream of bytes into frames, however the network has cut it. A frame that is whole in the bytes that are
+ * pushed is delivered as a view of them; only one that came in pieces is copied, and takes no more than twice the
+ * memory of what has arrived of it.
  */
 export abstract class Framer {
   /** Where in the bytes the next frame is looked for. */

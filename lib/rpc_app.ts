@@ -71,14 +71,14 @@ export interface RpcOptions {
    * @default {0}
    */
   timeout?: number;
-  /** Runs the routes that have a `worker`, and stays open when the application shuts down. Without it, one of its own. */
+  /** Runs the routes that have a `worker`, and outlives the application, which without it has one of its own. */
   executor?: Executor;
   /** Told of each connection, before its first request. */
   onOpen?(connection: RpcConnection): void;
   /** Told when a connection is gone. The error is null when one side has closed it in order. */
   onClose?(connection: RpcConnection, error: Error | null): void;
   /**
-   * Told what handlers have thrown, unless it is an RpcError, and results that could not be encoded. By default logs it.
+   * Told what handlers have thrown, unless it is an RpcError, and of results that cannot be encoded. By default logs it.
    */
   onError?(error: unknown, context: RpcContext): void;
 }
@@ -340,7 +340,9 @@ export class RpcApp implements AsyncDisposable {
    */
   async start(): Promise<void> {
     if (this.#state !== "new") {
-      throw new TypeError("Cannot start: the application was started before");
+      throw new TypeError(
+        "Cannot start: the application was started or shut down before",
+      );
     }
     this.#state = "starting";
     try {

@@ -81,8 +81,8 @@ export interface RpcClientOptions {
    */
   reconnect?: boolean | ReconnectOptions;
   /**
-   * Functions that are called with what the server sends of its own accord, by action, as if `on()` had been called with
-   * them before connecting: what a server sends at once comes too early for who waits for the client.
+   * Functions that are called with what the server sends of its own accord, by action, as if they had been given to
+   * `on()` before connecting: what a server sends at once comes too early for who waits for the client.
    */
   pushes?: Record<number, PushHandler>;
   /** Told each time that the connection stands; what it calls goes first. */
@@ -191,7 +191,7 @@ export class RpcClient implements AsyncDisposable {
     this.#timeout = options.timeout ?? TIMEOUT_MS;
     this.#maxInFlight = options.maxInFlight ?? 1024;
     this.#maxPacketBytes = options.maxPacketBytes ?? 1024 * 1024;
-    this.#reconnect = resolveReconnect(options.reconnect);
+    this.#reconnect = resolveReconnect(options.reconnect, "a client");
     this.#sent = new Sequences();
     for (const [action, handler] of Object.entries(options.pushes ?? {})) {
       this.on(Number(action), handler);

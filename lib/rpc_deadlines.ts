@@ -46,7 +46,7 @@ export class Deadlines<Item extends Due> {
     const delay = Math.ceil(at - performance.now());
     this.#timer = setTimeout(() => this.#look(), Math.max(0, delay));
     // What is waited for keeps the process alive, not the waiting.
-    Deno.unrefTimer(Number(this.#timer));
+    Deno.unrefTimer(this.#timer);
   }
 
   #look(): void {

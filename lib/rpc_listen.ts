@@ -2,7 +2,7 @@
 // rpc_listen.ts - where the connections of the action router come from: plain sockets, and WebSockets of a server of
 // their own or of the application's; used by rpc_app.ts.
 
-import type { Codec } from "./codec.ts";
+import { type Codec, requireCodec } from "./codec.ts";
 import {
   listen,
   type ListenInheritedOptions,
@@ -10,6 +10,7 @@ import {
   type ListenUnixOptions,
 } from "./listen.ts";
 import { LENGTH_BYTES } from "./packet.ts";
+import { requireKnown } from "./route_options.ts";
 import {
   closeError,
   MessageTransport,
@@ -58,9 +59,11 @@ export type RpcTcpListenOptions =
     | Omit<ListenInheritedOptions, "data" | "signal">
   );
 
-/** Options of a route for WebSockets. */
+/** Options of a route for WebSockets. Packets are neither given up nor kept waiting for one another. */
 export interface RpcWebSocketOptions
-  extends RpcListenOptions, Omit<WebSocketOptions, "maxMessageBytes"> {}
+  extends
+    RpcListenOptions,
+    Omit<WebSocketOptions, "maxMessageBytes" | "ordered" | "slowConsumer"> {}
 
 /** Options of `listenWebSocket()`: those of `serve()`, and more. */
 export interface RpcWebSocketListenOptions
@@ -90,12 +93,27 @@ export interface RpcWebSocketRoute {
   upgrade(request: Request, options?: { headers?: HeadersInit }): Response;
 }
 
+const WEBSOCKET_OPTIONS = [
+  "idleTimeout",
+  "closeTimeout",
+  "highWatermark",
+  "maxQueueBytes",
+  "maxFragments",
+  "maxLifetime",
+  "maxMessagesPerSecond",
+  "debug",
+  "origin",
+  "compression",
+];
+
 /** Makes a route whose sockets are the application's connections. */
 export function webSocketRoute(
   acceptor: Acceptor,
   options: RpcWebSocketOptions,
 ): RpcWebSocketRoute {
   const { codec, ...rest } = options;
+  requireKnown("make a WebSocket route", rest, WEBSOCKET_OPTIONS);
+  if (codec !== undefined) requireCodec(codec, "make a WebSocket route");
   interface Carried {
     codec: Codec | undefined;
     transport: MessageTransport | undefined;
@@ -162,6 +180,12 @@ export function openTcpListener(
   options: RpcTcpListenOptions,
 ): Listener {
   const { codec, ...rest } = options;
+  if (codec !== undefined) requireCodec(codec, "listen");
+  if ("data" in rest) {
+    throw new TypeError(
+      'Cannot listen: "data" is for plain sockets; a connection has its "state"',
+    );
+  }
   type Data = StreamTransport | undefined;
   const server = listen<Data>(rest as ListenTcpOptions<Data>, {
     open(socket): void {

@@ -68,7 +68,9 @@ export interface MessageSocket {
 /** Codes of RFC 6455 section 7.4.1. */
 export const NORMAL = 1000;
 export const GOING_AWAY = 1001;
-const PROTOCOL_ERROR = 1002;
+export const PROTOCOL_ERROR = 1002;
+
+const NOTHING = new Uint8Array(0);
 
 const SCRATCH_BYTES = 64 * 1024;
 const scratch = new Uint8Array(SCRATCH_BYTES);
@@ -197,8 +199,6 @@ export class StreamTransport implements Transport {
   }
 }
 
-const NOTHING = new Uint8Array(0);
-
 /** Packets as messages of a WebSocket. */
 export class MessageTransport implements Transport {
   readonly kind = "websocket";
@@ -275,5 +275,3 @@ export function closeError(code: number, reason: string): Error | null {
     `The WebSocket was closed with ${code}${reason && `: ${reason}`}`,
   );
 }
-
-export { PROTOCOL_ERROR };

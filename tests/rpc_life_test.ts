@@ -163,7 +163,7 @@ testCarriers("a shutdown cuts what is not done in time", async (t) => {
   await deadline(app.shutdown({ timeout: 5 }), "shutdown");
   assert(reasons[0] instanceof Deno.errors.ConnectionAborted);
   assertThrows(() => app.listenTcp(LOCAL), TypeError, "shuts down");
-  await assertRejects(() => app.start(), TypeError, "started before");
+  await assertRejects(() => app.start(), TypeError, "shut down before");
 });
 
 Deno.test("run() starts, waits for its signal, and shuts down; each is told of", async () => {
@@ -331,6 +331,10 @@ Deno.test("options that are wrong are refused", () => {
   assertThrows(() => app.route(2, "name"), TypeError, "worker");
   const url = new URL(import.meta.url);
   assertThrows(() => app.route(2, () => 1, { worker: url }), TypeError);
+  for (const options of [{ ordered: true }, { maxMessageBytes: 5 }]) {
+    assertThrows(() => app.websocket(options as object), TypeError, "unknown");
+  }
+  assertThrows(() => app.websocket({ codec: {} as Codec }), TypeError, "codec");
   assertThrows(() => app.use(1 as unknown as () => void), TypeError);
 });
 
