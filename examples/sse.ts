@@ -4,7 +4,8 @@
 
 import { serve } from "../mod.ts";
 import { sse, type SseStream } from "../lib/sse.ts";
-import page from "./sse.html" with { type: "text" };
+import { page, router } from "./routes.ts";
+import html from "./sse.html" with { type: "text" };
 
 const DEFAULT_PORT = 9001;
 const NOTES_MAX = 100;
@@ -95,23 +96,12 @@ function drop(): Response {
   return new Response(null, { status: 204 });
 }
 
-function handle(request: Request): Response | Promise<Response> {
-  const { pathname } = new URL(request.url);
-  switch (`${request.method} ${pathname}`) {
-    case "GET /":
-      return new Response(page, {
-        headers: { "content-type": "text/html; charset=utf-8" },
-      });
-    case "GET /events":
-      return events(request);
-    case "POST /notes":
-      return post(request);
-    case "POST /drop":
-      return drop();
-    default:
-      return new Response("Not Found", { status: 404 });
-  }
-}
+const handle = router({
+  ...page(html),
+  "/events": { methods: ["GET"], handler: events },
+  "/notes": { methods: ["POST"], handler: post },
+  "/drop": { methods: ["POST"], handler: drop },
+});
 
 const server = serve({
   hostname: "127.0.0.1",

@@ -81,6 +81,11 @@ const TEST: Need[] = [
     present: () => isCommand("clang-format"),
   },
   { pkg: "python3", what: "Python 3", present: () => isCommand("python3") },
+  {
+    pkg: "chromium",
+    what: "Chromium as /usr/bin/chromium",
+    present: () => exists("/usr/bin/chromium"),
+  },
 ];
 
 function exists(path: string): boolean {

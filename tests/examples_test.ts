@@ -8,107 +8,11 @@ import {
   assertMatch,
   assertStringIncludes,
 } from "@std/assert";
-import type { BackendName } from "../mod.ts";
+import { Example } from "./example.ts";
 import { RawClient } from "./raw_client.ts";
 import { assertSameBytes, BACKENDS, deadline, pattern } from "./testing.ts";
 
-const ROOT = new URL("..", import.meta.url).pathname;
-
-/** A running demo server, and what it prints. */
-class Demo implements AsyncDisposable {
-  readonly #child: Deno.ChildProcess;
-  readonly #lines: ReadableStreamDefaultReader<string>;
-  readonly #errors: Promise<string>;
-  /** All that it has printed so far. */
-  output = "";
-  port = 0;
-
-  constructor(...flags: string[]) {
-    this.#child = new Deno.Command(Deno.execPath(), {
-      args: [
-        "run",
-        "--no-prompt",
-        "--allow-net",
-        "--allow-ffi",
-        "examples/echo.ts",
-        ...flags,
-      ],
-      cwd: ROOT,
-      env: { NO_COLOR: "1" },
-      stdin: "null",
-      stdout: "piped",
-      stderr: "piped",
-    }).spawn();
-    this.#lines = this.#child.stdout.pipeThrough(new TextDecoderStream())
-      .getReader();
-    this.#errors = new Response(this.#child.stderr).text();
-  }
-
-  /** A demo that listens on a free port. */
-  static async start(
-    backend: BackendName,
-    ...flags: string[]
-  ): Promise<Demo> {
-    const demo = new Demo(
-      "--addr",
-      "127.0.0.1:0",
-      "--backend",
-      backend,
-      ...flags,
-    );
-    await demo.printed("Ctrl+C stops it");
-    const [, port] = /http:\/\/127\.0\.0\.1:(\d+)\//.exec(demo.output) ?? [];
-    demo.port = Number(port);
-    return demo;
-  }
-
-  get url(): string {
-    return `http://127.0.0.1:${this.port}`;
-  }
-
-  get addr(): Deno.NetAddr {
-    return { transport: "tcp", hostname: "127.0.0.1", port: this.port };
-  }
-
-  /** Reads on until the text has been printed. */
-  async printed(text: string): Promise<void> {
-    while (!this.output.includes(text)) {
-      const { done, value } = await deadline(
-        this.#lines.read(),
-        `the demo prints "${text}"`,
-      );
-      if (done) throw new Error(`It ended before "${text}": ${this.output}`);
-      this.output += value;
-    }
-  }
-
-  kill(signal: "SIGINT" | "SIGTERM"): void {
-    this.#child.kill(signal);
-  }
-
-  /** Reads all that is still to be printed. */
-  async ended(): Promise<{ code: number; output: string; errors: string }> {
-    for (;;) {
-      const { done, value } = await deadline(
-        this.#lines.read(),
-        "the demo ends",
-      );
-      if (done) break;
-      this.output += value;
-    }
-    const { code } = await this.#child.status;
-    return { code, output: this.output, errors: await this.#errors };
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    try {
-      this.#child.kill("SIGKILL");
-    } catch {
-      // It has ended.
-    }
-    await this.ended();
-  }
-}
+const FILE = "echo.ts";
 
 /** A client of /ws that takes its messages one by one. */
 class Client implements AsyncDisposable {
@@ -129,7 +33,7 @@ class Client implements AsyncDisposable {
     socket.onclose = resolve;
   }
 
-  static async open(demo: Demo): Promise<Client> {
+  static async open(demo: Example): Promise<Client> {
     const socket = new WebSocket(`${demo.url.replace("http", "ws")}/ws`);
     const client = new Client(socket);
     const { promise, resolve } = Promise.withResolvers<unknown>();
@@ -156,12 +60,12 @@ class Client implements AsyncDisposable {
 
 function testDemo(
   name: string,
-  fn: (demo: Demo) => Promise<void>,
+  fn: (demo: Example) => Promise<void>,
   ...flags: string[]
 ): void {
   for (const backend of BACKENDS) {
     Deno.test(`${name} (${backend})`, async () => {
-      await using demo = await Demo.start(backend, ...flags);
+      await using demo = await Example.start(FILE, backend, ...flags);
       await fn(demo);
     });
   }
@@ -171,7 +75,7 @@ function testDemo(
 async function runDemo(
   ...flags: string[]
 ): Promise<{ code: number; output: string; errors: string }> {
-  await using demo = new Demo(...flags);
+  await using demo = new Example(FILE, ...flags);
   return await demo.ended();
 }
 
@@ -217,7 +121,8 @@ testDemo("GET / is a page that finds all that it refers to", async (demo) => {
   const html = await response.text();
   const references = [...html.matchAll(/(?:src|href)="(\/[^"]*)"/g)]
     .map(([, path]) => path);
-  assert(references.includes("/uplot.js") && references.includes("/uplot.css"));
+  assert(references.includes("/uplot.js") && references.includes("/page.css"));
+  references.push("/page.js", "/plot.js");
   for (const path of references) {
     const found = await fetch(demo.url + path);
     assertEquals([path, found.status], [path, 200]);
@@ -368,14 +273,14 @@ for (const [flags, message] of MISTAKES) {
 }
 
 Deno.test("the demo says when the address is in use", async () => {
-  await using demo = await Demo.start("epoll");
+  await using demo = await Example.start(FILE, "epoll");
   const { code, errors } = await runDemo("--addr", `127.0.0.1:${demo.port}`);
   assertEquals(code, 1);
   assertStringIncludes(errors, "the address is in use (EADDRINUSE)");
 });
 
 Deno.test("the demo listens on IPv6", async () => {
-  await using demo = new Demo("--addr", "[::1]:0");
+  await using demo = new Example(FILE, "--addr", "[::1]:0");
   await demo.printed("Ctrl+C stops it");
   const [url = ""] = /http:\/\/\[::1\]:\d+\//.exec(demo.output) ?? [];
   assertEquals(

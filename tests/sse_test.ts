@@ -11,6 +11,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { sse, type SseEvent, type SseStream } from "../lib/sse.ts";
+import { Example } from "./example.ts";
 import { ResettableSocket } from "./libc.ts";
 import { get, RawClient } from "./raw_client.ts";
 import {
@@ -23,7 +24,6 @@ import {
   withoutErrors,
 } from "./testing.ts";
 
-const ROOT = new URL("..", import.meta.url).pathname;
 const REQUEST = new Request("http://test/");
 
 /** An event as a client dispatches it. */
@@ -480,56 +480,6 @@ Deno.test("Deno.serve sends the same", async () => {
   await deadline(quiet.ended.promise, "the end of the producer");
 });
 
-/** examples/sse.ts on a free port. */
-class Example implements AsyncDisposable {
-  readonly #child: Deno.ChildProcess;
-  readonly #errors: Promise<string>;
-  output = "";
-
-  constructor() {
-    const flags = ["run", "--no-prompt", "--allow-net", "--allow-ffi"];
-    this.#child = new Deno.Command(Deno.execPath(), {
-      args: [...flags, "examples/sse.ts", "0"],
-      cwd: ROOT,
-      env: { NO_COLOR: "1" },
-      stdin: "null",
-      stdout: "piped",
-      stderr: "piped",
-    }).spawn();
-    this.#errors = new Response(this.#child.stderr).text();
-  }
-
-  /** The port that it says it listens on. */
-  async port(): Promise<number> {
-    const decoder = new TextDecoder();
-    for await (
-      const bytes of this.#child.stdout.values({ preventCancel: true })
-    ) {
-      this.output += decoder.decode(bytes, { stream: true });
-      const [, port] = /:(\d+)\/\n/.exec(this.output) ?? [];
-      if (port !== undefined) return Number(port);
-    }
-    throw new Error(`It ended: ${this.output}${await this.#errors}`);
-  }
-
-  async stop(): Promise<{ code: number; errors: string }> {
-    this.#child.kill("SIGTERM");
-    const { code } = await deadline(this.#child.status, "the example ends");
-    return { code, errors: await this.#errors };
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    try {
-      this.#child.kill("SIGKILL");
-    } catch {
-      // It has ended.
-    }
-    await this.#child.stdout.cancel();
-    await this.#child.status;
-    await this.#errors;
-  }
-}
-
 async function post(port: number, path: string, body: string): Promise<void> {
   const response = await fetch(`http://127.0.0.1:${port}${path}`, {
     method: "POST",
@@ -539,8 +489,8 @@ async function post(port: number, path: string, body: string): Promise<void> {
 }
 
 Deno.test("the example tells all readers, who miss nothing", async () => {
-  await using example = new Example();
-  const port = await deadline(example.port(), "the example listens");
+  await using example = await new Example("sse.ts", "0").listening("/\n");
+  const { port } = example;
   const page = await (await fetch(`http://127.0.0.1:${port}/`)).text();
   assertMatch(page, /new EventSource\("\/events"\)/);
 
@@ -561,6 +511,8 @@ Deno.test("the example tells all readers, who miss nothing", async () => {
   assertMatch(text, /"text":"two"/);
   assertEquals(text.includes('"text":"one"'), false);
 
-  assertEquals(await example.stop(), { code: 0, errors: "" });
+  example.kill("SIGTERM");
+  const { code, errors } = await example.ended();
+  assertEquals([code, errors], [0, ""]);
   await first.through("0\r\n\r\n");
 });
