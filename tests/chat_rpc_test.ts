@@ -4,8 +4,8 @@
 
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { testPage } from "./browser.ts";
-import type { Example } from "./example.ts";
-import { deadline } from "./testing.ts";
+import { Example } from "./example.ts";
+import { BACKENDS, deadline } from "./testing.ts";
 
 const ROOT = new URL("..", import.meta.url).pathname;
 
@@ -119,13 +119,6 @@ testPage(
     await ada.sees("#log .server", "Ben has left");
     await ada.seesNo("#members", "Ben");
     await cleo.sees("* Ben has left");
-
-    await ada.page.close(); // it would report each attempt to connect again
-    chat.kill("SIGTERM");
-    const gone = await cleo.ended();
-    assertEquals(gone.code, 1);
-    assertStringIncludes(gone.errors, "The server has closed the connection");
-    assertEquals((await chat.ended()).code, 0);
   },
   "--tcp",
   "0",
@@ -159,3 +152,17 @@ testPage(
   "--tcp",
   "0",
 );
+
+for (const backend of BACKENDS) {
+  Deno.test(`the client for a terminal ends with its server (${backend})`, async () => {
+    const flags = ["--tcp", "0"];
+    await using chat = await Example.start("chat_rpc.ts", backend, ...flags);
+    await using ben = new Terminal(tcpOf(chat), "Ben");
+    await ben.sees("Here: Ben (tcp)");
+    chat.kill("SIGTERM");
+    const gone = await ben.ended();
+    assertEquals(gone.code, 1);
+    assertStringIncludes(gone.errors, "The server has closed the connection");
+    assertEquals((await chat.ended()).code, 0);
+  });
+}
