@@ -75,7 +75,7 @@ export interface RpcOptions {
   executor?: Executor;
   /** Told of each connection, before its first request. */
   onOpen?(connection: RpcConnection): void;
-  /** Told when a connection is gone. The error is null when one side has closed it in order. */
+  /** Told when a connection is gone. The error is null when the peer has closed it in order, or this side has. */
   onClose?(connection: RpcConnection, error: Error | null): void;
   /**
    * Told what handlers have thrown, unless it is an RpcError, and of results that cannot be encoded. By default logs it.

@@ -390,13 +390,17 @@ export class RpcClient implements AsyncDisposable {
     this.#connects++;
     // Before the first packet.
     this.#greet();
+    let readable = true;
     return {
-      packet: (bytes) => this.#packet(bytes),
+      packet: (bytes) => {
+        if (readable) this.#packet(bytes);
+      },
       drain: () => {
         this.#clogged = false;
         this.#pump();
       },
       malformed: (why) => {
+        readable = false;
         this.#failure = new Error(`The server sent what is no packet: ${why}`);
         transport.close(PROTOCOL_ERROR, why);
       },

@@ -88,6 +88,6 @@ export class RpcConnection {
 
   /** Cuts the connection at once. */
   terminate(): void {
-    this.#peer.transport.terminate();
+    this.#peer.terminate();
   }
 }

@@ -45,8 +45,6 @@ export class Deadlines<Item extends Due> {
     // Not early: a fraction of a millisecond would be cut off.
     const delay = Math.ceil(at - performance.now());
     this.#timer = setTimeout(() => this.#look(), Math.max(0, delay));
-    // What is waited for keeps the process alive, not the waiting.
-    Deno.unrefTimer(this.#timer);
   }
 
   #look(): void {

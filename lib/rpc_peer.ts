@@ -17,6 +17,7 @@ import {
 } from "./rpc_router.ts";
 import {
   GOING_AWAY,
+  NORMAL,
   packetBytes,
   PROTOCOL_ERROR,
   type Transport,
@@ -78,6 +79,7 @@ export class Peer implements TransportEvents {
   // Why nothing is read.
   #clogged = false;
   #draining = false;
+  #ended = false; // by the peer, who waits for its answers
   #paused = false;
   #deadlines: Deadlines<Call> | null = null;
   #controller: AbortController | null = null;
@@ -142,17 +144,20 @@ export class Peer implements TransportEvents {
   }
 
   ended(): void {
-    this.shutdown();
+    this.#ended = true;
+    this.#tend();
   }
 
   closed(error: Error | null): void {
+    // Once this side has left, it does not matter how the other one did.
+    const reason = this.#failure ?? (this.open ? error : null);
     this.open = false;
     this.#controller?.abort(gone());
     for (const call of this.#calls) this.#cancel(call);
     this.#calls.clear();
     this.#deadlines?.close();
     this.#ready.clear();
-    this.#host.gone(this, this.#failure ?? error);
+    this.#host.gone(this, reason);
   }
 
   /** Sends a packet that nobody has asked for. */
@@ -172,7 +177,12 @@ export class Peer implements TransportEvents {
   }
 
   close(): void {
-    this.#leave(1000, "");
+    this.#leave(NORMAL, "");
+  }
+
+  terminate(): void {
+    this.open = false;
+    this.transport.terminate();
   }
 
   #decode(route: Route, action: number, bytes: Uint8Array): unknown {
@@ -321,10 +331,11 @@ export class Peer implements TransportEvents {
   // A reply that is lost would be waited for in vain.
   #send(packet: Uint8Array): void {
     if (!this.open || this.#write(packet) !== "dropped") return;
+    if (!this.transport.writable) return;
     this.#failure = new Deno.errors.ConnectionAborted(
       "The peer takes its replies too slowly: its queue is full",
     );
-    this.transport.terminate();
+    this.terminate();
   }
 
   #write(packet: Uint8Array): SendStatus {
@@ -339,7 +350,7 @@ export class Peer implements TransportEvents {
   // Reads on or stops to.
   #tend(): void {
     if (!this.open) return;
-    if (this.#draining && this.inFlight === 0) {
+    if ((this.#draining || this.#ended) && this.inFlight === 0) {
       return this.#leave(GOING_AWAY, "The server shuts down");
     }
     const pause = this.#clogged || this.#draining ||

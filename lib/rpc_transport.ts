@@ -4,6 +4,7 @@
 
 import { type Framer, FramingError } from "./framing.ts";
 import { HEAD_BYTES, LENGTH_BYTES, packetFramer, writeHead } from "./packet.ts";
+import { OPEN } from "./ws_connection.ts";
 import type { SendStatus } from "./ws_socket.ts";
 
 /** What carries packets. */
@@ -15,6 +16,8 @@ export interface Transport {
   readonly remoteAddr: Deno.Addr;
   /** Bytes that the kernel has not taken yet. */
   readonly bufferedAmount: number;
+  /** Whether neither side has begun to close. */
+  readonly writable: boolean;
   /** Sends a packet of {@linkcode packetBytes}; its bytes are copied before this returns. */
   send(packet: Uint8Array): SendStatus;
   /** Delivers no more packets. Calls do not nest. */
@@ -47,6 +50,7 @@ export interface TransportEvents {
 export interface StreamSocket {
   readonly remoteAddr: Deno.Addr;
   readonly bufferedAmount: number;
+  readonly writable: boolean;
   write(data: Uint8Array): SendStatus;
   pause(): void;
   resume(): void;
@@ -58,6 +62,7 @@ export interface StreamSocket {
 export interface MessageSocket {
   readonly remoteAddr: Deno.Addr;
   readonly bufferedAmount: number;
+  readonly readyState: number;
   send(message: Uint8Array): SendStatus;
   pause(): void;
   resume(): void;
@@ -123,6 +128,10 @@ export class StreamTransport implements Transport {
 
   get bufferedAmount(): number {
     return this.#socket.bufferedAmount;
+  }
+
+  get writable(): boolean {
+    return this.#socket.writable;
   }
 
   send(packet: Uint8Array): SendStatus {
@@ -222,6 +231,10 @@ export class MessageTransport implements Transport {
 
   get bufferedAmount(): number {
     return this.#socket.bufferedAmount;
+  }
+
+  get writable(): boolean {
+    return this.#socket.readyState === OPEN;
   }
 
   send(packet: Uint8Array): SendStatus {

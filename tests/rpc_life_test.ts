@@ -241,6 +241,39 @@ testCarriers(
   },
 );
 
+testBackends(
+  "a client that has ended its direction is not waited for without an end",
+  async (t) => {
+    const app = rpc();
+    const gone = Promise.withResolvers<unknown>();
+    app.route(1, ({ signal }) => {
+      signal.addEventListener("abort", () => gone.resolve(signal.reason));
+      return new Promise(() => {});
+    });
+    const where = { ...LOCAL, backend: t.backend };
+    const listener = app.listenTcp({ ...where, idleTimeout: 50 });
+    await app.start();
+    using raw = await RawClient.connect({
+      addr: listener.addr as Deno.NetAddr,
+    });
+    await raw.write(packet(1, 1));
+    await raw.closeWrite();
+    const reason = await deadline(gone.promise, "the end");
+    assert(reason instanceof Deno.errors.ConnectionAborted);
+    await app.shutdown();
+  },
+);
+
+testCarriers("a handler may cut its own connection", async (t) => {
+  const errors: (Error | null)[] = [];
+  const app = t.app({ onClose: (_, error) => void errors.push(error) });
+  app.route(1, ({ connection }) => connection.terminate());
+  const client = await t.connect(app);
+  await client.send(1, 1);
+  await until(() => errors.length === 1, "the end");
+  assertEquals(errors, [null]);
+});
+
 testBackends("a stream that ends within a packet is told of", async (t) => {
   const errors: (Error | null)[] = [];
   const app = rpc({ onClose: (_, error) => void errors.push(error) });

@@ -39,6 +39,10 @@ export class PairedSocket implements StreamSocket {
     return this.#queue.reduce((sum, { length }) => sum + length, 0);
   }
 
+  get writable(): boolean {
+    return !this.closed && !this.#ending;
+  }
+
   write(data: Uint8Array): SendStatus {
     if (this.closed || this.#ending) return "dropped";
     this.#queue.push(data.slice());
