@@ -262,7 +262,7 @@ export class Executor implements AsyncDisposable {
     const worker = new Worker(BOOTSTRAP);
     const slot: Slot = { worker, task: null, idle: undefined };
     let reason: Error | null = null;
-    worker.on("message", (outcome: Outcome) => this.#finish(slot, outcome));
+    worker.on("message", (message: unknown) => this.#finish(slot, message));
     worker.on("error", (error: Error) => void (reason = error));
     worker.on("exit", () => this.#lost(slot, reason));
     this.#slots.add(slot);
@@ -283,9 +283,10 @@ export class Executor implements AsyncDisposable {
     }
   }
 
-  #finish(slot: Slot, outcome: Outcome): void {
+  #finish(slot: Slot, message: unknown): void {
     const { task } = slot;
-    if (task === null) return;
+    const outcome = outcomeOf(message);
+    if (task === null || outcome === null) return;
     slot.task = null;
     if ("value" in outcome) {
       this.#completed++;
@@ -348,6 +349,12 @@ export class Executor implements AsyncDisposable {
     this.#slots.delete(slot);
     await slot.worker.terminate();
   }
+}
+
+// A function may send messages of its own, which mean nothing here.
+function outcomeOf(message: unknown): Outcome | null {
+  if (typeof message !== "object" || message === null) return null;
+  return "value" in message || "error" in message ? message as Outcome : null;
 }
 
 function errorOf({ name, message, stack, code }: ThrownText): Error {

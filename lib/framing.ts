@@ -247,7 +247,8 @@ export class LengthPrefixFramer extends Framer {
   readonly #extra: number;
   readonly #min: number;
   readonly #max: number;
-  readonly #head: Uint8Array;
+  // Of a length that came in pieces.
+  #head: Uint8Array | null = null;
   #headLength = 0;
   // Length of the frame that is being read; -1 while it is not known.
   #length = -1;
@@ -280,7 +281,6 @@ export class LengthPrefixFramer extends Framer {
     this.#extra = inclusive ? lengthBytes : 0;
     this.#min = minFrameBytes;
     this.#max = Math.min(maxFrameBytes, largest(lengthBytes) - this.#extra);
-    this.#head = new Uint8Array(lengthBytes);
   }
 
   /**
@@ -342,12 +342,13 @@ export class LengthPrefixFramer extends Framer {
       this.position += size;
       return true;
     }
+    const head = this.#head ??= new Uint8Array(size);
     while (this.#headLength < size && this.position < bytes.length) {
-      this.#head[this.#headLength++] = bytes[this.position++]!;
+      head[this.#headLength++] = bytes[this.position++]!;
     }
     if (this.#headLength < size) return false;
     this.#headLength = 0;
-    this.#length = this.#check(this.#read(this.#head, 0));
+    this.#length = this.#check(this.#read(head, 0));
     return true;
   }
 

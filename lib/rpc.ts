@@ -21,7 +21,7 @@
  */
 
 import { RpcApp, type RpcOptions } from "./rpc_app.ts";
-import { RpcClient, type RpcClientOptions } from "./rpc_client.ts";
+import { connect, RpcClient, type RpcClientOptions } from "./rpc_client.ts";
 import { dialOf } from "./rpc_dial.ts";
 
 /**
@@ -64,7 +64,7 @@ export async function rpcClient(
   const { connectTimeout = 10_000, maxPacketBytes = 1024 * 1024 } = options;
   const settings = { protocol, backend, connectTimeout, maxPacketBytes };
   const client = new RpcClient(dialOf(address, settings), options);
-  await client.connect();
+  await connect(client);
   return client;
 }
 

@@ -155,6 +155,9 @@ const OPTIONS = [
 ];
 const TIMEOUT_MS = 30_000;
 
+/** Connects a client that was just made. For rpc.ts. */
+export let connect: (client: RpcClient) => Promise<void>;
+
 /** A client of the action router. Made by `rpcClient()`. */
 export class RpcClient implements AsyncDisposable {
   readonly #dial: Dial;
@@ -181,6 +184,10 @@ export class RpcClient implements AsyncDisposable {
   );
   #pushes = 0;
   #connects = 0;
+
+  static {
+    connect = (client) => client.#connect();
+  }
 
   /** Made by `rpcClient()`. */
   constructor(dial: Dial, options: RpcClientOptions) {
@@ -277,8 +284,7 @@ export class RpcClient implements AsyncDisposable {
   notify(action: number, body?: unknown): boolean {
     requireAction(action, "notify of the action");
     const bytes = this.#encode(action, body);
-    return this.#state === "open" && !this.#clogged &&
-      this.#write(action, NOTIFICATION, bytes);
+    return this.#takes && this.#write(action, NOTIFICATION, bytes);
   }
 
   /**
@@ -304,14 +310,6 @@ export class RpcClient implements AsyncDisposable {
     };
   }
 
-  /** Connects; for `rpcClient()`. */
-  async connect(): Promise<void> {
-    await this.#dial(
-      (transport) => this.#opened(transport),
-      this.#dialing.signal,
-    );
-  }
-
   /** Closes the connection. Calls that are not answered are rejected. */
   async close(): Promise<void> {
     if (this.#state !== "closed") {
@@ -331,6 +329,13 @@ export class RpcClient implements AsyncDisposable {
     await this.close();
   }
 
+  async #connect(): Promise<void> {
+    await this.#dial(
+      (transport) => this.#opened(transport),
+      this.#dialing.signal,
+    );
+  }
+
   #encode(action: number, body: unknown): Uint8Array {
     const bytes = this.#codec.encode(body, action, "request");
     const length = LENGTH_BYTES + HEAD_BYTES + bytes.length;
@@ -340,9 +345,14 @@ export class RpcClient implements AsyncDisposable {
     );
   }
 
-  #flows(): boolean {
+  // While the connection is about to close, calls wait for what comes of that.
+  get #takes(): boolean {
     return this.#state === "open" && !this.#clogged &&
-      this.#sent.size < this.#maxInFlight;
+      this.#transport!.writable;
+  }
+
+  #flows(): boolean {
+    return this.#takes && this.#sent.size < this.#maxInFlight;
   }
 
   #submit(call: Call, bytes: Uint8Array): void {
@@ -434,7 +444,7 @@ export class RpcClient implements AsyncDisposable {
     }
     this.#sent.free(sequence);
     if (!call.done) this.#settle(call, body, failed?.error);
-    this.#pump();
+    if (this.#waiting.size > 0) this.#pump();
   }
 
   #settle(call: Call, body: Uint8Array, error: RpcError | undefined): void {
@@ -515,7 +525,7 @@ export class RpcClient implements AsyncDisposable {
 
   async #redial(options: ReconnectSettings): Promise<void> {
     try {
-      await this.connect();
+      await this.#connect();
     } catch (error) {
       if (this.#state === "lost") this.#retryLater(options, thrownError(error));
     }

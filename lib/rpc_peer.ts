@@ -72,10 +72,10 @@ export class Peer implements TransportEvents {
   open = true;
   readonly #host: PeerHost;
   readonly #calls = new Set<Call>();
-  // Requests are numbered as they come. In the order of requests, replies that are ready too early wait here.
+  // Requests are numbered as they come. Replies that are ready too early wait here, where their order is that.
   #begun = 0;
   #answered = 0;
-  readonly #ready = new Map<number, Uint8Array | null>();
+  readonly #ready: Map<number, Uint8Array | null> | null;
   // Why nothing is read.
   #clogged = false;
   #draining = false;
@@ -90,6 +90,7 @@ export class Peer implements TransportEvents {
     this.id = id;
     this.transport = transport;
     this.#host = host;
+    this.#ready = host.order === "request" ? new Map() : null;
     this.connection = new RpcConnection(this, codec);
   }
 
@@ -156,7 +157,7 @@ export class Peer implements TransportEvents {
     for (const call of this.#calls) this.#cancel(call);
     this.#calls.clear();
     this.#deadlines?.close();
-    this.#ready.clear();
+    this.#ready?.clear();
     this.#host.gone(this, reason);
   }
 
@@ -309,21 +310,22 @@ export class Peer implements TransportEvents {
   }
 
   #finish(turn: number, packet: Uint8Array | null): void {
-    if (this.#host.order === "request" && turn !== this.#answered) {
+    const ready = this.#ready;
+    if (ready !== null && turn !== this.#answered) {
       // Others use the memory of the packet meanwhile.
-      this.#ready.set(turn, packet?.slice() ?? null);
+      ready.set(turn, packet?.slice() ?? null);
       return;
     }
     this.#answered++;
     if (packet !== null) this.#send(packet);
-    if (this.#ready.size > 0) this.#sendReady();
+    if (ready !== null) this.#sendReady(ready);
   }
 
-  #sendReady(): void {
+  #sendReady(ready: Map<number, Uint8Array | null>): void {
     for (;;) {
-      const packet = this.#ready.get(this.#answered);
+      const packet = ready.get(this.#answered);
       if (packet === undefined) return;
-      this.#ready.delete(this.#answered++);
+      ready.delete(this.#answered++);
       if (packet !== null) this.#send(packet);
     }
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // executor_jobs.ts - functions that the tests have run in workers.
 
+import { parentPort } from "node:worker_threads";
 import { RpcError } from "../lib/rpc_error.ts";
 
 let calls = 0;
@@ -44,6 +45,12 @@ export function wait(gate: SharedArrayBuffer): number {
   Atomics.add(flags, 0, 1);
   Atomics.wait(flags, 1, 0);
   return ++calls;
+}
+
+export function chatter(): string {
+  parentPort!.postMessage("a message of its own");
+  parentPort!.postMessage(null);
+  return "done";
 }
 
 export function exit(): never {

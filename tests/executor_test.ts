@@ -47,6 +47,7 @@ test(
     assertEquals(await executor.run(JOBS, "double", [21]), 42);
     const value = { a: [1, new Date(0)], b: new Uint8Array(3) };
     assertEquals(await executor.run(JOBS, "later", [value]), value);
+    assertEquals(await executor.run(JOBS, "chatter"), "done");
     const all = Array.from(
       { length: 20 },
       (_, n) => executor.run(JOBS, "double", [n]),
@@ -56,7 +57,7 @@ test(
       Array.from({ length: 20 }, (_, n) => n * 2),
     );
     const { workers, busy, queued, completed } = executor.statistics();
-    assertEquals([workers, busy, queued, completed], [2, 0, 0, 22]);
+    assertEquals([workers, busy, queued, completed], [2, 0, 0, 23]);
   },
 );
 

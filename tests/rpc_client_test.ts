@@ -5,7 +5,11 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { json } from "../lib/codec.ts";
 import { decodePacket, packetFramer } from "../lib/packet.ts";
-import { RpcClient, type RpcClientOptions } from "../lib/rpc_client.ts";
+import {
+  connect as connectClient,
+  RpcClient,
+  type RpcClientOptions,
+} from "../lib/rpc_client.ts";
 import { encodeError, RpcError } from "../lib/rpc_error.ts";
 import { MOST_OWNERS, Sequences } from "../lib/rpc_sequences.ts";
 import { StreamTransport } from "../lib/rpc_transport.ts";
@@ -70,7 +74,7 @@ async function connect(
     near.events = new StreamTransport(near, 1024 * 1024, events, () => {});
     return Promise.resolve();
   }, options);
-  await client.connect();
+  await connectClient(client);
   return { client, servers, server: servers[0]! };
 }
 
@@ -305,6 +309,17 @@ Deno.test("when the connection is lost, calls reject and the client is closed", 
   assertEquals(closes.length, 1);
   assertEquals(client.open, false);
   await assertRejects(() => client.call(1), Deno.errors.ConnectionAborted);
+});
+
+Deno.test("a call while the connection closes is rejected with its end", async () => {
+  const { client, server } = await connect();
+  server.client.stalled = true;
+  server.client.close();
+  assertEquals(client.notify(1), false);
+  const call = client.call(1);
+  server.client.terminate();
+  await assertRejects(() => call, Deno.errors.ConnectionAborted, "is closed");
+  assertEquals(await client.closed, null);
 });
 
 Deno.test("close() rejects calls", async () => {
