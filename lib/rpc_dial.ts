@@ -8,6 +8,7 @@ import type { Dial } from "./rpc_client.ts";
 import {
   closeError,
   MessageTransport,
+  queueFor,
   StreamTransport,
 } from "./rpc_transport.ts";
 import { type Socket, watch as watchSocket } from "./socket.ts";
@@ -60,6 +61,7 @@ function dialStream(
       data: undefined,
       // A server may have nothing to say for long. That it is gone shows when it is called.
       idleTimeout: 0,
+      maxQueueBytes: queueFor(maxPacketBytes),
       connectTimeout,
       backend,
       signal,
@@ -102,6 +104,7 @@ function dialWebSocket(url: string, settings: DialSettings): Dial {
       signal,
       connectTimeout,
       maxMessageBytes: maxPacketBytes - LENGTH_BYTES,
+      maxQueueBytes: queueFor(maxPacketBytes),
       backend,
       ...protocol !== undefined && { protocols: protocol },
     });

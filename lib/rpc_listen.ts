@@ -14,6 +14,7 @@ import { requireKnown } from "./route_options.ts";
 import {
   closeError,
   MessageTransport,
+  queueFor,
   StreamTransport,
   type Transport,
   type TransportEvents,
@@ -131,7 +132,11 @@ export function webSocketRoute(
     drain: (socket) => socket.data.transport?.drain(),
     close: (socket, code, reason) =>
       socket.data.transport?.closed(closeError(code, reason)),
-  }, { ...rest, maxMessageBytes: acceptor.maxPacketBytes - LENGTH_BYTES });
+  }, {
+    maxQueueBytes: queueFor(acceptor.maxPacketBytes),
+    ...rest,
+    maxMessageBytes: acceptor.maxPacketBytes - LENGTH_BYTES,
+  });
   return {
     upgrade(request, { headers } = {}): Response {
       if (acceptor.draining) return unavailable();
@@ -187,7 +192,10 @@ export function openTcpListener(
     );
   }
   type Data = StreamTransport | undefined;
-  const server = listen<Data>(rest as ListenTcpOptions<Data>, {
+  const server = listen<Data>({
+    maxQueueBytes: queueFor(acceptor.maxPacketBytes),
+    ...rest as ListenTcpOptions<Data>,
+  }, {
     open(socket): void {
       socket.data = new StreamTransport(
         socket,

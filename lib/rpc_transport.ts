@@ -4,6 +4,7 @@
 
 import { type Framer, FramingError } from "./framing.ts";
 import { HEAD_BYTES, LENGTH_BYTES, packetFramer, writeHead } from "./packet.ts";
+import { SOCKET_DEFAULTS } from "./socket_options.ts";
 import { OPEN } from "./ws_connection.ts";
 import type { SendStatus } from "./ws_socket.ts";
 
@@ -79,6 +80,11 @@ const NOTHING = new Uint8Array(0);
 
 const SCRATCH_BYTES = 64 * 1024;
 const scratch = new Uint8Array(SCRATCH_BYTES);
+
+/** The option `maxQueueBytes` of sockets whose packets have so many bytes: one has to fit, whatever the default. */
+export function queueFor(maxPacketBytes: number): number {
+  return Math.max(SOCKET_DEFAULTS.maxQueueBytes, maxPacketBytes);
+}
 
 /** A packet with its length, valid until the next call. */
 export function packetBytes(

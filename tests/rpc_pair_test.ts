@@ -119,6 +119,20 @@ testPairs(
 );
 
 testPairs(
+  "a packet may be larger than the queue of a socket is by default",
+  (app) => app.route(1, ({ body }) => body),
+  async ({ client }) => {
+    const body = pattern(20_000_000);
+    const reply = await client.call<Uint8Array>(1, body);
+    assertSameBytes(reply, body, "20 MB");
+  },
+  {
+    app: { codec: raw, maxPacketBytes: 30_000_000 },
+    client: { codec: raw, maxPacketBytes: 30_000_000 },
+  },
+);
+
+testPairs(
   "many large calls both ways do not outrun each other",
   (app) => app.route(1, async ({ body }) => await Promise.resolve(body)),
   async ({ client, app }) => {
