@@ -21,7 +21,11 @@
  */
 
 import { RpcApp, type RpcOptions } from "./rpc_app.ts";
-import { connect, RpcClient, type RpcClientOptions } from "./rpc_client.ts";
+import { connect, RpcClient } from "./rpc_client.ts";
+import {
+  resolveRpcClient,
+  type RpcClientOptions,
+} from "./rpc_client_options.ts";
 import { dialOf } from "./rpc_dial.ts";
 
 /**
@@ -60,10 +64,8 @@ export async function rpcClient(
   address: string | URL,
   options: RpcClientOptions = {},
 ): Promise<RpcClient> {
-  const { protocol, backend = "auto" } = options;
-  const { connectTimeout = 10_000, maxPacketBytes = 1024 * 1024 } = options;
-  const settings = { protocol, backend, connectTimeout, maxPacketBytes };
-  const client = new RpcClient(dialOf(address, settings), options);
+  const settings = resolveRpcClient(options);
+  const client = new RpcClient(dialOf(address, settings), settings);
   await connect(client);
   return client;
 }
@@ -83,12 +85,11 @@ export {
   type RpcStatistics,
 } from "./rpc_app.ts";
 export {
-  type PushHandler,
   type RpcCallOptions,
   RpcClient,
-  type RpcClientOptions,
   type RpcClientStatistics,
 } from "./rpc_client.ts";
+export type { PushHandler, RpcClientOptions } from "./rpc_client_options.ts";
 export { RpcConnection } from "./rpc_connection.ts";
 export { RpcContext } from "./rpc_context.ts";
 export { RpcCode, RpcError } from "./rpc_error.ts";

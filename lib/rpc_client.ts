@@ -2,21 +2,15 @@
 // rpc_client.ts - the calling side of the action router: calls to packets, replies and pushes to whoever waits for
 // them; made by rpc.ts, over a connection of rpc_dial.ts.
 
-import type { BackendName } from "../ffi/mod.ts";
 import { copyOf } from "./bytes.ts";
-import { type Codec, json, requireCodec } from "./codec.ts";
-import {
-  HEAD_BYTES,
-  LARGEST_PACKET,
-  LENGTH_BYTES,
-  readInt16,
-} from "./packet.ts";
-import { requireInteger } from "./listen_address.ts";
-import { requireKnown } from "./route_options.ts";
+import type { Codec } from "./codec.ts";
+import { HEAD_BYTES, LENGTH_BYTES, readInt16 } from "./packet.ts";
+import type { PushHandler, RpcClientSettings } from "./rpc_client_options.ts";
 import { Deadlines } from "./rpc_deadlines.ts";
 import { decodeError, ERROR_ACTION, type RpcError } from "./rpc_error.ts";
 import { NOTIFICATION } from "./rpc_peer.ts";
 import { requireAction, requireTimeout } from "./rpc_router.ts";
+import { Sequences } from "./rpc_sequences.ts";
 import {
   NORMAL,
   packetBytes,
@@ -24,74 +18,8 @@ import {
   type Transport,
   type TransportEvents,
 } from "./rpc_transport.ts";
-import { MOST_OWNERS, Sequences } from "./rpc_sequences.ts";
 import { thrownError } from "./thrown.ts";
-import {
-  reconnectDelay,
-  type ReconnectOptions,
-  type ReconnectSettings,
-  resolveReconnect,
-} from "./ws_reconnect.ts";
-
-/** What a client is like. */
-export interface RpcClientOptions {
-  /**
-   * Makes values of bodies; the same as the server's.
-   *
-   * @default {json}
-   */
-  codec?: Codec;
-  /** The subprotocol to ask a WebSocket server for, by which it chooses its codec. */
-  protocol?: string;
-  /**
-   * Milliseconds that a call may take, unless it says otherwise; 0 means no limit.
-   *
-   * @default {30000}
-   */
-  timeout?: number;
-  /**
-   * Milliseconds that connecting may take.
-   *
-   * @default {10000}
-   */
-  connectTimeout?: number;
-  /**
-   * The kernel interface to connect with.
-   *
-   * @default {"auto"}
-   */
-  backend?: "auto" | BackendName;
-  /**
-   * Calls that may be in flight at a time, at most 16384; the next ones wait until it is their turn.
-   *
-   * @default {1024}
-   */
-  maxInFlight?: number;
-  /**
-   * Largest packet in bytes, its 8 bytes of length, action and sequence counted; a larger one closes the connection.
-   *
-   * @default {1048576}
-   */
-  maxPacketBytes?: number;
-  /**
-   * Connects anew when the connection is lost. Calls that were sent are rejected, as nobody knows what became of them;
-   * those that wait go on waiting.
-   *
-   * @default {false}
-   */
-  reconnect?: boolean | ReconnectOptions;
-  /**
-   * Functions that are called with what the server sends of its own accord, by action, as if they had been given to
-   * `on()` before connecting: what a server sends at once comes too early for who waits for the client.
-   */
-  pushes?: Record<number, PushHandler>;
-  /** Told each time that the connection stands; what it calls goes first. */
-  onOpen?(client: RpcClient): void;
-  /** Told when a connection is gone; the error is null when one side has closed it in order. */
-  onClose?(error: Error | null): void;
-  /** Told of packets that could not be read, and what handlers of pushes have thrown. By default logs it. */
-  onError?(error: unknown): void;
-}
+import { reconnectDelay, type ReconnectSettings } from "./ws_reconnect.ts";
 
 /** How one call differs from the others. */
 export interface RpcCallOptions {
@@ -112,9 +40,6 @@ export interface RpcClientStatistics {
   /** Times that the connection stood. */
   connects: number;
 }
-
-/** Takes what the server sends of its own accord. */
-export type PushHandler<Body = unknown> = (body: Body) => void | Promise<void>;
 
 /** Connects, unless the signal aborts, and gives the transport to `connect` before anything is told of it. */
 export type Dial = (
@@ -138,36 +63,16 @@ interface Call {
 
 type State = "connecting" | "open" | "lost" | "closed";
 
-const MAKE = "make a client";
-const OPTIONS = [
-  "codec",
-  "protocol",
-  "timeout",
-  "connectTimeout",
-  "backend",
-  "maxInFlight",
-  "maxPacketBytes",
-  "reconnect",
-  "pushes",
-  "onOpen",
-  "onClose",
-  "onError",
-];
-const TIMEOUT_MS = 30_000;
-
 /** Connects a client that was just made. For rpc.ts. */
 export let connect: (client: RpcClient) => Promise<void>;
 
 /** A client of the action router. Made by `rpcClient()`. */
 export class RpcClient implements AsyncDisposable {
   readonly #dial: Dial;
-  readonly #options: RpcClientOptions;
+  readonly #settings: RpcClientSettings;
   readonly #codec: Codec;
-  readonly #timeout: number;
   readonly #maxInFlight: number;
-  readonly #maxPacketBytes: number;
-  readonly #reconnect: ReconnectSettings | null;
-  readonly #sent: Sequences<Call>;
+  readonly #sent = new Sequences<Call>();
   #waiting = new Set<Call>();
   readonly #handlers = new Map<number, Set<PushHandler>>();
   readonly #closed = Promise.withResolvers<Error | null>();
@@ -190,17 +95,12 @@ export class RpcClient implements AsyncDisposable {
   }
 
   /** Made by `rpcClient()`. */
-  constructor(dial: Dial, options: RpcClientOptions) {
-    checkOptions(options);
+  constructor(dial: Dial, settings: RpcClientSettings) {
     this.#dial = dial;
-    this.#options = options;
-    this.#codec = options.codec ?? json;
-    this.#timeout = options.timeout ?? TIMEOUT_MS;
-    this.#maxInFlight = options.maxInFlight ?? 1024;
-    this.#maxPacketBytes = options.maxPacketBytes ?? 1024 * 1024;
-    this.#reconnect = resolveReconnect(options.reconnect, "a client");
-    this.#sent = new Sequences();
-    for (const [action, handler] of Object.entries(options.pushes ?? {})) {
+    this.#settings = settings;
+    this.#codec = settings.codec;
+    this.#maxInFlight = settings.maxInFlight;
+    for (const [action, handler] of Object.entries(settings.pushes)) {
       this.on(Number(action), handler);
     }
   }
@@ -246,7 +146,7 @@ export class RpcClient implements AsyncDisposable {
     body?: unknown,
     options: RpcCallOptions = {},
   ): Promise<Reply> {
-    const { timeout = this.#timeout, signal } = options;
+    const { timeout = this.#settings.timeout, signal } = options;
     requireAction(action, "call the action");
     requireTimeout(timeout, "call the action");
     signal?.throwIfAborted();
@@ -339,9 +239,10 @@ export class RpcClient implements AsyncDisposable {
   #encode(action: number, body: unknown): Uint8Array {
     const bytes = this.#codec.encode(body, action, "request");
     const length = LENGTH_BYTES + HEAD_BYTES + bytes.length;
-    if (length <= this.#maxPacketBytes) return bytes;
+    const { maxPacketBytes } = this.#settings;
+    if (length <= maxPacketBytes) return bytes;
     throw new RangeError(
-      `Cannot send the packet: it has ${length} bytes, and at most ${this.#maxPacketBytes} are allowed`,
+      `Cannot send the packet: it has ${length} bytes, and at most ${maxPacketBytes} are allowed`,
     );
   }
 
@@ -424,7 +325,7 @@ export class RpcClient implements AsyncDisposable {
     // A client that has to log in does so before what has waited for the connection.
     const waiting = this.#waiting;
     this.#waiting = new Set();
-    this.#safely(() => this.#options.onOpen?.(this));
+    this.#safely(() => this.#settings.onOpen?.(this));
     for (const call of waiting) this.#waiting.add(call);
     this.#pump();
   }
@@ -500,15 +401,16 @@ export class RpcClient implements AsyncDisposable {
     } else {
       this.#lose(error);
     }
-    this.#safely(() => this.#options.onClose?.(error));
+    this.#safely(() => this.#settings.onClose?.(error));
   }
 
   // Nobody knows what has become of calls that were sent.
   #lose(error: Error | null): void {
     this.#state = "lost";
     for (const call of this.#sent.clear()) this.#end(call).reject(lost(error));
-    if (this.#reconnect === null) this.#giveUp(error);
-    else this.#retryLater(this.#reconnect, error);
+    const { reconnect } = this.#settings;
+    if (reconnect === null) this.#giveUp(error);
+    else this.#retryLater(reconnect, error);
   }
 
   #giveUp(error: Error | null): void {
@@ -551,12 +453,12 @@ export class RpcClient implements AsyncDisposable {
   }
 
   #report(error: unknown): void {
-    if (this.#options.onError === undefined) {
+    if (this.#settings.onError === undefined) {
       console.error("Exception in a client of the action router", error);
       return;
     }
     try {
-      this.#options.onError(error);
+      this.#settings.onError(error);
     } catch (again) {
       console.error("Exception in onError of the action router", again);
     }
@@ -570,33 +472,4 @@ function lost(cause: Error | null): Error {
       : `The connection is lost: ${cause.message}`,
     { cause },
   );
-}
-
-function checkOptions(options: RpcClientOptions): void {
-  requireKnown(MAKE, options, OPTIONS);
-  const { codec, timeout, connectTimeout, maxInFlight, maxPacketBytes } =
-    options;
-  if (codec !== undefined) requireCodec(codec, MAKE);
-  if (timeout !== undefined) requireTimeout(timeout, MAKE);
-  if (connectTimeout !== undefined) {
-    requireTimeout(connectTimeout, MAKE, "connectTimeout");
-  }
-  if (maxInFlight !== undefined) {
-    requireInteger(MAKE, "maxInFlight", maxInFlight, 1, MOST_OWNERS);
-  }
-  if (maxPacketBytes !== undefined) {
-    const least = LENGTH_BYTES + HEAD_BYTES;
-    requireInteger(
-      MAKE,
-      "maxPacketBytes",
-      maxPacketBytes,
-      least,
-      LARGEST_PACKET,
-    );
-  }
-  for (const name of ["onOpen", "onClose", "onError"] as const) {
-    const value: unknown = options[name];
-    if (value === undefined || typeof value === "function") continue;
-    throw new TypeError(`Cannot ${MAKE}: "${name}" must be a function`);
-  }
 }

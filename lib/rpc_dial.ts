@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // rpc_dial.ts - from the address of a server of the action router to a transport; used by rpc.ts.
 
-import type { BackendName } from "../ffi/mod.ts";
 import { connect as connectSocket } from "./connect.ts";
 import { LENGTH_BYTES } from "./packet.ts";
 import type { Dial } from "./rpc_client.ts";
+import type { RpcClientSettings } from "./rpc_client_options.ts";
 import {
   closeError,
   MessageTransport,
@@ -16,16 +16,11 @@ import { watch } from "./ws_base_socket.ts";
 import { connectWebSocket } from "./ws_client.ts";
 import type { ClientWebSocket } from "./ws_client_socket.ts";
 
-/** What connecting has to know. */
-export interface DialSettings {
-  protocol: string | undefined;
-  connectTimeout: number;
-  maxPacketBytes: number;
-  backend: "auto" | BackendName;
-}
-
 /** How to connect to an address. Throws a TypeError when it is none. */
-export function dialOf(address: string | URL, settings: DialSettings): Dial {
+export function dialOf(
+  address: string | URL,
+  settings: RpcClientSettings,
+): Dial {
   const url = String(address);
   if (/^wss?:/i.test(url)) return dialWebSocket(url, settings);
   if (/^unix:./.test(url)) {
@@ -47,7 +42,7 @@ export function dialOf(address: string | URL, settings: DialSettings): Dial {
 
 function dialStream(
   target: { hostname: string; port: number } | { path: string },
-  settings: DialSettings,
+  settings: RpcClientSettings,
 ): Dial {
   const { protocol, connectTimeout, maxPacketBytes, backend } = settings;
   if (protocol !== undefined) {
@@ -82,7 +77,7 @@ function dialStream(
   };
 }
 
-function dialWebSocket(url: string, settings: DialSettings): Dial {
+function dialWebSocket(url: string, settings: RpcClientSettings): Dial {
   const { protocol, connectTimeout, maxPacketBytes, backend } = settings;
   type Carried = { transport: MessageTransport | undefined };
   return async (connect, signal) => {

@@ -5,11 +5,11 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { json } from "../lib/codec.ts";
 import { decodePacket, packetFramer } from "../lib/packet.ts";
+import { connect as connectClient, RpcClient } from "../lib/rpc_client.ts";
 import {
-  connect as connectClient,
-  RpcClient,
+  resolveRpcClient,
   type RpcClientOptions,
-} from "../lib/rpc_client.ts";
+} from "../lib/rpc_client_options.ts";
 import { encodeError, RpcError } from "../lib/rpc_error.ts";
 import { MOST_OWNERS, Sequences } from "../lib/rpc_sequences.ts";
 import { StreamTransport } from "../lib/rpc_transport.ts";
@@ -73,7 +73,7 @@ async function connect(
     servers.push(new Played(near, far));
     near.events = new StreamTransport(near, 1024 * 1024, events, () => {});
     return Promise.resolve();
-  }, options);
+  }, resolveRpcClient(options));
   await connectClient(client);
   return { client, servers, server: servers[0]! };
 }
@@ -427,7 +427,11 @@ Deno.test("options that are wrong are refused", () => {
     [{ more: 1 }, "more"],
   ];
   for (const [options, name] of wrong) {
-    assertThrows(() => new RpcClient(dial, options), Error, name);
+    assertThrows(
+      () => new RpcClient(dial, resolveRpcClient(options)),
+      Error,
+      name,
+    );
   }
 });
 
