@@ -246,10 +246,15 @@ export class Executor implements AsyncDisposable {
   // Gives calls that wait to workers that are idle, or new.
   #assign(): void {
     for (const task of this.#queue) {
-      const slot = this.#idleSlot();
-      if (slot === null) return;
-      this.#queue.delete(task);
-      this.#start(slot, task);
+      try {
+        const slot = this.#idleSlot();
+        if (slot === null) return;
+        this.#queue.delete(task);
+        this.#start(slot, task);
+      } catch (error) {
+        // Arguments that cannot be cloned, or no worker, as for want of a permission.
+        this.#fail(task, error);
+      }
     }
   }
 
@@ -277,9 +282,8 @@ export class Executor implements AsyncDisposable {
       slot.worker.postMessage(task.job, task.transfer);
     } catch (error) {
       slot.task = null;
-      this.#failed++;
-      this.#end(task).reject(error);
       this.#rest(slot);
+      throw error;
     }
   }
 
@@ -332,7 +336,7 @@ export class Executor implements AsyncDisposable {
     this.#assign();
   }
 
-  #fail(task: Task, error: Error): void {
+  #fail(task: Task, error: unknown): void {
     this.#failed++;
     this.#queue.delete(task);
     this.#end(task).reject(error);

@@ -210,6 +210,29 @@ Deno.test("close() rejects what is not done", async () => {
   assertEquals(executor.statistics().workers, 0);
 });
 
+Deno.test("without the permission to read its module a call rejects", async () => {
+  const script = `
+    import { Executor } from "./lib/executor.ts";
+    await using executor = new Executor();
+    const jobs = new URL(${JSON.stringify(JOBS.href)});
+    const error = await executor.run(jobs, "double").catch((error) => error);
+    console.log(error.name, executor.statistics().failed);
+  `;
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--no-prompt", "-"],
+    cwd: new URL("..", import.meta.url),
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const input = child.stdin.getWriter();
+  await input.write(new TextEncoder().encode(script));
+  await input.close();
+  const { stdout, stderr } = await child.output();
+  const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
+  assertEquals(text(stdout), "NotCapable 1\n", text(stderr));
+});
+
 Deno.test("options that are wrong are refused", () => {
   for (
     const options of [{ maximum: 0 }, { maxQueue: -1 }, { idleTimeout: 0.5 }]
