@@ -17,7 +17,7 @@ const LOAD: Program = {
   name: "load",
   sources: [{ folder: "./", prefix: "load" }],
   flags: [...COMMON, "-O3"],
-  libraries: [],
+  libraries: ["-l:libz.a"],
 };
 
 // The floor is compiled from the sources of the shim and with its flags, so that no build of the library has to

@@ -2,13 +2,15 @@
 // contenders.ts - who is measured, and how a fresh process of each is started on its core and stopped again.
 import { buildFloor } from "./build.ts";
 import { benchPath } from "./paths.ts";
-import { findBun, PEERS } from "./peers.ts";
+import { findBun, findNode, PEERS } from "./peers.ts";
 import type { Workload } from "./workloads.ts";
 
 const READY_MS_MAX = 20_000;
 const STOP_MS_MAX = 3_000;
 const SPIN_US = 50;
 const FLOOR_ROUTES = ["/plaintext", "/ws"];
+// Deno.serve declines permessage-deflate.
+const COMPRESSED_ROUTE = "/ws-json";
 
 /** A server program that prints its port when it listens. */
 export interface Contender {
@@ -68,6 +70,7 @@ const MAKERS: readonly [name: string, make: Maker][] = [
   ["floor-epoll", (name) => floor(name, "epoll")],
   ["deno", denoServe],
   ["bun", bunServe],
+  ["node", wsOnNode],
 ];
 
 /** Names of all contenders, the absent ones too. */
@@ -115,7 +118,7 @@ function denoServe(name: string): Contender {
   return {
     name,
     command: [Deno.execPath(), "run", "-A", "--no-prompt", script],
-    takes: () => true,
+    takes: ({ path }) => path !== COMPRESSED_ROUTE,
     version: Deno.version.deno,
   };
 }
@@ -123,13 +126,22 @@ function denoServe(name: string): Contender {
 async function bunServe(name: string): Promise<Contender> {
   const bun = await findBun();
   if ("reason" in bun) throw new Error(bun.reason);
-  const { stdout } = await new Deno.Command(bun.path, { args: ["--version"] })
-    .output();
   return {
     name,
     command: [bun.path, "run", benchPath("servers/bun_serve.ts")],
     takes: () => true,
-    version: new TextDecoder().decode(stdout).trim(),
+    version: bun.version,
+  };
+}
+
+async function wsOnNode(name: string): Promise<Contender> {
+  const node = await findNode();
+  if ("reason" in node) throw new Error(node.reason);
+  return {
+    name,
+    command: [node.path, benchPath("servers/ws_node.mjs")],
+    takes: ({ protocol, probe }) => protocol === "ws" && probe === undefined,
+    version: node.version,
   };
 }
 

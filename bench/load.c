@@ -3,8 +3,8 @@
 //
 //   load http|ws HOST PORT PATH [--connections 64] [--in-flight 1] [--seconds 3] [--warmup 1] [--pid SERVER]
 //     http: [--method GET] [--body BYTES] [--expect TEXT | --expect-payload BYTES] [--expect-field 'NAME:
-//     VALUE']... ws: [--payload 64] [--text | --binary] both: [--probe PATH --probe-expect TEXT --probes 200
-//     [--upstream]] [--sleep]
+//     VALUE']... ws: [--payload 64] [--text | --binary | --deflate] [--publish PATH] both: [--probe PATH
+//     --probe-expect TEXT --probes 200 [--upstream]] [--sleep]
 #include "load.h"
 
 #include <errno.h>
@@ -29,6 +29,8 @@ enum option_id {
   OPTION_EXPECT_FIELD,
   OPTION_TEXT,
   OPTION_BINARY,
+  OPTION_DEFLATE,
+  OPTION_PUBLISH,
   OPTION_SLEEP,
   OPTION_PID,
   OPTION_PROBE,
@@ -50,6 +52,8 @@ static const struct option LONG_OPTIONS[] = {
     {"expect-field", required_argument, NULL, OPTION_EXPECT_FIELD},
     {"text", no_argument, NULL, OPTION_TEXT},
     {"binary", no_argument, NULL, OPTION_BINARY},
+    {"deflate", no_argument, NULL, OPTION_DEFLATE},
+    {"publish", required_argument, NULL, OPTION_PUBLISH},
     {"sleep", no_argument, NULL, OPTION_SLEEP},
     {"pid", required_argument, NULL, OPTION_PID},
     {"probe", required_argument, NULL, OPTION_PROBE},
@@ -123,6 +127,12 @@ static void read_option(struct options *options, int id, const char *value) {
       break;
     case OPTION_BINARY:
       options->text = false;
+      break;
+    case OPTION_DEFLATE:
+      options->deflate = true;
+      break;
+    case OPTION_PUBLISH:
+      options->publish = value;
       break;
     case OPTION_SLEEP:
       options->sleep = true;
@@ -231,10 +241,12 @@ int main(int count, char **values) {
   load.options = &options;
   load.epoll = epoll_create1(EPOLL_CLOEXEC);
   if (load.epoll < 0) die_errno("cannot open epoll");
-  if (options.websocket)
-    ws_prepare(&load);
-  else
+  if (!options.websocket)
     http_prepare(&load);
+  else if (options.deflate)
+    deflated_prepare(&load);
+  else
+    ws_prepare(&load);
   loop_open(&load);
   if (options.probe != NULL) probe_open(&load);
   double seconds = loop_run(&load, &before, &after);

@@ -19,10 +19,12 @@
 
 struct options {
   bool websocket;
-  bool text;   // WebSocket messages are text instead of binary
-  bool sleep;  // wait in the kernel instead of spinning when nothing has come
+  bool text;     // WebSocket messages are text instead of binary
+  bool deflate;  // WebSocket messages are JSON, compressed both ways
+  bool sleep;    // wait in the kernel instead of spinning when nothing has come
   const char *host;
   const char *path;
+  const char *publish;  // path of the one connection whose messages go to all others; NULL: each has its own
   const char *method;
   const char *expect;  // body of every HTTP answer; NULL: what was posted, or else what the first had
   const char *expect_fields[EXPECTED_FIELDS_MAX];  // header fields that every HTTP answer has
@@ -42,6 +44,8 @@ struct options {
   pid_t pid;  // server process whose CPU and memory are read, 0: none
 };
 
+#define BUFFER_BYTES (256 * 1024)  // what one read takes
+
 // The kinds of error are counted apart. The last three say which part of an answer was wrong.
 enum error_kind {
   ERROR_READ,
@@ -60,8 +64,8 @@ enum error_kind {
 struct traffic {
   uint8_t *requests;  // the ring, then its first in_flight requests again: any in_flight lie in one piece
   uint8_t *answers;
-  size_t request_bytes;  // of one
-  size_t answer_bytes;   // of one
+  size_t *request_at;   // where each request begins, those again included, and where the last one ends
+  size_t answer_bytes;  // of one; answers that are compressed are not in the ring
   size_t units;
   size_t hole;        // place in each answer of the bytes that are not compared (the value of Date)
   size_t hole_bytes;  // 0: every byte is compared
@@ -71,6 +75,8 @@ struct traffic {
 
 struct load;
 struct probe;
+struct broadcast;
+struct deflated;
 
 // First member of everything that epoll watches.
 struct watched {
@@ -87,8 +93,10 @@ struct connection {
   int fd;
   size_t send_at;     // place in the ring of requests
   size_t to_send;     // bytes that may be sent but have not been taken by the kernel
-  size_t receive_at;  // place in the ring of answers
+  size_t next;        // unit of the next request
+  size_t receive_at;  // place in the ring of answers; when they are compressed, unit of the current one
   size_t in_answer;   // bytes of the current answer that have come
+  uint8_t *partial;   // those bytes, when it is compressed
   uint32_t unanswered;
   uint32_t oldest;  // of the sent entries, taken modulo sent_slots
   uint32_t newest;
@@ -108,7 +116,9 @@ struct load {
   const struct options *options;
   struct traffic traffic;
   struct connection *connections;
-  struct probe *probe;  // NULL: none
+  struct probe *probe;          // NULL: none
+  struct broadcast *broadcast;  // NULL: each connection is answered on its own
+  struct deflated *deflated;    // NULL: answers are not compressed
   uint8_t *buffer;
   int epoll;
   uint32_t sent_slots;  // a power of two
@@ -128,18 +138,24 @@ _Noreturn void die_errno(const char *what);
 
 // load_payload.c: UNITS_MAX payloads that differ from one another, as many as fit RING_BYTES
 size_t payload_units(size_t message_bytes, uint32_t in_flight);
+size_t *payload_places(size_t count, size_t bytes);
 uint32_t payload_random(uint32_t *state);
 void payload_fill(uint8_t *out, size_t length, size_t unit, bool text);
 
 // load_socket.c
 int socket_connect(const struct options *options);
 void socket_send(int fd, const void *bytes, size_t length);
+void socket_receive(int fd, void *out, size_t length);
 size_t socket_receive_head(int fd, char *out, size_t capacity);
 void socket_unblock(int fd);
 
 // load_loop.c
 void loop_watch(struct load *load, int fd, struct watched *watched);
 void loop_open(struct load *load);
+void loop_connect(struct load *load, struct connection *connection, const char *path, size_t start);
+void loop_push(struct load *load, struct connection *connection);
+void loop_ask(struct load *load, struct connection *connection, uint64_t count);
+void loop_fail(struct load *load, struct connection *connection, enum error_kind kind);
 double loop_run(struct load *load, struct usage *before, struct usage *after);
 
 // load_http.c
@@ -154,8 +170,26 @@ size_t http_answer_parse(const char *bytes, size_t length, struct http_answer *a
 void http_prepare(struct load *load);
 
 // load_ws.c
+#define WS_HEAD_MAX 14
+#define WS_FIN 0x80
+#define WS_RSV1 0x40
+#define WS_TEXT 0x01
+#define WS_BINARY 0x02
+size_t ws_head(uint8_t *out, uint8_t first, bool masked, uint64_t payload);
+void ws_mask(uint8_t *frame, size_t head_bytes, const uint8_t *payload, size_t length, uint32_t mask);
 void ws_prepare(struct load *load);
-void ws_handshake(const struct options *options, int fd);
+void ws_handshake(const struct options *options, const char *path, int fd);
+
+// load_deflate.c
+void deflated_prepare(struct load *load);
+bool deflated_check(struct load *load, struct connection *connection, const uint8_t *bytes, size_t length,
+                    uint64_t *count);
+
+// load_broadcast.c
+void broadcast_open(struct load *load);
+void broadcast_start(struct load *load);
+bool broadcast_delivered(struct load *load, struct connection *subscriber, uint64_t count);
+uint64_t broadcast_missing(const struct load *load);
 
 // load_probe.c
 struct probe {

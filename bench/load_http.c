@@ -64,13 +64,14 @@ static void build_requests(struct load *load) {
   struct traffic *traffic = &load->traffic;
   char head[HEAD_BYTES * 2];
   size_t head_bytes = request_head(options, head);
-  traffic->request_bytes = head_bytes + options->body;
-  traffic->units = is_echo(options) ? payload_units(traffic->request_bytes, options->in_flight) : 1;
+  size_t request_bytes = head_bytes + options->body;
+  traffic->units = is_echo(options) ? payload_units(request_bytes, options->in_flight) : 1;
   size_t total = traffic->units + options->in_flight;
-  traffic->requests = malloc(total * traffic->request_bytes);
+  traffic->request_at = payload_places(total, request_bytes);
+  traffic->requests = malloc(total * request_bytes);
   if (traffic->requests == NULL) die("cannot allocate");
   for (size_t i = 0; i < total; i++) {
-    uint8_t *at = traffic->requests + i * traffic->request_bytes;
+    uint8_t *at = traffic->requests + i * request_bytes;
     memcpy(at, head, head_bytes);
     payload_fill(at + head_bytes, options->body, i % traffic->units, false);
   }
@@ -80,7 +81,7 @@ static void build_requests(struct load *load) {
 static uint8_t *first_answer(const struct load *load, struct http_answer *answer) {
   char head[HEAD_BYTES * 4];
   int fd = socket_connect(load->options);
-  socket_send(fd, load->traffic.requests, load->traffic.request_bytes);
+  socket_send(fd, load->traffic.requests, load->traffic.request_at[1]);
   size_t head_bytes = socket_receive_head(fd, head, sizeof head);
   http_answer_parse(head, head_bytes, answer);
   uint8_t *whole = malloc(head_bytes + answer->body_bytes + 1);

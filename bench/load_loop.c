@@ -10,14 +10,14 @@
 
 #include "load.h"
 
-#define BUFFER_BYTES (256 * 1024)
 #define EVENTS 256
 #define DRAIN_SECONDS 10
 #define SPIN_PAUSES 8  // about a third of a microsecond between two looks
 
-static void connection_fail(struct load *load, struct connection *connection, enum error_kind kind) {
+void loop_fail(struct load *load, struct connection *connection, enum error_kind kind) {
   load->errors[kind]++;
-  load->alive--;
+  // What is published will never have reached everybody.
+  load->alive = load->broadcast != NULL ? 0 : load->alive - 1;
   close(connection->fd);
   connection->fd = -1;
 }
@@ -59,7 +59,7 @@ static bool verify(struct load *load, struct connection *connection, const uint8
     size_t run = run_length(traffic, place, &skip);
     if (run > length) run = length;
     if (!skip && !same(traffic->answers + place, bytes, run, &place)) {
-      connection_fail(load, connection, difference_kind(load, place));
+      loop_fail(load, connection, difference_kind(load, place));
       return false;
     }
     bytes += run;
@@ -85,15 +85,15 @@ static void record(struct load *load, struct connection *connection, uint64_t co
   }
 }
 
-static void push(struct load *load, struct connection *connection) {
+void loop_push(struct load *load, struct connection *connection) {
   const struct traffic *traffic = &load->traffic;
-  size_t ring_bytes = traffic->units * traffic->request_bytes;
+  size_t ring_bytes = traffic->request_at[traffic->units];
   while (connection->to_send > 0) {
     ssize_t taken = send(connection->fd, traffic->requests + connection->send_at, connection->to_send,
                          MSG_NOSIGNAL | MSG_DONTWAIT);
     if (taken < 0) {
       if (errno == EINTR) continue;
-      if (errno != EAGAIN) connection_fail(load, connection, ERROR_WRITE);
+      if (errno != EAGAIN) loop_fail(load, connection, ERROR_WRITE);
       return;
     }
     connection->to_send -= (size_t)taken;
@@ -101,11 +101,35 @@ static void push(struct load *load, struct connection *connection) {
   }
 }
 
-static void ask(struct load *load, struct connection *connection, uint64_t count) {
+void loop_ask(struct load *load, struct connection *connection, uint64_t count) {
+  const size_t *request_at = load->traffic.request_at;
   connection->sent[connection->newest++ & (load->sent_slots - 1)] = (struct sent){load->now, count};
   connection->unanswered += (uint32_t)count;
-  connection->to_send += count * load->traffic.request_bytes;
-  push(load, connection);
+  connection->to_send += request_at[connection->next + count] - request_at[connection->next];
+  connection->next = (connection->next + count) % load->traffic.units;
+  loop_push(load, connection);
+}
+
+// Compares what has come, and tells how many answers are whole with it.
+static bool check(struct load *load, struct connection *connection, size_t length, uint64_t *count) {
+  if (load->deflated != NULL) return deflated_check(load, connection, load->buffer, length, count);
+  if (!verify(load, connection, load->buffer, length)) return false;
+  size_t bytes = connection->in_answer + length;
+  *count = bytes / load->traffic.answer_bytes;
+  connection->in_answer = bytes - *count * load->traffic.answer_bytes;
+  return true;
+}
+
+static bool answered(struct load *load, struct connection *connection, uint64_t count) {
+  if (count + (connection->in_answer > 0) > connection->unanswered) {
+    loop_fail(load, connection, ERROR_SURPLUS);
+    return false;
+  }
+  if (count > 0) {
+    record(load, connection, count);
+    if (!load->draining) loop_ask(load, connection, count);
+  }
+  return connection->fd >= 0;
 }
 
 // Takes one buffer full. Returns whether there may be more to read.
@@ -114,31 +138,23 @@ static bool receive(struct load *load, struct connection *connection) {
   if (length <= 0) {
     if (length < 0 && errno == EINTR) return true;
     if (length == 0)
-      connection_fail(load, connection, ERROR_CLOSED);
+      loop_fail(load, connection, ERROR_CLOSED);
     else if (errno != EAGAIN)
-      connection_fail(load, connection, ERROR_READ);
+      loop_fail(load, connection, ERROR_READ);
     return false;
   }
   load->now = clock_now();
-  if (!verify(load, connection, load->buffer, (size_t)length)) return false;
-  size_t bytes = connection->in_answer + (size_t)length;
-  uint64_t count = bytes / load->traffic.answer_bytes;
-  connection->in_answer = bytes - count * load->traffic.answer_bytes;
-  if (count + (connection->in_answer > 0) > connection->unanswered) {
-    connection_fail(load, connection, ERROR_SURPLUS);
-    return false;
-  }
-  if (count > 0) {
-    record(load, connection, count);
-    if (!load->draining) ask(load, connection, count);
-  }
-  return length == BUFFER_BYTES && connection->fd >= 0;
+  uint64_t count;
+  if (!check(load, connection, (size_t)length, &count)) return false;
+  bool alive = load->broadcast != NULL ? broadcast_delivered(load, connection, count)
+                                       : answered(load, connection, count);
+  return alive && length == BUFFER_BYTES;
 }
 
 static void on_connection_ready(struct load *load, struct watched *watched, uint32_t events) {
   struct connection *connection = (struct connection *)watched;
   if (connection->fd < 0) return;
-  if (events & EPOLLOUT && connection->to_send > 0) push(load, connection);
+  if (events & EPOLLOUT && connection->to_send > 0) loop_push(load, connection);
   // The watch is edge-triggered: a read that fills the buffer must be followed by another one.
   while (connection->fd >= 0 && events & (EPOLLIN | EPOLLHUP | EPOLLERR) && receive(load, connection)) {
   }
@@ -147,6 +163,19 @@ static void on_connection_ready(struct load *load, struct watched *watched, uint
 void loop_watch(struct load *load, int fd, struct watched *watched) {
   struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = watched};
   if (epoll_ctl(load->epoll, EPOLL_CTL_ADD, fd, &event) != 0) die_errno("cannot watch a socket");
+}
+
+// Opens one connection, which starts at the given unit of the rings.
+void loop_connect(struct load *load, struct connection *connection, const char *path, size_t start) {
+  const struct options *options = load->options;
+  connection->watched.on_ready = on_connection_ready;
+  connection->fd = socket_connect(options);
+  connection->next = start;
+  connection->send_at = load->traffic.request_at[start];
+  connection->receive_at = load->deflated != NULL ? start : start * load->traffic.answer_bytes;
+  connection->sent = calloc(load->sent_slots, sizeof *connection->sent);
+  if (connection->sent == NULL) die("cannot allocate");
+  if (options->websocket) ws_handshake(options, path, connection->fd);
 }
 
 // Connects everything. Each connection starts at its own place of the rings, so that an answer that belongs
@@ -158,20 +187,18 @@ void loop_open(struct load *load) {
   load->connections = calloc(options->connections, sizeof *load->connections);
   load->buffer = malloc(BUFFER_BYTES);
   if (load->connections == NULL || load->buffer == NULL) die("cannot allocate");
+  load->alive = options->connections;
+  if (options->publish != NULL) {
+    broadcast_open(load);
+    return;
+  }
   for (uint32_t i = 0; i < options->connections; i++) {
     struct connection *connection = &load->connections[i];
     size_t start = (size_t)i * (options->in_flight + 1) % load->traffic.units;
-    connection->watched.on_ready = on_connection_ready;
-    connection->fd = socket_connect(options);
-    connection->send_at = start * load->traffic.request_bytes;
-    connection->receive_at = start * load->traffic.answer_bytes;
-    connection->sent = calloc(load->sent_slots, sizeof *connection->sent);
-    if (connection->sent == NULL) die("cannot allocate");
-    if (options->websocket) ws_handshake(options, connection->fd);
+    loop_connect(load, connection, options->path, start);
     socket_unblock(connection->fd);
     loop_watch(load, connection->fd, &connection->watched);
   }
-  load->alive = options->connections;
 }
 
 static void turn(struct load *load) {
@@ -200,20 +227,32 @@ static void begin_window(struct load *load, struct usage *before) {
   usage_read(load->options->pid, before);
 }
 
+static uint64_t missing(const struct load *load) {
+  uint64_t count = 0;
+  if (load->broadcast != NULL) return broadcast_missing(load);
+  for (uint32_t i = 0; i < load->options->connections; i++) {
+    if (load->connections[i].fd >= 0) count += load->connections[i].unanswered;
+  }
+  return count;
+}
+
 // Waits for the answers that are still to come. HTTP answers look alike, so that one which never came, or
 // came twice, may show only now.
 static void drain(struct load *load) {
   uint64_t end = load->now + DRAIN_SECONDS * SECOND;
-  uint64_t missing = 1;
   load->draining = true;
-  while (missing > 0 && load->now < end) {
-    missing = 0;
-    turn(load);
-    for (uint32_t i = 0; i < load->options->connections; i++) {
-      if (load->connections[i].fd >= 0) missing += load->connections[i].unanswered;
-    }
+  while (load->alive > 0 && missing(load) > 0 && load->now < end) turn(load);
+  load->errors[ERROR_LOST] += missing(load);
+}
+
+static void start(struct load *load) {
+  const struct options *options = load->options;
+  if (load->broadcast != NULL) {
+    broadcast_start(load);
+    return;
   }
-  load->errors[ERROR_LOST] += missing;
+  for (uint32_t i = 0; i < options->connections; i++)
+    loop_ask(load, &load->connections[i], options->in_flight);
 }
 
 // Runs the warm-up and the measured window; returns the seconds that the window took.
@@ -221,7 +260,7 @@ double loop_run(struct load *load, struct usage *before, struct usage *after) {
   const struct options *options = load->options;
   load->now = clock_now();
   uint64_t begin = load->now + (uint64_t)(options->warmup * (double)SECOND);
-  for (uint32_t i = 0; i < options->connections; i++) ask(load, &load->connections[i], options->in_flight);
+  start(load);
   while (load->now < begin && load->alive > 0) turn(load);
   begin_window(load, before);
   begin = load->now = clock_now();

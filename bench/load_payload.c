@@ -3,6 +3,8 @@
 // downloads.
 #include "load.h"
 
+#include <stdlib.h>
+
 #define RING_BYTES (4 * 1024 * 1024)
 #define UNITS_MAX 1024
 
@@ -12,6 +14,14 @@ size_t payload_units(size_t message_bytes, uint32_t in_flight) {
   while (units < UNITS_MAX && units * 2 * message_bytes <= RING_BYTES) units *= 2;
   while (units < 2 * (size_t)in_flight) units *= 2;
   return units;
+}
+
+// Where each of so many pieces of one length begins, and where the last one ends; allocated.
+size_t *payload_places(size_t count, size_t bytes) {
+  size_t *places = malloc((count + 1) * sizeof *places);
+  if (places == NULL) die("cannot allocate");
+  for (size_t i = 0; i <= count; i++) places[i] = i * bytes;
+  return places;
 }
 
 uint32_t payload_random(uint32_t *state) {

@@ -40,17 +40,24 @@ void socket_send(int fd, const void *bytes, size_t length) {
   }
 }
 
-// Reads one head and nothing behind it, byte by byte; the result is NUL-terminated.
+void socket_receive(int fd, void *out, size_t length) {
+  if (recv(fd, out, length, MSG_WAITALL) != (ssize_t)length)
+    die("the server closed or was silent before the load");
+}
+
+// Reads one head and nothing behind it; the result is NUL-terminated.
 size_t socket_receive_head(int fd, char *out, size_t capacity) {
   size_t length = 0;
   while (length + 1 < capacity) {
-    if (recv(fd, out + length, 1, MSG_WAITALL) != 1)
-      die("the server closed or was silent during the handshake");
-    length++;
-    if (length >= 4 && memcmp(out + length - 4, "\r\n\r\n", 4) == 0) {
-      out[length] = '\0';
-      return length;
-    }
+    ssize_t seen = recv(fd, out + length, capacity - 1 - length, MSG_PEEK);
+    if (seen <= 0) die("the server closed or was silent during the handshake");
+    char *end = memmem(out, length + (size_t)seen, "\r\n\r\n", 4);
+    size_t taken = end == NULL ? (size_t)seen : (size_t)(end + 4 - out) - length;
+    socket_receive(fd, out + length, taken);
+    length += taken;
+    if (end == NULL) continue;
+    out[length] = '\0';
+    return length;
   }
   die("the head of the first answer is too long");
   return 0;

@@ -1,48 +1,63 @@
 // SPDX-License-Identifier: Apache-2.0
-// peers.ts - finds Bun in bench/.peers/, or installs it there from npm, with what its server imports.
+// peers.ts - finds Bun and the packages of other servers in bench/.peers/, or installs them there from npm.
 import manifest from "../deno.json" with { type: "json" };
 import { benchPath } from "./paths.ts";
 
 const BUN = "bun@1.4";
-// Of the version that Deno takes: "npm:hono@...".
+// Of the versions that Deno takes: "npm:hono@...".
 const HONO = manifest.imports.hono.slice("npm:".length);
+const WS = manifest.imports.ws.slice("npm:".length);
 const INSTALL_SECONDS_MAX = 180;
 
-/** Path of the Bun program, or the reason why there is none. */
-export type Peer = { path: string } | { reason: string };
+/** A program and its version, or the reason why there is none. */
+export type Peer = { path: string; version: string } | { reason: string };
 
-/** Where Bun finds the packages that its server imports. */
+/** Where Bun and Node find the packages that their servers import. */
 export const PEERS: string = benchPath(".peers/node_modules");
 
 /** Finds Bun; asks npm for it when it is not there yet. */
 export async function findBun(): Promise<Peer> {
-  const found = hasHono() ? await runningBun() : undefined;
-  if (found !== undefined) return { path: found };
-  console.error(`Installing ${BUN} and ${HONO} from npm into bench/.peers/`);
-  const reason = await install();
-  if (reason !== undefined) return { reason };
-  const installed = await runningBun();
-  if (installed !== undefined) return { path: installed };
-  return { reason: "npm installed Bun, but no program of it runs here" };
+  const reason = await provide();
+  return await runningBun() ??
+    { reason: reason ?? "npm installed Bun, but no program of it runs here" };
+}
+
+/** Finds Node, and `ws` for it; asks npm for that when it is not there yet. */
+export async function findNode(): Promise<Peer> {
+  const version = await versionOf("node");
+  if (version === undefined) return { reason: "there is no node in PATH" };
+  const reason = has(WS) ? undefined : await provide();
+  return reason !== undefined
+    ? { reason }
+    : { path: "node", version: `${version} with ${WS}` };
+}
+
+// The reason why something is missing all the same.
+async function provide(): Promise<string | undefined> {
+  if (has(HONO) && has(WS) && await runningBun() !== undefined) return;
+  console.error(`Installing ${BUN}, ${HONO}, ${WS} from npm to bench/.peers/`);
+  return await install();
 }
 
 // The package `bun` puts the program of this machine in place when its install script runs; where scripts are
 // off, the program is in the package of the platform.
-async function runningBun(): Promise<string | undefined> {
+async function runningBun(): Promise<Peer | undefined> {
   const candidates = [`${PEERS}/bun/bin/bun.exe`];
   for (const folder of folders(`${PEERS}/@oven`)) {
     candidates.push(`${folder}/bin/bun`);
   }
   for (const path of candidates) {
-    if (await runs(path, ["--version"])) return path;
+    const version = await versionOf(path);
+    if (version !== undefined) return { path, version };
   }
   return undefined;
 }
 
-function hasHono(): boolean {
+function has(wanted: string): boolean {
+  const [name] = wanted.split("@");
   try {
-    const text = Deno.readTextFileSync(`${PEERS}/hono/package.json`);
-    return HONO === `hono@${JSON.parse(text).version}`;
+    const text = Deno.readTextFileSync(`${PEERS}/${name}/package.json`);
+    return wanted === `${name}@${JSON.parse(text).version}`;
   } catch {
     return false;
   }
@@ -57,13 +72,15 @@ function folders(path: string): string[] {
   }
 }
 
-async function runs(path: string, args: string[]): Promise<boolean> {
+async function versionOf(program: string): Promise<string | undefined> {
   try {
-    const result = await new Deno.Command(path, { args, stderr: "null" })
-      .output();
-    return result.success;
+    const { success, stdout } = await new Deno.Command(program, {
+      args: ["--version"],
+      stderr: "null",
+    }).output();
+    return success ? new TextDecoder().decode(stdout).trim() : undefined;
   } catch {
-    return false;
+    return undefined;
   }
 }
 
@@ -74,7 +91,7 @@ async function install(): Promise<string | undefined> {
   const args = ["install", "--prefix", prefix, "--no-audit", "--no-fund"];
   try {
     const result = await new Deno.Command("npm", {
-      args: [...args, BUN, HONO],
+      args: [...args, BUN, HONO, WS],
       signal,
     }).output();
     if (result.success) return undefined;

@@ -26,7 +26,9 @@ const THROUGHPUT_COLUMNS: readonly Column[] = [
   { head: "MiB", cell: (row) => count(row.residentBytes / 2 ** 20) },
   { head: "× deno", cell: (row) => ratio(row.againstDeno) },
   { head: "× bun", cell: (row) => ratio(row.againstBun) },
+  { head: "× node", cell: (row) => ratio(row.againstNode) },
   { head: "× floor", cell: (row) => ratio(row.againstFloor) },
+  { head: "p99 × deno", cell: (row) => ratio(row.p99AgainstDeno) },
   { head: "rounds", cell: (row) => String(row.rounds) },
 ];
 
@@ -46,7 +48,8 @@ const STARVATION_COLUMNS: readonly Column[] = [
 export function printTable(table: Table): void {
   if (table.rows.length === 0) return;
   const probed = table.rows.some((row) => row.probe !== undefined);
-  const columns = probed ? STARVATION_COLUMNS : THROUGHPUT_COLUMNS;
+  const columns = (probed ? STARVATION_COLUMNS : THROUGHPUT_COLUMNS)
+    .filter(({ cell }) => table.rows.some((row) => cell(row) !== ""));
   console.log(`\n${table.workload}: ${table.title}`);
   for (const line of align(columns, table.rows)) console.log(line);
   printNotes(table.rows);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // run.ts - the benchmark: interleaved rounds of all contenders under all workloads. bench/README.md has the method.
 //
-//   deno task bench [--rounds 3] [--seconds 3] [--warmup 1] [--only NAME,NAME] [--quick] [--json]
+//   deno task bench [--rounds 3] [--seconds 1] [--warmup 0.5] [--only NAME,NAME] [--quick] [--json]
 //                   [--server-core 0] [--client-core 1] [--results FILE]
 import { parseArgs } from "@std/cli/parse-args";
 import { buildLoad } from "./build.ts";
@@ -16,27 +16,25 @@ import { describeMachine, type Machine, pinSelf } from "./machine.ts";
 import { measure, type MeasureOptions, type Round } from "./measure.ts";
 import { benchPath } from "./paths.ts";
 import { printAbsent, printTable } from "./report.ts";
-import { STARVATION_WORKLOADS } from "./starvation.ts";
 import { summarize } from "./summary.ts";
-import { type Workload, WORKLOADS } from "./workloads.ts";
+import { QUICK_WORKLOADS, type Workload, WORKLOADS } from "./workloads.ts";
 
 interface RunOptions extends Omit<MeasureOptions, "load"> {
   readonly rounds: number;
   readonly only: readonly string[];
+  readonly quick: boolean;
   readonly json: boolean;
   readonly results: string;
 }
 
-const ALL_WORKLOADS = [...WORKLOADS, ...STARVATION_WORKLOADS];
+const WORKLOAD_NAMES = WORKLOADS.map(({ name }) => name);
 
 if (import.meta.main) await main();
 
 async function main(): Promise<void> {
   const options = readOptionsOrExit();
   const load = await buildLoad();
-  const workloads = ALL_WORKLOADS.filter(({ name }) =>
-    isWanted(name, options.only, ALL_WORKLOADS.map(({ name }) => name))
-  );
+  const workloads = chooseWorkloads(options);
   const { contenders, absent } = await listContenders((name) =>
     isWanted(name, options.only, CONTENDER_NAMES)
   );
@@ -63,6 +61,18 @@ async function main(): Promise<void> {
   );
   tables.forEach(printTable);
   printAbsent(absent);
+}
+
+// A quick run asks for less, unless somebody has said what to ask for.
+function chooseWorkloads({ only, quick }: RunOptions): Workload[] {
+  const named = only.some((part) =>
+    WORKLOAD_NAMES.some((name) => name.includes(part))
+  );
+  return WORKLOADS.filter(({ name }) =>
+    named || !quick
+      ? isWanted(name, only, WORKLOAD_NAMES)
+      : QUICK_WORKLOADS.includes(name)
+  );
 }
 
 function interrupt(): void {
@@ -98,11 +108,12 @@ function readOptions(args: string[]): RunOptions {
   for (const name of only) checkName(name);
   return {
     rounds: number(parsed.rounds, quick ? 1 : 3),
-    seconds: number(parsed.seconds, quick ? 1 : 3),
-    warmup: number(parsed.warmup, quick ? 0.5 : 1),
+    seconds: number(parsed.seconds, quick ? 0.5 : 1),
+    warmup: number(parsed.warmup, quick ? 0.3 : 0.5),
     serverCore: number(parsed["server-core"], 0),
     clientCore: number(parsed["client-core"], 1),
     only,
+    quick,
     json: parsed.json,
     results: parsed.results ?? benchPath("results.ndjson"),
   };
@@ -121,7 +132,7 @@ function number(text: string | undefined, fallback: number): number {
 }
 
 function checkName(name: string): void {
-  const names = [...CONTENDER_NAMES, ...ALL_WORKLOADS.map(({ name }) => name)];
+  const names = [...CONTENDER_NAMES, ...WORKLOAD_NAMES];
   if (names.some((known) => known.includes(name))) return;
   throw new TypeError(
     `Cannot run: "${name}" is part of none of ${names.join(", ")}`,

@@ -29,8 +29,12 @@ export interface Row {
   readonly againstDeno?: number;
   /** Requests per CPU-second as a multiple of those of Bun. */
   readonly againstBun?: number;
+  /** Requests per CPU-second as a multiple of those of `ws` on Node. */
+  readonly againstNode?: number;
   /** Requests per CPU-second as a multiple of those of the C floor on the same backend. */
   readonly againstFloor?: number;
+  /** The 99th percentile as a multiple of that of Deno.serve. */
+  readonly p99AgainstDeno?: number;
   readonly probe?: ProbeRow;
   readonly rounds: number;
   readonly voided: readonly string[];
@@ -85,7 +89,9 @@ function summarizeContender(
     residentBytes: figure((round) => round.server_resident_bytes),
     ...optional("againstDeno", ratioTo("deno", valid, rounds)),
     ...optional("againstBun", ratioTo("bun", valid, rounds)),
+    ...optional("againstNode", ratioTo("node", valid, rounds)),
     ...optional("againstFloor", ratioTo(contender.floor, valid, rounds)),
+    ...optional("p99AgainstDeno", ratioTo("deno", valid, rounds, p99)),
     ...optional("probe", summarizeProbe(valid)),
     rounds: valid.length,
     voided: own.flatMap((round) => round.void ?? []),
@@ -97,6 +103,7 @@ function ratioTo(
   base: string | undefined,
   own: readonly Round[],
   rounds: readonly Round[],
+  figure: (round: Round) => number = ratePerCpuSecond,
 ): number | undefined {
   const ratios = own.flatMap((round) => {
     const other = rounds.find((other) =>
@@ -105,7 +112,7 @@ function ratioTo(
     );
     return other === undefined || other === round
       ? []
-      : ratePerCpuSecond(round) / ratePerCpuSecond(other);
+      : figure(round) / figure(other);
   });
   return ratios.length === 0 ? undefined : median(ratios);
 }
@@ -127,6 +134,10 @@ function is(round: Round, name: string | undefined): boolean {
 
 function ratePerCpuSecond(round: Round): number {
   return round.count / round.server_cpu_seconds;
+}
+
+function p99(round: Round): number {
+  return round.p99_us;
 }
 
 function optional<K extends string, V>(

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// workloads.ts - what is asked of every contender.
+// workloads.ts - what is asked of every contender, over HTTP; see ws_workloads.ts and starvation.ts for the others.
+import { STARVATION_WORKLOADS } from "./starvation.ts";
+import { WS_WORKLOADS } from "./ws_workloads.ts";
 
 /** One kind of load. */
 export interface Workload {
@@ -28,12 +30,10 @@ export interface Probe {
 
 const CONNECTIONS = 64;
 const MANY_CONNECTIONS = 512;
-const PAYLOAD_BYTES = 64;
 const POST_BYTES = 4096;
 const LARGE_BYTES = 1024 * 1024;
 
-/** The workloads that compare throughput and latency. */
-export const WORKLOADS: readonly Workload[] = [
+const HTTP_WORKLOADS: readonly Workload[] = [
   plaintext("http-1", CONNECTIONS, 1),
   plaintext("http-1-512", MANY_CONNECTIONS, 1),
   plaintext("http-16", CONNECTIONS, 16),
@@ -75,9 +75,31 @@ export const WORKLOADS: readonly Workload[] = [
     app: "hono",
     extra: ["--expect", "Hello Hono!"],
   }),
-  echo(1, "binary"),
-  echo(16, "binary"),
-  echo(16, "text"),
+];
+
+/** Everything that is measured, in this order. */
+export const WORKLOADS: readonly Workload[] = [
+  ...HTTP_WORKLOADS,
+  ...WS_WORKLOADS,
+  ...STARVATION_WORKLOADS,
+];
+
+/** What is left of it in a quick run. */
+export const QUICK_WORKLOADS: readonly string[] = [
+  "http-1",
+  "http-16",
+  "json",
+  "post",
+  "download",
+  "upload",
+  "hono",
+  "ws-1",
+  "ws-16",
+  "ws-16b-128",
+  "ws-16k-1",
+  "ws-1m-1",
+  "ws-json-1",
+  "broadcast-1000",
 ];
 
 function plaintext(
@@ -114,16 +136,4 @@ function onFewAndMany(
 
 function on(connections: number): string {
   return connections === CONNECTIONS ? "" : `, connections: ${connections}`;
-}
-
-function echo(inFlight: number, kind: "binary" | "text"): Workload {
-  return {
-    name: kind === "text" ? `ws-text-${inFlight}` : `ws-${inFlight}`,
-    title: `WebSocket echo, ${PAYLOAD_BYTES} B ${kind}, ${inFlight} in flight`,
-    protocol: "ws",
-    path: "/ws",
-    connections: CONNECTIONS,
-    inFlight,
-    extra: [`--${kind}`, "--payload", String(PAYLOAD_BYTES)],
-  };
 }

@@ -86,8 +86,8 @@ enum mr_command_op {
 };
 
 enum mr_deflate_flag {
-  MR_SERVER_TAKEOVER = 1,  // the connection has a deflater of its own, which remembers earlier messages
-  MR_CLIENT_TAKEOVER = 2,  // the same of its inflater
+  MR_SEND_TAKEOVER = 1,     // the connection has a deflater of its own, which remembers earlier messages
+  MR_RECEIVE_TAKEOVER = 2,  // the same of its inflater
 };
 
 enum mr_row_flag {
@@ -292,8 +292,8 @@ struct mr_timeouts {  // JS writes
 // What a handshake has agreed on for permessage-deflate.
 struct mr_deflate_options {  // JS writes
   uint32_t flags;            // mr_deflate_flag
-  uint32_t server_bits;      // window of what is sent, 9 to 15: its length is 1 << bits
-  uint32_t client_bits;      // window of what is received, 8 to 15
+  uint32_t send_bits;        // window of what is sent, 9 to 15: its length is 1 << bits
+  uint32_t receive_bits;     // window of what is received, 8 to 15
   uint32_t mem_level;        // 1 to 9
   uint32_t level;            // 1 to 9
   uint32_t max_ratio;        // a message may inflate to so many times its length; 0 = no limit

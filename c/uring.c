@@ -200,6 +200,8 @@ static void uring_receive(struct mr_reactor *r, struct conn *c) {
   }
 }
 
+static uint32_t reap(struct mr_reactor *r);
+
 static void uring_send(struct mr_reactor *r, struct conn *c) {
   if (c->sending) return;
   struct state *s = r->state;
@@ -208,7 +210,8 @@ static void uring_send(struct mr_reactor *r, struct conn *c) {
     conn_close(r, c, EBUSY);
     return;
   }
-  if (c->staged_length > 0) {
+  bool direct = c->staged_length > 0;
+  if (direct) {
     // DONTWAIT: the kernel is done with the outbox when the submission returns, sent or not.
     io_uring_prep_send(sqe, c->fd, r->arena->outbox + c->staged_offset, c->staged_length,
                        MSG_NOSIGNAL | MSG_DONTWAIT | conn_more(c));
@@ -221,6 +224,11 @@ static void uring_send(struct mr_reactor *r, struct conn *c) {
   set_tag(sqe, URING_SEND, c->handle);
   c->sending = true;
   c->ops++;
+  // A message for very many: what has been sent makes room for the completions of what follows.
+  if (direct && s->direct >= s->ring.cq.ring_entries) {
+    io_uring_submit(&s->ring);
+    reap(r);
+  }
 }
 
 // The ring has no operation for this that does not run on a thread of the kernel's own; sendfile(2) costs

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <zlib.h>
 
+#include "conn.h"
 #include "millrace.h"
-#include "reactor.h"
 #include "sys.h"
 
 // What zlib takes beside window and hash table, rounded up (zconf.h says "a few kilobytes").
@@ -75,10 +75,10 @@ static struct deflater *deflater_new(const struct mr_deflate_options *o) {
   if (deflater == NULL) return NULL;
   deflater->stream.zalloc = allocate;
   deflater->stream.zfree = release;
-  deflater->bits = o->server_bits;
+  deflater->bits = o->send_bits;
   deflater->mem_level = o->mem_level;
   deflater->level = o->level;
-  int rc = deflateInit2(&deflater->stream, (int)o->level, Z_DEFLATED, -(int)o->server_bits, (int)o->mem_level,
+  int rc = deflateInit2(&deflater->stream, (int)o->level, Z_DEFLATED, -(int)o->send_bits, (int)o->mem_level,
                         Z_DEFAULT_STRATEGY);
   if (rc == Z_OK) return deflater;
   free(deflater);
@@ -93,19 +93,18 @@ static void deflater_free(struct deflater *deflater) {
 
 static bool options_valid(const struct mr_deflate_options *o) {
   // Without a zlib header, zlib cannot deflate with a window of 8 bits.
-  return o != NULL && o->flags <= (MR_SERVER_TAKEOVER | MR_CLIENT_TAKEOVER) && o->server_bits >= 9 &&
-         o->server_bits <= 15 && o->client_bits >= 8 && o->client_bits <= 15 && o->mem_level >= 1 &&
+  return o != NULL && o->flags <= (MR_SEND_TAKEOVER | MR_RECEIVE_TAKEOVER) && o->send_bits >= 9 &&
+         o->send_bits <= 15 && o->receive_bits >= 8 && o->receive_bits <= 15 && o->mem_level >= 1 &&
          o->mem_level <= 9 && o->level >= 1 && o->level <= 9;
 }
 
 int32_t mr_deflate_open(mr_reactor *r, uint32_t handle, const struct mr_deflate_options *options) {
   struct conn *c = conn_find(r, handle);
-  if (c == NULL || c->life != LIFE_OPEN || c->protocol > PROTOCOL_RESPONSE || c->deflate != NULL)
-    return -ESTALE;
+  if (c == NULL || c->life != LIFE_OPEN || !conn_in_http(c) || c->deflate != NULL) return -ESTALE;
   if (!options_valid(options)) return -EINVAL;
   uint64_t own = 0;
-  if (options->flags & MR_SERVER_TAKEOVER) own += deflater_bytes(options->server_bits, options->mem_level);
-  if (options->flags & MR_CLIENT_TAKEOVER) own += inflater_bytes(options->client_bits);
+  if (options->flags & MR_SEND_TAKEOVER) own += deflater_bytes(options->send_bits, options->mem_level);
+  if (options->flags & MR_RECEIVE_TAKEOVER) own += inflater_bytes(options->receive_bits);
   uint64_t limit = r->options->max_deflate_bytes;
   if (own > 0 && !reserve(r, own, limit - limit / DEFLATE_SHARED_PART)) return -ENOMEM;
   struct ws_deflate *d = sys_allocate(1, sizeof(*d));
@@ -120,7 +119,7 @@ int32_t mr_deflate_open(mr_reactor *r, uint32_t handle, const struct mr_deflate_
 }
 
 static bool inflates_alone(const struct ws_deflate *d) {
-  return (d->options.flags & MR_CLIENT_TAKEOVER) != 0;
+  return (d->options.flags & MR_RECEIVE_TAKEOVER) != 0;
 }
 
 // Those that are borrowed have the largest window, as anybody may come next.
@@ -152,7 +151,7 @@ static void inflater_return(struct mr_reactor *r, struct inflater *inflater) {
 
 bool ws_inflate_begin(struct mr_reactor *r, struct ws_deflate *d) {
   if (d->inflater == NULL) {
-    d->inflater = inflates_alone(d) ? inflater_new(d->options.client_bits) : inflater_borrow(r);
+    d->inflater = inflates_alone(d) ? inflater_new(d->options.receive_bits) : inflater_borrow(r);
   }
   return d->inflater != NULL;
 }
@@ -236,8 +235,7 @@ void ws_contexts_close(struct mr_reactor *r) {
 }
 
 static bool is_shape(const struct deflater *deflater, const struct mr_deflate_options *o) {
-  return deflater->bits == o->server_bits && deflater->mem_level == o->mem_level &&
-         deflater->level == o->level;
+  return deflater->bits == o->send_bits && deflater->mem_level == o->mem_level && deflater->level == o->level;
 }
 
 // Puts the deflater of a place first.
@@ -262,7 +260,7 @@ static struct deflater *shared_deflater(struct mr_reactor *r, const struct mr_de
     r->control->deflate_bytes -= deflater_bytes(oldest->bits, oldest->mem_level);
     deflater_free(oldest);
   }
-  const uint64_t bytes = deflater_bytes(o->server_bits, o->mem_level);
+  const uint64_t bytes = deflater_bytes(o->send_bits, o->mem_level);
   if (!reserve(r, bytes, r->options->max_deflate_bytes)) return NULL;
   struct deflater *deflater = deflater_new(o);
   if (deflater != NULL) return shared_first(contexts, place, deflater);
@@ -289,7 +287,7 @@ int32_t mr_deflate(mr_reactor *r, uint32_t handle, const struct mr_deflate_optio
   struct conn *c = handle == 0 ? NULL : conn_find(r, handle);
   struct ws_deflate *d = c == NULL ? NULL : c->deflate;
   if (handle != 0 && d == NULL) return 0;
-  const bool own = d != NULL && (d->options.flags & MR_SERVER_TAKEOVER) != 0;
+  const bool own = d != NULL && (d->options.flags & MR_SEND_TAKEOVER) != 0;
   if (own && d->deflater == NULL) d->deflater = deflater_new(&d->options);
   struct deflater *deflater = own ? d->deflater : shared_deflater(r, d != NULL ? &d->options : options);
   if (deflater == NULL) return 0;

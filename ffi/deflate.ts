@@ -6,13 +6,13 @@ import * as layout from "./layout.ts";
 /** Struct mr_deflate_options. */
 export interface DeflateSettings {
   /** Messages that are sent may refer to earlier ones. */
-  serverContextTakeover: boolean;
+  sendTakeover: boolean;
   /** Messages that are received may. */
-  clientContextTakeover: boolean;
+  receiveTakeover: boolean;
   /** Window of what is sent, 9 to 15 bits. */
-  serverBits: number;
+  sendBits: number;
   /** Window of what is received, 8 to 15 bits. */
-  clientBits: number;
+  receiveBits: number;
   memLevel: number;
   level: number;
   /** How many times its length a message may inflate to; 0 means any. */
@@ -29,11 +29,11 @@ export function packDeflate(
     view.setUint32(offset, value, true);
   put(
     layout.DEFLATE_OPTIONS_FLAGS,
-    (settings.serverContextTakeover ? layout.SERVER_TAKEOVER : 0) |
-      (settings.clientContextTakeover ? layout.CLIENT_TAKEOVER : 0),
+    (settings.sendTakeover ? layout.SEND_TAKEOVER : 0) |
+      (settings.receiveTakeover ? layout.RECEIVE_TAKEOVER : 0),
   );
-  put(layout.DEFLATE_OPTIONS_SERVER_BITS, settings.serverBits);
-  put(layout.DEFLATE_OPTIONS_CLIENT_BITS, settings.clientBits);
+  put(layout.DEFLATE_OPTIONS_SEND_BITS, settings.sendBits);
+  put(layout.DEFLATE_OPTIONS_RECEIVE_BITS, settings.receiveBits);
   put(layout.DEFLATE_OPTIONS_MEM_LEVEL, settings.memLevel);
   put(layout.DEFLATE_OPTIONS_LEVEL, settings.level);
   put(layout.DEFLATE_OPTIONS_MAX_RATIO, settings.maxRatio);

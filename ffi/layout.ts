@@ -2,7 +2,7 @@
 // layout.ts - generated from c/layout.h by ffi/layout_gen.ts, do not edit: constants, and offsets in bytes.
 
 /** First 32 bits of the SHA-256 of c/layout.h and c/millrace.h. */
-export const ABI_HASH = 0x38434a9b;
+export const ABI_HASH = 0xf0f522a6;
 
 export const SLOT_BITS = 20;
 export const SLOT_MASK = 1048575;
@@ -52,8 +52,8 @@ export const CMD_NOTIFY = 11;
 export const CMD_FILE = 12;
 export const CMD_TIMEOUTS = 13;
 export const CMD_END = 14;
-export const SERVER_TAKEOVER = 1;
-export const CLIENT_TAKEOVER = 2;
+export const SEND_TAKEOVER = 1;
+export const RECEIVE_TAKEOVER = 2;
 export const WANT_DRAIN = 1;
 export const FILE_REGULAR = 1;
 export const FILE_DIRECTORY = 2;
@@ -222,8 +222,8 @@ export const TIMEOUTS_MIN_SEND_RATE = 12;
 
 export const DEFLATE_OPTIONS_BYTES = 24;
 export const DEFLATE_OPTIONS_FLAGS = 0;
-export const DEFLATE_OPTIONS_SERVER_BITS = 4;
-export const DEFLATE_OPTIONS_CLIENT_BITS = 8;
+export const DEFLATE_OPTIONS_SEND_BITS = 4;
+export const DEFLATE_OPTIONS_RECEIVE_BITS = 8;
 export const DEFLATE_OPTIONS_MEM_LEVEL = 12;
 export const DEFLATE_OPTIONS_LEVEL = 16;
 export const DEFLATE_OPTIONS_MAX_RATIO = 20;

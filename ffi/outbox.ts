@@ -41,16 +41,16 @@ export class Outbox {
   readonly #commands: Uint32Array;
   readonly #rows: Uint32Array;
   readonly #capacity: number;
-  readonly #flushNow: () => void;
+  readonly #flush: (now: number) => void;
   readonly #sendNow: (handle: number, bytes: Uint8Array) => number;
 
   /**
-   * `flushNow` makes C take over all commands and be done with all bytes. `sendNow` makes it take over all commands
-   * and send what the socket takes of further bytes; it returns how many of them.
+   * `flush(0)` makes C take over all commands, `flush(1)` also be done with all bytes. `sendNow` makes it take over all
+   * commands and send what the socket takes of further bytes; it returns how many of them.
    */
   constructor(
     arena: Arena,
-    flushNow: () => void,
+    flush: (now: number) => void,
     sendNow: (handle: number, bytes: Uint8Array) => number,
   ) {
     const size = arena.control(layout.CONTROL_OUTBOX_BYTES);
@@ -66,7 +66,7 @@ export class Outbox {
     this.#rows = arena.words.subarray(
       arena.control(layout.CONTROL_ROWS_OFFSET) >> 2,
     );
-    this.#flushNow = flushNow;
+    this.#flush = flush;
     this.#sendNow = sendNow;
   }
 
@@ -228,7 +228,7 @@ export class Outbox {
   }
 
   #makeRoom(): void {
-    this.#flushNow();
+    this.#flush(1);
     this.position = 0;
   }
 
@@ -244,8 +244,9 @@ export class Outbox {
     length: number,
   ): void {
     if (this.count === this.#capacity) {
-      // The bytes of this command lie behind those that are flushed, so that the position must not be reset.
-      this.#flushNow();
+      // The bytes stay where they are, those of this command among them. Nothing is sent yet, so that what a connection
+      // is still to be sent can leave together.
+      this.#flush(0);
     }
     const at = this.count++ * COMMAND_WORDS;
     this.#commands[at + HANDLE] = handle;

@@ -140,9 +140,6 @@ export class Reactor {
   readonly #arena: Arena;
   readonly #pointer: Deno.PointerObject;
   #closed = false;
-  readonly #flushNow = (): void => {
-    this.#flush(1);
-  };
 
   /** Opens a reactor. Throws when the backend that was asked for is not to be had. */
   constructor(options: ReactorOptions) {
@@ -165,7 +162,7 @@ export class Reactor {
     });
     this.outbox = new Outbox(
       this.#arena,
-      this.#flushNow,
+      (now) => this.#flush(now),
       (handle, bytes) => this.#send(handle, bytes),
     );
     const name = new Uint8Array(layout.TEXT_BYTES);

@@ -9,7 +9,7 @@ import {
 import { ClientLoop } from "./client_loop.ts";
 import type { Connection } from "./connection.ts";
 import { Dial, type Dialer, type DialTarget, requireTarget } from "./dial.ts";
-import { checkTransport, requireInteger } from "./listen_address.ts";
+import { checkTransport } from "./listen_address.ts";
 import {
   checkedBackend,
   type EngineOptions,
@@ -17,7 +17,7 @@ import {
   type Settings,
 } from "./options.ts";
 import { requireAddress } from "./permissions.ts";
-import { requireKnown } from "./route_options.ts";
+import { requireInteger, requireKnown } from "./route_options.ts";
 import {
   Socket,
   type SocketHandlers,
@@ -314,10 +314,7 @@ class Connector<Data> implements Dialer {
     }
     stand(socket, connection, remoteOf(handle, client));
     host.open(socket);
-    const { buffered } = connection;
-    if (this.#opening.queued && buffered < host.highWatermark) {
-      host.drain(socket);
-    }
+    if (this.#opening.queued && !connection.queued) host.drain(socket);
     this.#resolve(socket);
     return connection;
   }

@@ -74,8 +74,7 @@ export class Dial {
     this.#dialer = dialer;
     if (options.timeout > 0) {
       this.#deadline = setTimeout(
-        () =>
-          this.abort(errnoByName("ETIMEDOUT", `connect to ${nameOf(target)}`)),
+        () => this.abort(errnoByName("ETIMEDOUT", connecting(target))),
         Math.min(options.timeout, TIMER_MAX_MS),
       );
     }
@@ -131,8 +130,8 @@ export class Dial {
           return this.#dialer.connected(handle, client);
         },
         failed: (errno): void => {
-          const action = `connect to ${nameOf(target, host)}`;
-          this.#failed(attempt, errnoError(errno, action));
+          const error = errnoError(errno, connecting(target, host));
+          this.#failed(attempt, error);
         },
         lost: (): void =>
           this.#failed(
@@ -161,7 +160,7 @@ export class Dial {
   // The last error, which is that of an address that was not refused at once.
   #error(): Error {
     const error = this.#errors.at(-1) ??
-      errnoByName("ENOENT", `connect to ${nameOf(this.#target)}`);
+      errnoByName("ENOENT", connecting(this.#target));
     if (this.#errors.length > 1) {
       error.cause = new AggregateError(this.#errors.slice(0, -1));
     }
@@ -222,13 +221,15 @@ class Attempt implements Connection {
   }
 }
 
-function nameOf(target: DialTarget, host?: string): string {
-  if (target.transport === "unix") return target.path;
+// What is being done, for errors; with the address where a name has several.
+function connecting(target: DialTarget, address?: string): string {
+  if (target.transport === "unix") return `connect to ${target.path}`;
   const { hostname, port } = target;
   const name = hostname.includes(":") ? `[${hostname}]` : hostname;
-  return host === undefined || host === hostname
-    ? `${name}:${port}`
-    : `${name}:${port} (${host})`;
+  const found = address === undefined || address === hostname
+    ? ""
+    : ` (${address})`;
+  return `connect to ${name}:${port}${found}`;
 }
 
 /** Addresses of both families in turns, each family in its order, beginning with that of the first one. */

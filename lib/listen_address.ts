@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// listen_address.ts - where a server is to listen, checked; used by serve.ts and
-// listen.ts; and integers checked, used by these and others.
+// listen_address.ts - where a server is to listen, checked; used by serve.ts and listen.ts.
+
+import { requireInteger } from "./route_options.ts";
 
 /** An address as it was asked for. */
 export interface ServerAddress {
@@ -52,22 +53,6 @@ export function addressOf(
     ipv6Only: options.ipv6Only ?? false,
     fd: fd ?? null,
   };
-}
-
-/** Throws a RangeError unless the value is an integer in the range. */
-export function requireInteger(
-  action: string,
-  name: string,
-  value: unknown,
-  min: number,
-  max: number,
-): void {
-  if (
-    Number.isInteger(value) && value as number >= min && value as number <= max
-  ) return;
-  throw new RangeError(
-    `Cannot ${action}: "${name}" must be an integer from ${min} to ${max}, is ${value}`,
-  );
 }
 
 /** Throws a TypeError unless the transport, when it is given, is the one that has a path or has none. */

@@ -56,7 +56,6 @@ export abstract class ListeningServer<Addr extends Deno.Addr> {
   readonly addr: Addr;
   readonly finished: Promise<void>;
   draining = false;
-  readonly #path: string;
   readonly #listener: number;
   readonly #socketFile: number | null;
   readonly #finish: () => void;
@@ -85,7 +84,6 @@ export abstract class ListeningServer<Addr extends Deno.Addr> {
     this.#listener = this.#listen(init);
     this.addr = this.loop.reactor.listenAddress(this.#listener) as Addr;
     if (fd !== null) this.#requireInherited();
-    this.#path = host;
     // That of an inherited socket is not ours to remove.
     this.#socketFile = transport === "unix" && fd === null
       ? inodeOf(host)
@@ -144,9 +142,10 @@ export abstract class ListeningServer<Addr extends Deno.Addr> {
 
   /** The address of a peer. */
   parseAddress(text: string): Deno.Addr {
-    const unix = this.addr.transport === "unix";
+    const { addr } = this;
+    if (addr.transport !== "unix") return parseAddress(text, false);
     // Few peers have a path of their own.
-    return parseAddress(unix ? text || this.#path : text, unix);
+    return parseAddress(text || (addr as unknown as Deno.UnixAddr).path, true);
   }
 
   /** The object for a new connection. */

@@ -60,6 +60,8 @@ export class PollLoop {
   turn = 0;
   /** Number of records in this turn's inbox. */
   records = 0;
+  /** Records before this one are done: a connection may take in several at once. */
+  taken = 0;
   /** Bytes that may wait for one peer. */
   readonly maxQueueBytes: number;
   readonly #accept: Accept;
@@ -223,6 +225,7 @@ export class PollLoop {
     const count = this.reactor.poll();
     this.turn++;
     this.records = count;
+    this.taken = 0;
     this.#dispatch(count);
     return count;
   }
@@ -230,7 +233,11 @@ export class PollLoop {
   #dispatch(count: number): void {
     const { inbox } = this.reactor;
     const connections = this.#connections;
-    for (let index = 0; index < count; index++) {
+    for (
+      let index = 0;
+      index < count;
+      index = this.taken > index ? this.taken : index + 1
+    ) {
       const handle = inbox.handle(index);
       const slot = handle & layout.SLOT_MASK;
       if (inbox.kind(index) === layout.OPEN) {

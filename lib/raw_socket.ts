@@ -6,11 +6,15 @@ import { layout } from "../ffi/mod.ts";
 import type { LazyRequest } from "./http_request.ts";
 import { latin1 } from "./http_response.ts";
 import type { PollLoop } from "./poll_loop.ts";
-import { resolveRoute } from "./route_options.ts";
+import { requireKnown } from "./route_options.ts";
 import { Socket, type SocketHandlers, type SocketOptions } from "./socket.ts";
 import { SocketConnection } from "./socket_connection.ts";
 import { SocketHost } from "./socket_host.ts";
-import { requireSocketCallbacks, SOCKET_DEFAULTS } from "./socket_options.ts";
+import {
+  limitsOf,
+  requireSocketCallbacks,
+  SOCKET_DEFAULTS,
+} from "./socket_options.ts";
 import {
   extraLines,
   listOf,
@@ -49,8 +53,6 @@ export interface RawSocketRoute<Data> {
    */
   upgrade(request: Request, options?: RawUpgradeOptions<Data>): Response;
 }
-
-const MAY_BE_0 = new Set(["idleTimeout"]);
 
 // protocol-name and protocol-version of RFC 9110 section 7.8.
 const PROTOCOL = /^[\w!#$%&'*+.^`|~-]+(\/[\w!#$%&'*+.^`|~-]+)?$/;
@@ -93,7 +95,8 @@ export function rawSocket<Data = undefined>(
 ): RawSocketRoute<Data> {
   const what = "a raw socket route";
   requireSocketCallbacks(what, handlers);
-  const limits = resolveRoute(what, options, SOCKET_DEFAULTS, MAY_BE_0);
+  requireKnown(`make ${what}`, options, Object.keys(SOCKET_DEFAULTS));
+  const limits = limitsOf(`make ${what}`, options);
   const host = new SocketHost(handlers, limits);
   return { upgrade: (request, init) => upgrade(host, request, init) };
 }

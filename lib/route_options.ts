@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// route_options.ts - checks what websocket(), rawSocket(), files and event streams are made with: limits, names of
-// options, callbacks.
+// route_options.ts - checks what routes, sockets, files and event streams are made with: numbers, names of options,
+// callbacks.
 
 const MAX = 0xffffffff;
 
@@ -19,14 +19,26 @@ export function resolveRoute<Options extends object>(
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined) continue;
     const min = mayBe0.has(name) ? 0 : 1;
-    if (!Number.isInteger(value) || value < min || value > MAX) {
-      throw new RangeError(
-        `Cannot make ${what}: "${name}" must be an integer from ${min} to ${MAX}, is ${value}`,
-      );
-    }
+    requireInteger(`make ${what}`, name, value, min, MAX);
     all[name] = value;
   }
   return all as Required<Options>;
+}
+
+/** Throws a RangeError unless the value is an integer in the range. */
+export function requireInteger(
+  action: string,
+  name: string,
+  value: unknown,
+  min: number,
+  max: number,
+): void {
+  if (
+    Number.isInteger(value) && value as number >= min && value as number <= max
+  ) return;
+  throw new RangeError(
+    `Cannot ${action}: "${name}" must be an integer from ${min} to ${max}, is ${value}`,
+  );
 }
 
 /** Throws a TypeError for an option that is not known: it would be taken for one that has an effect. */

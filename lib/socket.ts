@@ -4,7 +4,7 @@
 
 import type { KeepAlive, SocketTuning } from "../ffi/mod.ts";
 import { toBytes } from "./bytes.ts";
-import { requireInteger } from "./listen_address.ts";
+import { requireInteger } from "./route_options.ts";
 import { idOf, nextSocket } from "./socket_id.ts";
 import { tuningOf } from "./socket_options.ts";
 import type { SocketReader } from "./socket_reader.ts";
@@ -135,7 +135,7 @@ export let stand: (
 /** Has the loop know that a callback of a socket is not done yet. For socket_host.ts. */
 export let watch: (socket: Socket<unknown>, promise: Promise<unknown>) => void;
 
-/** Cuts a socket because a callback has thrown; returns whether the application will be told. For socket_host.ts. */
+/** Cuts a socket because a callback has thrown; returns whether that is to be logged. For socket_host.ts. */
 export let fail: (socket: Socket<unknown>, error: unknown) => boolean;
 
 /**

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // socket_connection.ts - one connection that carries plain bytes: records to callbacks, bytes to the outbox; made
-// by raw_socket.ts, called by poll_loop.ts and, through socket.ts, by the application.
+// by raw_socket.ts, socket_server.ts and connect.ts, called by poll_loop.ts and, through socket.ts, by the application.
 
 import {
   errnoError,
@@ -14,7 +14,7 @@ import type { PollLoop } from "./poll_loop.ts";
 import { SentQueue } from "./sent_queue.ts";
 import type { Socket, SocketCounters, SocketGround } from "./socket.ts";
 import type { SocketHost } from "./socket_host.ts";
-import { feed, keep, SocketReader } from "./socket_reader.ts";
+import { feed, keep, refusalOf, SocketReader } from "./socket_reader.ts";
 import { thrownError } from "./thrown.ts";
 import type { SendStatus } from "./ws_socket.ts";
 
@@ -67,6 +67,7 @@ export class SocketConnection<Data> implements Connection, SocketGround {
   #written = 0;
   // Bytes that the kernel had not taken when the connection went.
   #unsent = 0;
+  #lost: Error | null = null;
 
   /** `upgraded`: the connection has been one of HTTP until this turn. */
   constructor(
@@ -96,6 +97,11 @@ export class SocketConnection<Data> implements Connection, SocketGround {
     // C may know it no more, and the record that says so be still to come in this turn.
     return this.#state === OPEN && !this.#gone &&
       this.#outbox.isLive(this.handle);
+  }
+
+  /** Whether the application was told to wait for `drain`. */
+  get queued(): boolean {
+    return this.#queued;
   }
 
   /** Bytes that `read` has left. */
@@ -151,7 +157,7 @@ export class SocketConnection<Data> implements Connection, SocketGround {
     if (!this.writable || total > this.#maxQueueBytes) return "dropped";
     this.#outbox.write(this.handle, bytes, 0);
     this.#written += bytes.length;
-    return this.#staged(total);
+    return this.#staged();
   }
 
   /** Stages text as UTF-8. */
@@ -162,7 +168,7 @@ export class SocketConnection<Data> implements Connection, SocketGround {
     }
     if (!this.writable) return "dropped";
     this.#written += this.#outbox.writeText(this.handle, text, 0);
-    return this.#staged(this.buffered);
+    return this.#staged();
   }
 
   /** Ends this side's direction once all is sent. */
@@ -184,12 +190,17 @@ export class SocketConnection<Data> implements Connection, SocketGround {
     this.#leave(layout.CMD_TERMINATE);
   }
 
-  /** Cuts the connection because of an error. Returns whether the application will be told of just that one. */
+  /** Cuts the connection because of an error. Returns whether nobody is told of it, so that it has to be logged. */
   fail(error: unknown): boolean {
-    if (this.#state === CLOSED || this.#failure !== null) return false;
+    // A callback has waited for flushed(), and the peer has left: no news.
+    if (this.#lost !== null && error === this.#lost) return false;
+    if (this.#state === CLOSED || this.#failure !== null) return true;
     this.#failure = thrownError(error);
     this.terminate();
-    return true;
+    if (this.#host.tellsErrors) return false;
+    // Peers shall not be able to fill logs.
+    const refusal = this.#reader === null ? null : refusalOf(this.#reader);
+    return refusal === null || error !== refusal;
   }
 
   /** Cuts a connection that the application has not been told of, and never will be. */
@@ -252,12 +263,10 @@ export class SocketConnection<Data> implements Connection, SocketGround {
     promise.then(settled, settled);
   }
 
-  #staged(buffered: number): SendStatus {
+  // What the kernel has taken already waits no more: no drain would follow.
+  #staged(): SendStatus {
     this.#loop.kick();
-    const { highWatermark } = this.#host;
-    if (buffered < highWatermark) return "sent";
-    // The kernel may have taken a large one at once, and then no drain would follow.
-    if (this.#outbox.buffered(this.handle) < highWatermark) return "sent";
+    if (this.buffered < this.#host.highWatermark) return "sent";
     this.#outbox.wantDrain(this.handle);
     this.#queued = true;
     return "queued";
@@ -370,7 +379,8 @@ export class SocketConnection<Data> implements Connection, SocketGround {
   }
 
   #sentError(): Error | null {
-    return this.#unsent === 0 ? null : new Deno.errors.Interrupted(
+    if (this.#unsent === 0) return null;
+    return this.#lost ??= new Deno.errors.Interrupted(
       `The connection has ended, and ${this.#unsent} bytes were not sent`,
     );
   }

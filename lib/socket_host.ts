@@ -21,6 +21,8 @@ export class SocketHost<Data> {
   readonly reads: boolean;
   /** Whether the application is told of a socket that is quiet, and not just deprived of it. */
   readonly tellsTimeout: boolean;
+  /** Whether the application is told of errors by a callback of their own. */
+  readonly tellsErrors: boolean;
   readonly #handlers: SocketHandlers<Data>;
   readonly #makeData: ((remoteAddr: Deno.Addr) => Data) | undefined;
 
@@ -35,6 +37,7 @@ export class SocketHost<Data> {
     this.maxUnreadBytes = options.maxUnreadBytes;
     this.reads = handlers.read !== undefined;
     this.tellsTimeout = handlers.timeout !== undefined;
+    this.tellsErrors = handlers.error !== undefined;
     this.#handlers = handlers;
     this.#makeData = makeData;
   }
@@ -107,8 +110,7 @@ export class SocketHost<Data> {
   }
 
   #fail(socket: Socket<Data>, error: unknown): void {
-    const told = fail(socket, error);
-    if (told && this.#handlers.error !== undefined) return;
+    if (!fail(socket, error)) return;
     console.error("Exception in a socket's callback", error);
   }
 }

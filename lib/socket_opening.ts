@@ -98,7 +98,7 @@ export class SocketOpening implements SocketGround {
 
   fail(error: unknown): boolean {
     if (this.#error === null) this.#giveUp(error as Error);
-    return false;
+    return true;
   }
 
   pause(): void {

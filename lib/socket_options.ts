@@ -3,8 +3,11 @@
 // used by raw_socket.ts, listen.ts and socket.ts.
 
 import type { KeepAlive, SocketTuning } from "../ffi/mod.ts";
-import { requireInteger } from "./listen_address.ts";
-import { requireCallbacks, requireKnown } from "./route_options.ts";
+import {
+  requireCallbacks,
+  requireInteger,
+  requireKnown,
+} from "./route_options.ts";
 import type { SocketHandlers, SocketOptions } from "./socket.ts";
 
 /** Options that the kernel has for a socket. */

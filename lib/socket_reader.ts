@@ -8,6 +8,9 @@ export let feed: (reader: SocketReader, chunk: Uint8Array<ArrayBuffer>) => void;
 /** Keeps what is unread of that piece, which is about to go. For socket_connection.ts. */
 export let keep: (reader: SocketReader) => void;
 
+/** What a reader has thrown because its peer wants too much. For socket_connection.ts. */
+export let refusalOf: (reader: SocketReader) => Error | null;
+
 // A buffer that has been emptied and is longer is given up: most peers are quiet most of the time.
 const SPARE_BYTES = 4096;
 
@@ -23,6 +26,7 @@ export class SocketReader {
   #end = 0;
   #piece: Uint8Array<ArrayBuffer> | null = null;
   #at = 0;
+  #refusal: Error | null = null;
 
   static {
     feed = (reader, chunk) => {
@@ -30,6 +34,7 @@ export class SocketReader {
       reader.#at = 0;
     };
     keep = (reader) => reader.#keep();
+    refusalOf = (reader) => reader.#refusal;
   }
 
   /** Made for each socket whose handlers have `read`. */
@@ -48,7 +53,8 @@ export class SocketReader {
    *
    * @param length How many; by default all there are.
    * @returns The bytes; null when there are less, and `read` will be called again when more have come.
-   * @throws {RangeError} When it is no length, or there are less and never will be as many: `maxUnreadBytes`.
+   * @throws {RangeError} When it is no length; or there are less and never will be as many, because of
+   * `maxUnreadBytes`: that is the peer's doing, and cuts the connection unless the callback catches it.
    */
   peek(length: number = this.available): Uint8Array<ArrayBuffer> | null {
     if (!Number.isInteger(length) || length < 0) {
@@ -58,7 +64,7 @@ export class SocketReader {
     }
     if (length > this.available) {
       if (length <= this.#limit) return null;
-      throw new RangeError(
+      throw this.#refusal = new RangeError(
         `Cannot read: ${length} bytes are more than "maxUnreadBytes" (${this.#limit}) allows`,
       );
     }

@@ -69,12 +69,16 @@ export function openSocketServer<Data, Addr extends Deno.Addr>(
 class Server<Data, Addr extends Deno.Addr> extends ListeningServer<Addr>
   implements SocketServer<Addr> {
   readonly #host: SocketHost<Data>;
+  // What accepted sockets do not have from the listening one.
+  readonly #tuning: SocketTuning | null;
 
   constructor(init: SocketServerInit<Data>) {
     const { address, settings, tuning } = init;
     init.signal?.throwIfAborted();
     super({ address, settings, stream: true, tuning });
     this.#host = init.host;
+    const unix = this.addr.transport === "unix";
+    this.#tuning = unix && Object.keys(tuning).length > 0 ? tuning : null;
     this.begin(init.signal);
   }
 
@@ -84,9 +88,18 @@ class Server<Data, Addr extends Deno.Addr> extends ListeningServer<Addr>
     const host = this.#host;
     const connection = new SocketConnection<Data>(handle, loop, host, false);
     connection.socket = new Socket(connection, undefined as Data, address);
+    if (this.#tuning !== null) this.#tune(connection, this.#tuning);
     // Otherwise the reactor's own idle timeout holds, at no cost for each connection.
     if (host.tellsTimeout) connection.setTimeout(host.idleTimeout);
     host.open(connection.socket);
     return connection;
+  }
+
+  #tune(connection: SocketConnection<Data>, tuning: SocketTuning): void {
+    try {
+      connection.tune(tuning);
+    } catch (error) {
+      connection.fail(error);
+    }
   }
 }

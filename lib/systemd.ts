@@ -17,12 +17,12 @@ const FIRST = 3;
  *
  * @example A server whose port systemd has opened
  * ```ts
- * import { listen, systemdSockets } from "@millrace/millrace";
+ * import { listen, type Socket, systemdSockets } from "@millrace/millrace";
  *
+ * const hello = { open: (socket: Socket<undefined>) => void socket.write("hello\n") };
  * const [inherited] = systemdSockets();
- * const echo = { data: (socket, chunk) => void socket.write(chunk) };
- * if (inherited) listen({ fd: inherited.fd }, echo);
- * else listen({ port: 7000 }, echo);
+ * if (inherited) listen({ fd: inherited.fd }, hello);
+ * else listen({ port: 7000 }, hello);
  * ```
  *
  * @returns The sockets in the order of the units' files; none when they are not meant for this process.

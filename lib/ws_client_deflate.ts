@@ -136,13 +136,12 @@ function agreed(
   }
   const clientBits = Math.min(bits("client"), settings.clientMaxWindowBits);
   const { memLevel, level, maxRatio } = settings;
-  // Of what is sent, and of what is received.
   return {
-    serverContextTakeover: settings.clientContextTakeover &&
+    sendTakeover: settings.clientContextTakeover &&
       !has("client_no_context_takeover"),
-    clientContextTakeover: !has("server_no_context_takeover"),
-    serverBits: Math.max(clientBits, SEND_BITS_MIN),
-    clientBits: bits("server"),
+    receiveTakeover: !has("server_no_context_takeover"),
+    sendBits: Math.max(clientBits, SEND_BITS_MIN),
+    receiveBits: bits("server"),
     memLevel,
     level,
     maxRatio,

@@ -11,6 +11,7 @@ import { EXTENSIONS, GUID } from "./ws_handshake.ts";
  * The server does not agree to a WebSocket, or what it answers breaks the rules of the handshake.
  */
 export class WebSocketHandshakeError extends Error {
+  /** "WebSocketHandshakeError". */
   override readonly name: string = "WebSocketHandshakeError";
   /** Status of the response; 0 when there is none that can be read. */
   readonly status: number;
@@ -40,6 +41,8 @@ export interface HandshakeRequest {
 
 /** The head of a response. */
 export interface ResponseHead {
+  /** Minor version of HTTP/1. */
+  minor: number;
   status: number;
   reason: string;
   headers: Headers;
@@ -47,8 +50,8 @@ export interface ResponseHead {
 
 const KEY_LENGTH = 16;
 const STATUS_LINE = /^HTTP\/1\.(\d) (\d{3})(?: ([\t\x20-\x7e\x80-\xff]*))?$/;
-const FIELD_LINE =
-  /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[\t ]*([\t\x20-\x7e\x80-\xff]*)$/;
+// Headers take the white space around a value away.
+const FIELD_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t\x20-\x7e\x80-\xff]*)$/;
 const SWITCHING_PROTOCOLS = 101;
 
 /** A new value of Sec-WebSocket-Key. */
@@ -92,7 +95,8 @@ export function parseResponse(text: string): ResponseHead {
     }
     headers.append(field[1]!, field[2]!);
   }
-  return { status: Number(line[2]), reason: line[3] ?? "", headers };
+  const [, minor, status, reason = ""] = line;
+  return { minor: Number(minor), status: Number(status), reason, headers };
 }
 
 /** Whether it is an interim response, behind which another one comes (RFC 9110 section 15.2). */
@@ -113,6 +117,7 @@ export function judgeResponse(
   const broken = (what: string): WebSocketHandshakeError =>
     refusal(what, status, headers);
   if (status !== SWITCHING_PROTOCOLS) throw broken(statusText(response));
+  if (response.minor === 0) throw broken("it is one of HTTP/1.0");
   if (headers.get("upgrade")?.toLowerCase() !== "websocket") {
     throw broken('its field Upgrade is not "websocket"');
   }
@@ -143,7 +148,7 @@ export function refusal(
   headers?: Headers,
 ): WebSocketHandshakeError {
   return new WebSocketHandshakeError(
-    `Cannot open the WebSocket: the server's response is refused, ${what}`,
+    `Cannot open the WebSocket: the server's response is refused: ${what}`,
     status,
     headers,
   );

@@ -2,12 +2,7 @@
 // ws_client_opening.ts - a client's connection from connect to the end of the opening handshake; made by
 // ws_client_session.ts, called by poll_loop.ts.
 
-import {
-  type DeflateSettings,
-  errnoError,
-  layout,
-  packDeflate,
-} from "../ffi/mod.ts";
+import { errnoError, layout, packDeflate } from "../ffi/mod.ts";
 import type { ClientLoop } from "./client_loop.ts";
 import type { Connection } from "./connection.ts";
 import { violationText } from "./violations.ts";
@@ -74,7 +69,7 @@ export class Opening implements Connection {
       case layout.VIOLATION:
         return this.abort(refusal(violationText(inbox.aux(index))));
       case layout.END:
-        return this.abort(refusal("the server has left without one"));
+        return this.abort(serverLeft());
       case layout.CLOSED:
         return this.#opener.failed(
           this.#error ?? this.#closedBy(inbox.code(index)),
@@ -143,18 +138,18 @@ export class Opening implements Connection {
         "Cannot open the WebSocket: there is no memory left for its compression",
       );
     }
-    return new Deflater(
-      reactor,
-      this.handle,
-      settings as DeflateSettings,
-      compression.threshold,
-    );
+    const { threshold } = compression;
+    return new Deflater(reactor, this.handle, settings, threshold);
   }
 
   #closedBy(errno: number): Error {
     const action = `open the WebSocket ${this.#settings.url}`;
-    return errno === 0
-      ? refusal("the server has left without one")
-      : errnoError(errno, action);
+    return errno === 0 ? serverLeft() : errnoError(errno, action);
   }
+}
+
+function serverLeft(): WebSocketHandshakeError {
+  return new WebSocketHandshakeError(
+    "Cannot open the WebSocket: the server has left without a response",
+  );
 }

@@ -211,9 +211,13 @@ export function resolveClient(
     ...rest
   } = options;
   const limits = resolveRoute(WHAT, rest, DEFAULTS, MAY_BE_0);
-  requireType("ordered", ordered, "boolean");
-  requireType("debug", debug, "boolean");
-  if (path !== undefined) requireType("path", path, "string");
+  requireBoolean("ordered", ordered);
+  requireBoolean("debug", debug);
+  if (path !== undefined && typeof path !== "string") {
+    throw new TypeError(
+      `Cannot make ${WHAT}: "path" must be a string, is ${Deno.inspect(path)}`,
+    );
+  }
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw new TypeError(`Cannot make ${WHAT}: "signal" must be an AbortSignal`);
   }
@@ -243,10 +247,10 @@ export function resolveClient(
   };
 }
 
-function requireType(name: string, value: unknown, type: string): void {
-  if (typeof value === type) return;
+function requireBoolean(name: string, value: unknown): void {
+  if (typeof value === "boolean") return;
   throw new TypeError(
-    `Cannot make ${WHAT}: "${name}" must be a ${type}, is ${
+    `Cannot make ${WHAT}: "${name}" must be a boolean, is ${
       Deno.inspect(value)
     }`,
   );

@@ -235,6 +235,12 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
     promise.then(settled, settled);
   }
 
+  /** Counts a record that is a whole message. */
+  count(index: number): void {
+    this.#receivedMessages++;
+    this.#receivedBytes += this.#inbox.length(index);
+  }
+
   #become(readyState: number): void {
     this.#readyState = readyState;
     this.outbound.adjustLimit();
@@ -244,9 +250,8 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
     if (this.#readyState !== OPEN) return;
     const inbox = this.#inbox;
     const flags = inbox.flags(index);
-    this.#receivedBytes += inbox.length(index);
     if ((flags & WHOLE) !== WHOLE) return this.#onPiece(index, flags);
-    this.#receivedMessages++;
+    this.count(index);
     if (this.#inbound !== null) return this.#inbound.receive(index);
     if ((flags & layout.TEXT) !== 0) {
       this.#host.message(this.socket, inbox.text(index));
@@ -258,6 +263,7 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
   }
 
   #onPiece(index: number, flags: number): void {
+    this.#receivedBytes += this.#inbox.length(index);
     if ((flags & layout.LAST) !== 0) this.#receivedMessages++;
     if (this.#inbound !== null && this.#host.reception === "fragment") {
       return this.#inbound.piece(index, flags);
@@ -267,9 +273,16 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
     if ((flags & layout.LAST) === 0) return;
     this.#assembler = null;
     const isText = (flags & layout.TEXT) !== 0;
-    const message = isText ? assembler.takeText() : assembler.takeBytes();
-    if (this.#inbound !== null) this.#inbound.assembled(message);
-    else this.#host.message(this.socket, message);
+    if (this.#inbound !== null) {
+      this.#inbound.assembled(
+        isText ? assembler.takeText() : assembler.takeBytes(),
+      );
+    } else if (isText) {
+      this.#host.message(this.socket, assembler.takeText());
+    } else {
+      this.#host.message(this.socket, assembler.lendBytes());
+      assembler.release();
+    }
   }
 
   // While the peer does not read, only the latest ping is worth an answer (RFC 6455 section 5.5.3).

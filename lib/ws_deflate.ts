@@ -216,10 +216,10 @@ function accept(
   const { memLevel, level, maxRatio } = settings;
   return {
     settings: {
-      serverContextTakeover,
-      clientContextTakeover,
-      serverBits,
-      clientBits,
+      sendTakeover: serverContextTakeover,
+      receiveTakeover: clientContextTakeover,
+      sendBits: serverBits,
+      receiveBits: clientBits,
       memLevel,
       level,
       maxRatio,
@@ -270,9 +270,9 @@ export class Deflater {
     settings: DeflateSettings,
     threshold: number,
   ) {
-    const { serverBits, memLevel, level } = settings;
-    this.remembers = settings.serverContextTakeover;
-    this.shape = serverBits << 8 | memLevel << 4 | level;
+    const { sendBits, memLevel, level } = settings;
+    this.remembers = settings.sendTakeover;
+    this.shape = sendBits << 8 | memLevel << 4 | level;
     this.#threshold = threshold;
     this.#reactor = reactor;
     this.#handle = handle;

@@ -52,9 +52,6 @@ export class Inbound<Socket> {
   // What has arrived since, and how the connection ended behind it.
   #held: Held[] = [];
   #end: (() => void) | null = null;
-  // Records of this turn before this one went with a batch.
-  #batchTurn = -1;
-  #batchEnd = 0;
   // Messages that may still come now, as of a time.
   #allowance: number;
   #allowedAt: number;
@@ -75,7 +72,6 @@ export class Inbound<Socket> {
 
   /** Takes in a record that is a whole message. */
   receive(index: number): void {
-    if (this.#loop.turn === this.#batchTurn && index < this.#batchEnd) return;
     if (!this.#admits()) return this.#refuse();
     if (this.#holds()) return this.#hold(this.#copy(index), true);
     switch (this.#host.reception) {
@@ -211,10 +207,9 @@ export class Inbound<Socket> {
     let admitted = true;
     while (admitted && this.#isWholeMessage(end)) {
       admitted = this.#admits();
-      if (admitted) end++;
+      if (admitted) this.#connection.count(end++);
     }
-    this.#batchTurn = this.#loop.turn;
-    this.#batchEnd = end;
+    this.#loop.taken = end;
     this.#handBatch(first, end - first, null);
     if (!admitted) this.#refuse();
   }

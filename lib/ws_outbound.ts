@@ -422,7 +422,7 @@ export class Outbound<Socket> {
     this.#loop.kick();
     const { highWatermark } = this.#host;
     if (buffered < highWatermark) return "sent";
-    // The kernel may have taken a large one at once, and then no drain would follow.
+    // The kernel may have taken a long one already, and then no drain would follow.
     if (this.#outbox.buffered(this.#handle) < highWatermark) return "sent";
     this.#outbox.wantDrain(this.#handle);
     this.#queued = true;

@@ -12,15 +12,15 @@ testBackends("a client opens, is answered, and closes", async (t) => {
   const told: unknown[] = [];
   const url = `ws://127.0.0.1:${server.addr.port}/a?b=c`;
   const socket: ClientWebSocket = connectWebSocket(url, {
-    open(socket) {
+    open(socket): void {
       told.push("open", socket.readyState);
       assertEquals(socket.send("Grüße"), "sent");
     },
-    message(socket, message) {
+    message(socket, message): void {
       told.push(message);
       socket.close(3000, "done");
     },
-    close(socket, code, reason) {
+    close(socket, code, reason): void {
       told.push("close", code, reason, socket.readyState);
     },
   }, { backend });

@@ -19,7 +19,7 @@ import {
   streams,
 } from "../mod.ts";
 import { runChild } from "./child.ts";
-import { FullListener, ResettableSocket } from "./libc.ts";
+import { MutePort, ResettableSocket } from "./libc.ts";
 import {
   assertSameBytes,
   concat,
@@ -284,7 +284,7 @@ testBackends("terminating or aborting gives up", async (t) => {
 
 testBackends("a time that is over is an error", async (t) => {
   const { backend } = t;
-  using full = new FullListener(1);
+  using full = new MutePort();
   const [handlers] = collector();
   const { port } = full;
   await assertRejects(
@@ -356,7 +356,7 @@ testBackends("a connected socket is adopted", async (t) => {
 testBackends("what is no connected socket is not adopted", (t) => {
   const { backend } = t;
   const [handlers, told] = collector();
-  using full = new FullListener(1);
+  using full = new MutePort();
   const cases: [number, new () => Error, string][] = [
     [0, Error, "Cannot take over descriptor 0: it is no socket"],
     [100_000, Deno.errors.BadResource, "there is no such descriptor"],

@@ -7,7 +7,7 @@ import type { Connection } from "../lib/connection.ts";
 import { Dial, type DialTarget, inTurns } from "../lib/dial.ts";
 import { layout } from "../ffi/mod.ts";
 import { listen } from "../mod.ts";
-import { FullListener } from "./libc.ts";
+import { MutePort } from "./libc.ts";
 import { type Context, testBackends } from "./testing.ts";
 
 interface Outcome {
@@ -80,7 +80,7 @@ testBackends("a silent address does not hold the next one up", async (t) => {
     listen({ hostname: "127.0.0.1", port: 0, backend }, {}),
   );
   const { port } = server.addr;
-  using _silent = new FullListener(2, port);
+  using _silent = new MutePort(2, port);
   const outcome = await dial(t, ["127.0.0.2", "127.0.0.1"], port);
   assertEquals(outcome, { hostname: "127.0.0.1", port });
 });
@@ -91,7 +91,7 @@ testBackends("a slow address is not given up for the next", async (t) => {
     listen({ hostname: "127.0.0.1", port: 0, backend }, {}),
   );
   const { port } = server.addr;
-  using _silent = new FullListener(2, port);
+  using _silent = new MutePort(2, port);
   // The last ones are refused while the first is still waited for.
   const addresses = ["127.0.0.2", "127.0.0.3", "127.0.0.1", "127.0.0.4"];
   assertEquals(await dial(t, addresses, port), {
@@ -105,7 +105,7 @@ testBackends("a slow address is not given up for the next", async (t) => {
 });
 
 testBackends("when all fail, all errors are told", async (t) => {
-  using silent = new FullListener(2);
+  using silent = new MutePort(2);
   const { port } = silent;
   const { error } = await dial(t, ["127.0.0.3", "127.0.0.4"], port);
   assert(error instanceof Deno.errors.ConnectionRefused);

@@ -25,6 +25,8 @@ export class FakeWire {
   /** Commands that were flushed, in order. */
   readonly commands: Command[] = [];
   flushes = 0;
+  /** Flushes after which the bytes of the outbox are written over. */
+  clearances = 0;
   /** Bytes that the socket takes of a direct send. */
   takes = 0;
   readonly #words: Uint32Array<ArrayBuffer>;
@@ -50,7 +52,10 @@ export class FakeWire {
     };
     this.outbox = new Outbox(
       arena as unknown as Arena,
-      () => this.flush(),
+      (now) => {
+        this.clearances += now;
+        this.flush();
+      },
       (handle, bytes) => this.#send(handle, bytes.slice(0, this.takes)),
     );
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// libc.ts - sockets that can be reset at will, or take no connections, which
-// Deno's own cannot.
+// libc.ts - sockets that can be reset at will, and listeners that do not accept,
+// which Deno's own cannot.
 
 const AF_INET = 2;
 const SOCK_STREAM = 1;
@@ -27,46 +27,13 @@ const { symbols: libc } = Deno.dlopen("libc.so.6", {
 const ADDRESS_BYTES = 16;
 
 // A struct sockaddr_in of 127.0.0.n.
-function addressOf(port: number, last: number = 1): Uint8Array<ArrayBuffer> {
+function loopback(port: number, last: number = 1): Uint8Array<ArrayBuffer> {
   const address = new Uint8Array(ADDRESS_BYTES);
   const view = new DataView(address.buffer);
   view.setUint16(0, AF_INET, true);
   view.setUint16(2, port);
   view.setUint32(4, 0x7f000000 + last);
   return address;
-}
-
-/**
- * A port of 127.0.0.n whose queue is full, so that who connects hears nothing.
- */
-export class FullListener implements Disposable {
-  readonly port: number;
-  readonly fd: number;
-  readonly #fds: number[] = [];
-
-  constructor(last: number, port: number = 0) {
-    const listener = this.#socket();
-    this.fd = listener;
-    const address = addressOf(port, last);
-    if (
-      libc.bind(listener, address, ADDRESS_BYTES) !== 0 ||
-      libc.listen(listener, 0) !== 0
-    ) throw new Error("Cannot listen");
-    libc.getsockname(listener, address, Uint32Array.of(ADDRESS_BYTES));
-    this.port = new DataView(address.buffer).getUint16(2);
-    // A backlog of 0 has room for one.
-    libc.connect(this.#socket(), address, ADDRESS_BYTES);
-  }
-
-  #socket(): number {
-    const fd = libc.socket(AF_INET, SOCK_STREAM, 0);
-    this.#fds.push(fd);
-    return fd;
-  }
-
-  [Symbol.dispose](): void {
-    for (const fd of this.#fds.splice(0)) libc.close(fd);
-  }
 }
 
 /**
@@ -82,7 +49,7 @@ export class ResettableSocket implements Disposable {
     if (options.receiveBytes !== undefined) {
       this.#set(SO_RCVBUF, Int32Array.of(options.receiveBytes));
     }
-    if (libc.connect(this.#fd, addressOf(port), ADDRESS_BYTES) !== 0) {
+    if (libc.connect(this.#fd, loopback(port), ADDRESS_BYTES) !== 0) {
       libc.close(this.#fd);
       throw new Error("Cannot connect");
     }
@@ -115,5 +82,36 @@ export class ResettableSocket implements Disposable {
   #set(name: number, value: Int32Array<ArrayBuffer>): void {
     const bytes = new Uint8Array(value.buffer);
     libc.setsockopt(this.#fd, SOL_SOCKET, name, bytes, bytes.length);
+  }
+}
+
+/**
+ * A port of 127.0.0.n whose queue is full: whoever connects hears nothing, as
+ * from a host that is not there.
+ */
+export class MutePort implements Disposable {
+  readonly port: number;
+  /** Descriptor of the listening socket. */
+  readonly fd: number;
+  readonly #first: number;
+
+  constructor(last: number = 1, port: number = 0) {
+    this.fd = libc.socket(AF_INET, SOCK_STREAM, 0);
+    const address = loopback(port, last);
+    if (
+      libc.bind(this.fd, address, ADDRESS_BYTES) !== 0 ||
+      libc.listen(this.fd, 0) !== 0
+    ) throw new Error("Cannot listen");
+    const length = new Uint8Array(Uint32Array.of(ADDRESS_BYTES).buffer);
+    libc.getsockname(this.fd, address, length);
+    this.port = new DataView(address.buffer).getUint16(2);
+    // One has room in a queue of none.
+    this.#first = libc.socket(AF_INET, SOCK_STREAM, 0);
+    libc.connect(this.#first, address, ADDRESS_BYTES);
+  }
+
+  [Symbol.dispose](): void {
+    libc.close(this.#first);
+    libc.close(this.fd);
   }
 }

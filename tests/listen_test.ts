@@ -229,6 +229,32 @@ testBackends("sockets have the tuning that was asked for", async (t) => {
   );
 });
 
+testBackends("sockets of a path have their buffer sizes too", async (t) => {
+  const directory = await Deno.makeTempDir();
+  const path = `${directory}/socket`;
+  try {
+    for (const sendBufferBytes of [undefined, 4096]) {
+      const sockets: Socket[] = [];
+      const options = { path, backend: t.backend };
+      const server = t.closing(
+        listen(sendBufferBytes ? { ...options, sendBufferBytes } : options, {
+          open(socket): void {
+            sockets.push(socket);
+            socket.write(pattern(100_000));
+          },
+        }),
+      );
+      await connect(t, server);
+      await until(() => sockets.length === 1, "it is open");
+      const waiting = await settled(() => sockets[0]!.bufferedAmount);
+      assertEquals(waiting > 0, sendBufferBytes !== undefined);
+      await server.close();
+    }
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+});
+
 testBackends("data is made for each socket", async (t) => {
   const closed: number[] = [];
   const server = t.closing(

@@ -102,7 +102,7 @@ testBackends("who is not read from is held up", async (t) => {
 
 testBackends("a write waits for a peer that is slow", async (t) => {
   const [conn, client] = await pair(t, {
-    sendBufferBytes: 4096,
+    sendBufferBytes: 65536,
     highWatermark: 100_000,
   });
   const bytes = pattern(8 * MIB);
@@ -120,7 +120,7 @@ testBackends("a write waits for a peer that is slow", async (t) => {
 
 testBackends("a chunk longer than the queue goes in pieces", async (t) => {
   const [conn, client] = await pair(t, {
-    sendBufferBytes: 4096,
+    sendBufferBytes: 65536,
     highWatermark: 50,
     maxQueueBytes: 100,
   });
@@ -133,7 +133,7 @@ testBackends("a chunk longer than the queue goes in pieces", async (t) => {
 });
 
 testBackends("a reset fails what reads and writes", async (t) => {
-  const [conn, client] = await pair(t, { sendBufferBytes: 4096 });
+  const [conn, client] = await pair(t, { sendBufferBytes: 65536 });
   const reading = assertRejects(() => conn.read(new Uint8Array(1)));
   const writing = assertRejects(() => conn.write(pattern(8 * MIB)));
   await client.exactly(1);

@@ -205,6 +205,26 @@ testBackends("a ping does not make drain follow", async (t) => {
   assertEquals(drains, 0);
 });
 
+testBackends(
+  "a message that the kernel takes at once is not queued",
+  async (t) => {
+    let queued = 0;
+    let drains = 0;
+    const { server } = serveRoute(t, {
+      message(socket): void {
+        if (socket.send(new Uint8Array(100_000)) === "queued") queued++;
+      },
+      drain: () => void drains++,
+    }, { highWatermark: 50_000 });
+    const client = t.using(await WsClient.open(server));
+    for (let round = 0; round < 10; round++) {
+      await client.text("go");
+      assertEquals((await client.readBinary()).length, 100_000);
+      await until(() => drains === queued, "drain follows, if it has to");
+    }
+  },
+);
+
 // --- what cannot be upgraded
 
 const FIELDS = handshake().slice(handshake().indexOf("\r\n") + 2);

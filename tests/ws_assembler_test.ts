@@ -85,6 +85,32 @@ Deno.test("Assembler.takeBytes() gives nothing when nothing came", () => {
   assertEquals(assembler.takeText(), "");
 });
 
+Deno.test("Assembler.lendBytes() gives memory again, and nothing of what was in it", () => {
+  const buffers = new Set<ArrayBuffer>();
+  for (const length of [60_000, 40_000, 50_000]) {
+    const assembler = new Assembler();
+    assembler.push(pattern(length), length);
+    const bytes = assembler.lendBytes();
+    assertSameBytes(bytes, pattern(length), `${length} bytes`);
+    const rest = new Uint8Array(bytes.buffer, length);
+    assertEquals(rest.findIndex((byte) => byte !== 0), -1);
+    buffers.add(bytes.buffer);
+    assembler.release();
+  }
+  assertEquals(buffers.size, 1);
+});
+
+Deno.test("Assembler.release() keeps nothing that was transferred away", () => {
+  for (let round = 0; round < 2; round++) {
+    const assembler = new Assembler();
+    assembler.push(pattern(70_000), 70_000);
+    const bytes = assembler.lendBytes();
+    assertSameBytes(bytes, pattern(70_000), "the message");
+    bytes.buffer.transfer();
+    assembler.release();
+  }
+});
+
 Deno.test("Assembler.takeText() joins characters that were cut", () => {
   const text = "\ufeffaü€😀\0z";
   const bytes = new TextEncoder().encode(text);

@@ -3,13 +3,19 @@
 // in Bun, is checked by Deno.
 import { pathOf, route } from "./routes.ts";
 
+type BunMessage = string | Uint8Array;
+
 interface BunSocket {
-  send(message: string | Uint8Array): number;
+  /** The path of its upgrade. */
+  readonly data: string;
+  send(message: BunMessage, compress?: boolean): number;
+  subscribe(topic: string): void;
 }
 
 interface BunServer {
   readonly port: number;
-  upgrade(request: Request): boolean;
+  upgrade(request: Request, options: { data: string }): boolean;
+  publish(topic: string, message: BunMessage): number;
 }
 
 interface BunOptions {
@@ -21,7 +27,8 @@ interface BunOptions {
   ): Response | Promise<Response> | undefined;
   websocket: {
     maxPayloadLength: number;
-    message(socket: BunSocket, message: string | Uint8Array): void;
+    perMessageDeflate: boolean;
+    message(socket: BunSocket, message: BunMessage): void;
   };
 }
 
@@ -30,14 +37,24 @@ declare const Bun: {
   serve(options: BunOptions): BunServer;
 };
 
+const TOPIC = "all";
+
 function handle(
   request: Request,
   server: BunServer,
 ): Response | Promise<Response> | undefined {
-  if (pathOf(request.url) !== "/ws") return route(request);
-  return server.upgrade(request)
-    ? undefined
-    : new Response("Upgrade Required", { status: 426 });
+  const path = pathOf(request.url);
+  switch (path) {
+    case "/ws":
+    case "/ws-json":
+    case "/subscribe":
+    case "/publish":
+      return server.upgrade(request, { data: path })
+        ? undefined
+        : new Response("Upgrade Required", { status: 426 });
+    default:
+      return route(request);
+  }
 }
 
 const server = Bun.serve({
@@ -46,8 +63,19 @@ const server = Bun.serve({
   fetch: Bun.argv[2] === "hono" ? (await import("./hono.ts")).fetch : handle,
   websocket: {
     maxPayloadLength: 64 << 20,
+    perMessageDeflate: true,
     message(socket, message): void {
-      socket.send(message);
+      switch (socket.data) {
+        case "/ws":
+          return void socket.send(message);
+        case "/ws-json":
+          return void socket.send(message, true);
+        case "/subscribe":
+          socket.subscribe(TOPIC);
+          return void socket.send(message);
+        case "/publish":
+          return void server.publish(TOPIC, message);
+      }
     },
   },
 });

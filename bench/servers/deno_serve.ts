@@ -2,15 +2,44 @@
 // deno_serve.ts - the contender Deno.serve; takes perhaps "hono"; prints its port when it listens.
 import { pathOf, route } from "./routes.ts";
 
-function upgrade(request: Request): Response {
+const subscribers = new Set<WebSocket>();
+
+function upgrade(request: Request, path: string): Response {
   const { socket, response } = Deno.upgradeWebSocket(request);
   socket.binaryType = "arraybuffer";
-  socket.onmessage = (event): void => socket.send(event.data);
+  if (path === "/subscribe") {
+    socket.onmessage = (event): void => subscribe(socket, event);
+  } else if (path === "/publish") {
+    socket.onmessage = publish;
+  } else {
+    socket.onmessage = (event): void => socket.send(event.data);
+  }
   return response;
 }
 
+function subscribe(socket: WebSocket, event: MessageEvent): void {
+  subscribers.add(socket);
+  socket.onclose = (): void => void subscribers.delete(socket);
+  socket.send(event.data);
+}
+
+// There is nothing that sends to many.
+function publish(event: MessageEvent): void {
+  for (const subscriber of subscribers) {
+    if (subscriber.readyState === WebSocket.OPEN) subscriber.send(event.data);
+  }
+}
+
 function handle(request: Request): Response | Promise<Response> {
-  return pathOf(request.url) === "/ws" ? upgrade(request) : route(request);
+  const path = pathOf(request.url);
+  switch (path) {
+    case "/ws":
+    case "/subscribe":
+    case "/publish":
+      return upgrade(request, path);
+    default:
+      return route(request);
+  }
 }
 
 Deno.serve(

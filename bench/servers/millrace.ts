@@ -11,17 +11,49 @@ if (backend !== "io_uring" && backend !== "epoll") {
   );
 }
 
+const TOPIC = "all";
+
 const echo = websocket({
   message(socket, message): void {
     socket.send(message);
   },
 });
 
+const json = websocket({
+  message(socket, message): void {
+    socket.send(message);
+  },
+}, { compression: true });
+
+const subscribe = websocket({
+  message(socket, message): void {
+    socket.subscribe(TOPIC);
+    socket.send(message);
+  },
+});
+
+const publish = websocket({
+  message(_socket, message): void {
+    server.publish(TOPIC, message);
+  },
+});
+
 function handle(request: Request): Response | Promise<Response> {
-  return pathOf(request.url) === "/ws" ? echo.upgrade(request) : route(request);
+  switch (pathOf(request.url)) {
+    case "/ws":
+      return echo.upgrade(request);
+    case "/ws-json":
+      return json.upgrade(request);
+    case "/subscribe":
+      return subscribe.upgrade(request);
+    case "/publish":
+      return publish.upgrade(request);
+    default:
+      return route(request);
+  }
 }
 
-serve(
+const server = serve(
   {
     port: 0,
     hostname: "127.0.0.1",

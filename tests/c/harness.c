@@ -278,6 +278,20 @@ static const uint8_t *bytes_of(const struct t_server *s, const struct mr_record 
   return r->block == MR_NO_BLOCK ? NULL : s->blocks + r->block * (uint64_t)MR_BLOCK_BYTES + r->start;
 }
 
+static void begin(struct t_server *s, uint32_t handle) {
+  struct t_conn *c = t_conn(s, handle);
+  c->log.length = c->body.length = 0;
+  *c = (struct t_conn){.handle = handle, .live = true, .log = c->log, .body = c->body};
+  s->last = handle;
+  s->opened++;
+}
+
+int32_t t_dial(struct t_server *s, const struct mr_connect_options *options, uint32_t *handle) {
+  int32_t rc = mr_connect(s->reactor, options, handle);
+  if (rc == 0) begin(s, *handle);
+  return rc;
+}
+
 static void dispatch(struct t_server *s, const struct mr_record *record) {
   struct t_conn *c = t_conn(s, record->handle);
   bool opens = record->kind == MR_OPEN;
@@ -287,12 +301,7 @@ static void dispatch(struct t_server *s, const struct mr_record *record) {
     s->errors++;
     return;
   }
-  if (opens) {
-    c->log.length = c->body.length = 0;
-    *c = (struct t_conn){.handle = record->handle, .live = true, .log = c->log, .body = c->body};
-    s->last = record->handle;
-    s->opened++;
-  }
+  if (opens) begin(s, record->handle);
   const uint8_t *bytes = bytes_of(s, record);
   c->seen[record->kind]++;
   if (bytes != NULL && ++c->turn_records > c->most_records) c->most_records = c->turn_records;

@@ -96,6 +96,9 @@ int32_t t_listen(struct t_server *s, const char *host, uint32_t port, uint32_t f
 // Closes clients and reactor; true when it went well and no record broke the contract.
 bool t_close(struct t_server *s);
 
+// Connects from the reactor: the connection counts as one more that was opened. Returns what mr_connect does.
+int32_t t_dial(struct t_server *s, const struct mr_connect_options *options, uint32_t *handle);
+
 // Connects a client to the last t_listen. Returns its number.
 uint32_t t_connect(struct t_server *s);
 uint32_t t_connect_sized(struct t_server *s, int receive_buffer);

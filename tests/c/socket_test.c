@@ -224,12 +224,13 @@ static bool listener_gone(struct t_server *s, const void *context) {
 }
 
 // Whoever else holds the socket goes on with its queue when we close.
-static bool run_inherited(uint32_t backend) {
+static bool inherited(uint32_t backend, bool nonblocking) {
   struct mr_options o = t_options(backend);
   bool ok = true;
   char text[MR_TEXT_BYTES], expected[MR_TEXT_BYTES];
   T_NEED(t_open_reactor(&server, &o) == 0);
   const int fd = foreign_listener();
+  fcntl(fd, F_SETFL, nonblocking ? O_NONBLOCK : 0);
   const int other = dup(fd);
   const int32_t id = inherit(fd);
   T_NEED(id >= 0 && (fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
@@ -245,12 +246,17 @@ static bool run_inherited(uint32_t backend) {
   t_connect(&server);
   t_turn_for(&server, 20);
   T_NEED(server.opened == 1);
+  fcntl(other, F_SETFL, 0);
   const int accepted = accept(other, NULL, NULL);
   T_NEED(accepted >= 0);
   close(accepted);
   close(other);
 end:
   return t_close(&server) && ok;
+}
+
+static bool run_inherited(uint32_t backend) {
+  return inherited(backend, false) && inherited(backend, true);
 }
 
 // What is no listening socket stays the caller's.

@@ -21,10 +21,10 @@ static uint32_t max_message_bytes;
 static int32_t opened;  // answer of the last mr_deflate_open
 
 static const struct mr_deflate_options shared = {
-    .server_bits = 15, .client_bits = 15, .mem_level = 8, .level = 6, .max_ratio = 128};
-static const struct mr_deflate_options takeover = {.flags = MR_SERVER_TAKEOVER | MR_CLIENT_TAKEOVER,
-                                                   .server_bits = 15,
-                                                   .client_bits = 15,
+    .send_bits = 15, .receive_bits = 15, .mem_level = 8, .level = 6, .max_ratio = 128};
+static const struct mr_deflate_options takeover = {.flags = MR_SEND_TAKEOVER | MR_RECEIVE_TAKEOVER,
+                                                   .send_bits = 15,
+                                                   .receive_bits = 15,
                                                    .mem_level = 8,
                                                    .level = 6,
                                                    .max_ratio = 0};
@@ -324,7 +324,7 @@ static bool run_shapes(uint32_t backend) {
     for (uint32_t level = 1; level <= 9; level++) {
       for (uint32_t bits = 11; bits <= 15; bits += 4) {
         deflate.level = level;
-        deflate.server_bits = bits;
+        deflate.send_bits = bits;
         deflate.mem_level = 1;
         int32_t length = mr_deflate(server.reactor, 0, &deflate, text, sizeof(text), first, sizeof(first));
         T_NEED(length > 0 && (size_t)length < sizeof(text) * 2 / 3);
@@ -335,7 +335,7 @@ static bool run_shapes(uint32_t backend) {
       }
     }
   }
-  deflate.server_bits = 8;
+  deflate.send_bits = 8;
   T_NEED(mr_deflate(server.reactor, 0, &deflate, text, sizeof(text), out, sizeof(out)) == 0);
   T_NEED(mr_deflate(server.reactor, 77, &shared, text, sizeof(text), out, sizeof(out)) == 0);
   T_NEED(mr_deflate_open(server.reactor, 77, &shared) == -ESTALE);

@@ -20,6 +20,7 @@ struct ws_case {
 };
 
 static const struct ws_limits limits = {1000, 4};
+static bool of_server;  // whose frames are fed
 
 static void append(struct log *log, const char *bytes, uint32_t length) {
   if (log->length + length >= sizeof log->text) length = (uint32_t)sizeof log->text - 1 - log->length;
@@ -76,7 +77,7 @@ static void note(struct log *log, struct message *message, const uint8_t *bytes,
 // Gives the tokeniser the first first_cut bytes, then step more each time.
 static void feed(const uint8_t *bytes, uint32_t length, uint32_t first_cut, uint32_t step, struct log *log) {
   static struct message message;
-  struct ws_frames frames = {0};
+  struct ws_frames frames = {.of_server = of_server};
   uint32_t done = 0;
   memset(&message, 0, sizeof message);
   log->length = 0;
@@ -207,6 +208,53 @@ static void run(const struct ws_case *want) {
   if (!ok) printf("# got %s\n", whole.text);
   t_case(want->name, ok && invariant(want->bytes, length, &whole));
 }
+
+// Takes masks off frames; returns how many bytes are left. What is cut or malformed goes as far as it goes.
+static uint32_t without_masks(const uint8_t *bytes, uint32_t length, uint8_t *out) {
+  uint32_t done = 0;
+  for (uint32_t at = 0; at < length;) {
+    const uint8_t *frame = bytes + at;
+    const uint32_t left = length - at;
+    out[done++] = frame[0];
+    if (left == 1) break;
+    out[done++] = frame[1] & 0x7f;
+    const uint32_t code = frame[1] & 0x7f, count = code < 126 ? 0 : code == 126 ? 2 : 8;
+    uint64_t payload = count == 0 ? code : 0;
+    for (uint32_t i = 0; i < count && 2 + i < left; i++) {
+      payload = payload << 8 | frame[2 + i];
+      out[done++] = frame[2 + i];
+    }
+    const uint32_t header = 6 + count;
+    if (left <= header) break;
+    if (payload > left - header) payload = left - header;
+    for (uint32_t i = 0; i < payload; i++) out[done++] = frame[header + i] ^ frame[header - 4 + i % 4];
+    at += header + (uint32_t)payload;
+  }
+  return done;
+}
+
+// The same frames, as a server sends them.
+static void run_of_server(const struct ws_case *client) {
+  static uint8_t bytes[4096];
+  char name[160];
+  snprintf(name, sizeof(name), "%s, of a server", client->name);
+  const uint32_t length = without_masks(client->bytes, (uint32_t)client->length, bytes);
+  const struct ws_case server = {name, bytes, length, client->want};
+  run(&server);
+}
+
+// clang-format off
+static const struct ws_case server_cases[] = {
+  {"RFC 6455 section 5.7 Hello", T_BYTES("\x81\x05\x48\x65\x6c\x6c\x6f"), "text(Hello)"},
+  {"RFC 6455 section 5.7 a fragmented Hello", T_BYTES("\x01\x03\x48\x65\x6c\x80\x02\x6c\x6f"), "text(Hello)"},
+  {"RFC 6455 section 5.7 a ping", T_BYTES("\x89\x05\x48\x65\x6c\x6c\x6f"), "ping(Hello)"},
+  {"a server masks a text", T_BYTES("\x81\x81" M0 "a"), "!42"},
+  {"a server masks an empty text", T_BYTES("\x81\x80" M0), "!42"},
+  {"a server masks a control frame", T_BYTES("\x81\x01" "a\x88\x80" M0), "text(a)!42"},
+  {"a server masks a continuation", T_BYTES("\x01\x01" "a\x80\x81" M0 "b"), "!42"},
+  {"masked counts before a bad length", T_BYTES("\x81\xfe\x00\x01"), "!42"},
+};
+// clang-format on
 
 static void close_codes(void) {
   bool ok = true;
@@ -356,6 +404,11 @@ static void answers(void) {
 
 int main(void) {
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) run(&cases[i]);
+  of_server = true;
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    if (strncmp(cases[i].name, "W1 ", 3) != 0) run_of_server(&cases[i]);
+  }
+  for (size_t i = 0; i < sizeof server_cases / sizeof server_cases[0]; i++) run(&server_cases[i]);
   close_codes();
   lengths_at_boundaries();
   sums_do_not_overflow();

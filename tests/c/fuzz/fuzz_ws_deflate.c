@@ -55,7 +55,7 @@ static int inflate_piece(struct ws_deflate *d, const uint8_t *bytes, uint32_t ro
 
 static void run(const uint8_t *data, uint32_t size, uint32_t first, uint32_t piece, uint32_t room,
                 struct outcome *out) {
-  const struct mr_deflate_options options = {.flags = MR_CLIENT_TAKEOVER, .client_bits = 15};
+  const struct mr_deflate_options options = {.flags = MR_RECEIVE_TAKEOVER, .receive_bits = 15};
   struct conn c = {.deflate = calloc(1, sizeof(struct ws_deflate))};
   require(c.deflate != NULL);
   c.deflate->options = options;

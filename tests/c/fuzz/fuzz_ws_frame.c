@@ -21,6 +21,8 @@ struct message {
   uint8_t bytes[LOG_MAX];
 };
 
+static int of_server;  // whose frames the bytes are taken for
+
 static void require(int condition) {
   if (!condition) abort();
 }
@@ -66,7 +68,7 @@ static void take_event(struct log *log, struct message *message, const uint8_t *
 static void feed(const uint8_t *data, uint32_t size, uint32_t most, uint64_t *random,
                  const struct ws_limits *limits, struct log *log) {
   static struct message message;
-  struct ws_frames frames = {0};
+  struct ws_frames frames = {.of_server = of_server != 0};
   uint32_t done = 0;
   uint32_t cut = 0;
   log->length = 0;
@@ -147,9 +149,10 @@ static uint32_t read_frame(const uint8_t *data, uint32_t size, int in_message, s
   if (!control && frame->opcode > 2) return MR_WS_BAD_OPCODE;
   if (frame->opcode == 0 && !in_message) return MR_WS_BAD_CONTINUATION;
   if ((frame->opcode == 1 || frame->opcode == 2) && in_message) return MR_WS_INTERLEAVED;
-  if (data[1] < 128) return MR_WS_NOT_MASKED;
+  if (data[1] < 128 && !of_server) return MR_WS_NOT_MASKED;
+  if (data[1] >= 128 && of_server) return MR_WS_MASKED;
   if (control && !frame->fin) return MR_WS_CONTROL_FRAGMENTED;
-  frame->length = data[1] - 128u;
+  frame->length = data[1] & 127u;
   if (control && frame->length > 125) return MR_WS_CONTROL_TOO_LONG;
   uint32_t at = 2;
   if (frame->length >= 126) {
@@ -159,14 +162,18 @@ static uint32_t read_frame(const uint8_t *data, uint32_t size, int in_message, s
     for (frame->length = 0; at < 2 + count; at++) frame->length = frame->length * 256 + data[at];
     if (frame->length < least || frame->length > INT64_MAX) return MR_WS_BAD_LENGTH;
   }
-  frame->bytes = at + 4;
-  if (size < at + 4) {  // the length counts before the mask is there
+  const uint32_t mask = of_server ? 0 : 4;
+  frame->bytes = at + mask;
+  if (size < frame->bytes) {  // the length counts before the mask is there
     frame->present = 0;
     frame->bytes = size;
     return 0;
   }
-  frame->present = frame->length < size - at - 4 ? (uint32_t)frame->length : size - at - 4;
-  for (uint32_t i = 0; i < frame->present; i++) frame->payload[i] = data[at + 4 + i] ^ data[at + i % 4];
+  const uint8_t *payload = data + at + mask;
+  frame->present = frame->length < size - frame->bytes ? (uint32_t)frame->length : size - frame->bytes;
+  for (uint32_t i = 0; i < frame->present; i++) {
+    frame->payload[i] = of_server ? payload[i] : payload[i] ^ data[at + i % 4];
+  }
   frame->bytes += frame->present;
   return 0;
 }
@@ -194,7 +201,8 @@ static uint32_t model(const uint8_t *data, uint32_t size, const struct ws_limits
   for (;;) {
     uint32_t violation = read_frame(data, size, message.open, &frame);
     if (violation != 0) return violation == 255 ? 0 : violation;
-    const int whole = frame.bytes < size || (size >= 6 && frame.present == frame.length);
+    const uint32_t least = of_server ? 2 : 6;
+    const int whole = frame.bytes < size || (size >= least && frame.present == frame.length);
     if (frame.opcode >= 8) {
       if (!whole) return 0;
       violation = model_control(&frame, log);
@@ -224,14 +232,13 @@ static uint32_t model(const uint8_t *data, uint32_t size, const struct ws_limits
   }
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+static void agree(const uint8_t *data, size_t size) {
   static struct log whole;
   static struct log part;
   static struct log plain;
   static const struct ws_limits limits[] = {{1000, 5}, {UINT64_MAX, 1000}, {10, 2}};
   static const uint32_t steps[] = {1, 3, 40, 300};
   uint64_t random = 0x9e3779b97f4a7c15;
-  if (size > 65536) return 0;
   for (size_t i = 0; i < size; i++) random = (random ^ data[i]) * 0x100000001b3 + 1;
   if (random == 0) random = 1;
   for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
@@ -244,5 +251,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (violation != 0) write_log(&plain, 255, violation, NULL, 0);
     require(plain.length == whole.length && memcmp(plain.bytes, whole.bytes, whole.length) == 0);
   }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  if (size > 65536) return 0;
+  for (of_server = 0; of_server <= 1; of_server++) agree(data, size);
   return 0;
 }
