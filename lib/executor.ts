@@ -21,8 +21,7 @@
 
 import { Worker } from "node:worker_threads";
 import type { Job, Outcome, ThrownText } from "./executor_worker.ts";
-import { requireInteger } from "./listen_address.ts";
-import { requireKnown } from "./route_options.ts";
+import { requireInteger, requireKnown } from "./route_options.ts";
 
 /** Bounds of an {@linkcode Executor}. */
 export interface ExecutorOptions {

@@ -3,9 +3,8 @@
 
 import { type Codec, json, requireCodec } from "./codec.ts";
 import { Executor, ExecutorBusyError } from "./executor.ts";
-import { requireInteger } from "./listen_address.ts";
 import { HEAD_BYTES, LARGEST_PACKET, LENGTH_BYTES } from "./packet.ts";
-import { requireKnown } from "./route_options.ts";
+import { requireInteger, requireKnown } from "./route_options.ts";
 import type { RpcConnection } from "./rpc_connection.ts";
 import type { RpcContext } from "./rpc_context.ts";
 import { RpcCode, RpcError } from "./rpc_error.ts";

@@ -3,10 +3,9 @@
 
 import type { BackendName } from "../ffi/mod.ts";
 import { type Codec, json, requireCodec } from "./codec.ts";
-import { requireInteger } from "./listen_address.ts";
 import { checkedBackend } from "./options.ts";
 import { HEAD_BYTES, LARGEST_PACKET, LENGTH_BYTES } from "./packet.ts";
-import { requireKnown } from "./route_options.ts";
+import { requireInteger, requireKnown } from "./route_options.ts";
 import type { RpcClient } from "./rpc_client.ts";
 import { requireTimeout } from "./rpc_router.ts";
 import { MOST_OWNERS } from "./rpc_sequences.ts";
