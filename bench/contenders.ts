@@ -16,6 +16,8 @@ const COMPRESSED_ROUTE = "/ws-json";
 export interface Contender {
   readonly name: string;
   readonly command: readonly string[];
+  /** The one for workloads without a protocol. */
+  readonly tcp: readonly string[];
   /** Name of the C floor that runs the same backend. */
   readonly floor?: string;
   /** Whether it is measured under a workload. */
@@ -70,25 +72,18 @@ const MAKERS: readonly [name: string, make: Maker][] = [
   ["floor-epoll", (name) => floor(name, "epoll")],
   ["deno", denoServe],
   ["bun", bunServe],
-  ["node", wsOnNode],
+  ["node", onNode],
 ];
 
 /** Names of all contenders, the absent ones too. */
 export const CONTENDER_NAMES: readonly string[] = MAKERS.map(([name]) => name);
 
 function millrace(name: string, backend: string, spin = 0): Contender {
-  const script = benchPath("servers/millrace.ts");
+  const settings = [backend, String(spin)];
   return {
     name,
-    command: [
-      Deno.execPath(),
-      "run",
-      "-A",
-      "--no-prompt",
-      script,
-      backend,
-      String(spin),
-    ],
+    command: onDeno("millrace.ts", ...settings),
+    tcp: onDeno("tcp_millrace.ts", ...settings),
     floor: `floor-${backend}`,
     takes: () => true,
     version: Deno.version.deno,
@@ -104,20 +99,23 @@ function spinning(name: string): Contender {
 }
 
 async function floor(name: string, backend: string): Promise<Contender> {
+  const command = [await buildFloor(), "--backend", backend];
   return {
     name,
-    command: [await buildFloor(), "--backend", backend],
-    takes: ({ path, app, probe }) =>
+    command,
+    tcp: [...command, "tcp"],
+    takes: ({ protocol, path, app, probe }) =>
+      protocol === "tcp" ||
       FLOOR_ROUTES.includes(path) && app === undefined && probe === undefined,
     version: "",
   };
 }
 
 function denoServe(name: string): Contender {
-  const script = benchPath("servers/deno_serve.ts");
   return {
     name,
-    command: [Deno.execPath(), "run", "-A", "--no-prompt", script],
+    command: onDeno("deno_serve.ts"),
+    tcp: onDeno("tcp_deno.ts"),
     takes: ({ path }) => path !== COMPRESSED_ROUTE,
     version: Deno.version.deno,
   };
@@ -129,29 +127,38 @@ async function bunServe(name: string): Promise<Contender> {
   return {
     name,
     command: [bun.path, "run", benchPath("servers/bun_serve.ts")],
+    tcp: [bun.path, "run", benchPath("servers/tcp_bun.ts")],
     takes: () => true,
     version: bun.version,
   };
 }
 
-async function wsOnNode(name: string): Promise<Contender> {
+async function onNode(name: string): Promise<Contender> {
   const node = await findNode();
   if ("reason" in node) throw new Error(node.reason);
   return {
     name,
     command: [node.path, benchPath("servers/ws_node.mjs")],
-    takes: ({ protocol, probe }) => protocol === "ws" && probe === undefined,
+    tcp: [node.path, benchPath("servers/tcp_node.mjs")],
+    takes: ({ protocol, probe }) => protocol !== "http" && probe === undefined,
     version: node.version,
   };
+}
+
+function onDeno(script: string, ...args: string[]): string[] {
+  const path = benchPath(`servers/${script}`);
+  return [Deno.execPath(), "run", "-A", "--no-prompt", path, ...args];
 }
 
 /** Starts a fresh process of a contender on one core and waits until it accepts a connection. */
 export async function start(
   contender: Contender,
-  { app }: Workload,
+  { app, protocol }: Workload,
   core: number,
 ): Promise<Running> {
-  const command = [...contender.command, ...(app === undefined ? [] : [app])];
+  const command = protocol === "tcp"
+    ? contender.tcp
+    : [...contender.command, ...(app === undefined ? [] : [app])];
   // taskset replaces itself with the server, so that the process id is the server's.
   const child = new Deno.Command("taskset", {
     args: ["-c", String(core), ...command],

@@ -2,7 +2,7 @@
 // floor.c - the C floor: the shim without JavaScript. It walks the records and stages the commands as the
 // TypeScript layer does, so that its speed is the bound of what that layer can reach.
 //
-//   floor [--backend io_uring|epoll] [--port 0]       prints its port when it listens
+//   floor [--backend io_uring|epoll] [--port 0] [tcp]       prints its port when it listens
 #include "floor.h"
 
 #include <poll.h>
@@ -145,6 +145,10 @@ static void on_record(struct floor *floor, const struct mr_record *record) {
     case MR_MESSAGE:
       floor_message(floor, record, bytes);
       break;
+    case MR_DATA:
+      memcpy(floor_reserve(floor, record->length), bytes, record->length);
+      floor_stage(floor, record->handle, record->length, 0);
+      break;
     case MR_PING:
       floor_control(floor, record->handle, 0x8a, bytes, record->length);
       break;
@@ -212,7 +216,8 @@ static void open_floor(struct floor *floor, uint32_t backend) {
 }
 
 static void listen_on(struct floor *floor, uint32_t port) {
-  struct mr_listen_options options = {.port = port, .backlog = 1024, .host = "127.0.0.1"};
+  uint32_t flags = floor->plain ? MR_STREAM : 0;
+  struct mr_listen_options options = {.flags = flags, .port = port, .backlog = 1024, .host = "127.0.0.1"};
   char address[MR_TEXT_BYTES];
   int32_t listener = mr_listen(floor->reactor, &options, NULL);
   if (listener < 0) die("cannot listen");
@@ -229,6 +234,7 @@ int main(int count, char **values) {
     if (strcmp(values[i], "--backend") == 0 && strcmp(values[i + 1], "epoll") == 0) backend = MR_EPOLL;
     if (strcmp(values[i], "--port") == 0) port = (uint32_t)strtoul(values[i + 1], NULL, 10);
   }
+  floor.plain = strcmp(values[count - 1], "tcp") == 0;
   open_floor(&floor, backend);
   listen_on(&floor, port);
   run(&floor);

@@ -3,6 +3,7 @@
 #ifndef BENCH_FLOOR_H
 #define BENCH_FLOOR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,7 @@ struct floor {
   uint32_t outbox_used;      // bytes
   struct message *messages;  // one for each slot
   int wake;
+  bool plain;  // no HTTP: bytes go back as they came
   uint64_t date_second;
   size_t reply_bytes;
   char reply[256];

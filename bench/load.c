@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // load.c - the load client: reads the options, runs the loop of load_loop.c, prints one line of JSON.
 //
-//   load http|ws HOST PORT PATH [--connections 64] [--in-flight 1] [--seconds 3] [--warmup 1] [--pid SERVER]
+//   load http|ws|tcp HOST PORT PATH [--connections 64] [--in-flight 1] [--seconds 3] [--warmup 1] [--pid
+//   SERVER]
 //     http: [--method GET] [--body BYTES] [--expect TEXT | --expect-payload BYTES] [--expect-field 'NAME:
-//     VALUE']... ws: [--payload 64] [--text | --binary | --deflate] [--publish PATH] both: [--probe PATH
+//     VALUE']... ws: [--payload 64] [--text | --binary | --deflate] [--publish PATH] tcp: [--payload 64] all:
+//     [--probe PATH
 //     --probe-expect TEXT --probes 200 [--upstream]] [--sleep]
 #include "load.h"
 
@@ -160,9 +162,11 @@ static void read_option(struct options *options, int id, const char *value) {
 static void read_options(struct options *options, int count, char **values) {
   int id;
   while ((id = getopt_long(count, values, "", LONG_OPTIONS, NULL)) != -1) read_option(options, id, optarg);
-  if (count - optind != 4) die("usage: load http|ws HOST PORT PATH [options]");
+  if (count - optind != 4) die("usage: load http|ws|tcp HOST PORT PATH [options]");
   options->websocket = strcmp(values[optind], "ws") == 0;
-  if (!options->websocket && strcmp(values[optind], "http") != 0) die("the protocol is neither http nor ws");
+  options->plain = strcmp(values[optind], "tcp") == 0;
+  if (!options->websocket && !options->plain && strcmp(values[optind], "http") != 0)
+    die("the protocol is not http, ws or tcp");
   options->host = values[optind + 1];
   options->port = whole_number(values[optind + 2], 1, 65535);
   options->path = values[optind + 3];
@@ -241,7 +245,9 @@ int main(int count, char **values) {
   load.options = &options;
   load.epoll = epoll_create1(EPOLL_CLOEXEC);
   if (load.epoll < 0) die_errno("cannot open epoll");
-  if (!options.websocket)
+  if (options.plain)
+    tcp_prepare(&load);
+  else if (!options.websocket)
     http_prepare(&load);
   else if (options.deflate)
     deflated_prepare(&load);

@@ -19,6 +19,7 @@
 
 struct options {
   bool websocket;
+  bool plain;    // no protocol: bytes that come back as they are
   bool text;     // WebSocket messages are text instead of binary
   bool deflate;  // WebSocket messages are JSON, compressed both ways
   bool sleep;    // wait in the kernel instead of spinning when nothing has come
@@ -34,7 +35,7 @@ struct options {
   uint32_t port;
   uint32_t connections;
   uint32_t in_flight;
-  uint32_t payload;         // bytes of a WebSocket message
+  uint32_t payload;         // bytes of a WebSocket message, or of a plain one
   uint32_t body;            // bytes of a posted body
   uint32_t expect_payload;  // bytes of payload 0 that are the body of every HTTP answer, 0: see expect
   uint32_t expect_fields_count;
@@ -179,6 +180,9 @@ size_t ws_head(uint8_t *out, uint8_t first, bool masked, uint64_t payload);
 void ws_mask(uint8_t *frame, size_t head_bytes, const uint8_t *payload, size_t length, uint32_t mask);
 void ws_prepare(struct load *load);
 void ws_handshake(const struct options *options, const char *path, int fd);
+
+// load_tcp.c
+void tcp_prepare(struct load *load);
 
 // load_deflate.c
 void deflated_prepare(struct load *load);

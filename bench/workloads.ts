@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// workloads.ts - what is asked of every contender, over HTTP; see ws_workloads.ts and starvation.ts for the others.
+// workloads.ts - what is asked of every contender, over HTTP; see ws_workloads.ts, tcp_workloads.ts and
+// starvation.ts for the others.
 import { STARVATION_WORKLOADS } from "./starvation.ts";
+import { TCP_WORKLOADS } from "./tcp_workloads.ts";
 import { WS_WORKLOADS } from "./ws_workloads.ts";
 
 /** One kind of load. */
 export interface Workload {
   readonly name: string;
   readonly title: string;
-  readonly protocol: "http" | "ws";
+  readonly protocol: "http" | "ws" | "tcp";
   readonly path: string;
   readonly connections: number;
   readonly inFlight: number;
@@ -81,6 +83,7 @@ const HTTP_WORKLOADS: readonly Workload[] = [
 export const WORKLOADS: readonly Workload[] = [
   ...HTTP_WORKLOADS,
   ...WS_WORKLOADS,
+  ...TCP_WORKLOADS,
   ...STARVATION_WORKLOADS,
 ];
 
@@ -100,6 +103,9 @@ export const QUICK_WORKLOADS: readonly string[] = [
   "ws-1m-1",
   "ws-json-1",
   "broadcast-1000",
+  "tcp-64b-1",
+  "tcp-64b-16",
+  "tcp-16k-1",
 ];
 
 function plaintext(

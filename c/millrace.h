@@ -60,7 +60,7 @@ int32_t mr_local_address(mr_reactor *reactor, uint32_t handle, char *out);
 int32_t mr_tune(mr_reactor *reactor, uint32_t handle, const struct mr_socket_options *options);
 
 // Begins to connect to an IP address or a Unix socket, and writes the handle to *handle: MR_CONNECTED or
-// MR_CLOSED follows, in a later mr_poll. What is sent before that waits. -EUSERS: max_connections are open.
+// MR_CLOSED follows, in a later mr_poll. What is sent before that waits. -EDQUOT: max_connections are open.
 int32_t mr_connect(mr_reactor *reactor, const struct mr_connect_options *options, uint32_t *handle);
 
 // Takes over a stream socket that is connected, whose bytes are the application's, and writes the handle to

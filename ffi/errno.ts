@@ -22,8 +22,8 @@ const MEANINGS: Record<string, Meaning> = {
     text: "the address is not on this machine",
     error: errors.AddrNotAvailable,
   },
+  EAGAIN: { text: "there is no room for it now" },
   EBUSY: { text: "the resource is busy", error: errors.Busy },
-  EAGAIN: { text: "too many connections wait to be accepted there" },
   ECONNREFUSED: {
     text: "nobody accepts connections there",
     error: errors.ConnectionRefused,
@@ -32,6 +32,7 @@ const MEANINGS: Record<string, Meaning> = {
     text: "the peer reset the connection",
     error: errors.ConnectionReset,
   },
+  EDQUOT: { text: "as many connections are open as may be" },
   EHOSTUNREACH: {
     text: "there is no way to that host",
     error: errors.NetworkUnreachable,
@@ -51,7 +52,7 @@ const MEANINGS: Record<string, Meaning> = {
     error: errors.NotConnected,
   },
   ENOTSOCK: { text: "it is no socket" },
-  EOPNOTSUPP: {
+  ENOTSUP: { // EOPNOTSUPP by its shorter name
     text: "it is no socket that can do this",
     error: errors.NotSupported,
   },
@@ -60,11 +61,12 @@ const MEANINGS: Record<string, Meaning> = {
   ESOCKTNOSUPPORT: { text: "it is no stream socket" },
   ESTALE: { text: "the connection is closed", error: errors.NotConnected },
   ETIMEDOUT: { text: "timed out", error: errors.TimedOut },
-  EUSERS: { text: "as many connections are open as may be" },
 };
 
+// Of two names for one number the first: EAGAIN, not EWOULDBLOCK.
 const NAMES = new Map(
-  Object.entries(constants.errno).map(([name, number]) => [number, name]),
+  Object.entries(constants.errno).map(([name, number]) => [number, name])
+    .reverse() as [number, string][],
 );
 
 /** The name of an errno, for example "ECONNRESET"; "" for 0. */

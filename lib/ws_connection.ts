@@ -354,6 +354,8 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
   #awaitEnd(): void {
     this.#become(CLOSING);
     this.command(layout.CMD_DEADLINE, this.#host.closeTimeout);
+    // While it is paused, nothing is late.
+    this.#inbound?.abandon();
   }
 
   // Nothing more can be said or heard. What is left, sending the rest and waiting for the peer's FIN, is C's. A client

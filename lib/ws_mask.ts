@@ -13,16 +13,18 @@ const KEYS = 1024;
 /** Puts keys into frames and has C mask what follows them. Every frame has a new, unpredictable key. */
 export class Masker {
   readonly #reactor: Reactor;
+  readonly #bytes: Uint8Array;
   readonly #keys = new Uint32Array(KEYS);
   #next = KEYS;
 
   constructor(reactor: Reactor) {
     this.#reactor = reactor;
+    this.#bytes = reactor.outbox.bytes;
   }
 
   /** Writes a new key at a place of the outbox, and masks the bytes behind it. Returns the key. */
   seal(at: number, length: number): number {
-    const { bytes } = this.#reactor.outbox;
+    const bytes = this.#bytes;
     const key = this.#take();
     bytes[at] = key;
     bytes[at + 1] = key >>> 8;

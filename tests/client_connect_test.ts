@@ -15,7 +15,7 @@ import { runChild } from "./child.ts";
 import { Client } from "./client_testing.ts";
 import { MutePort } from "./libc.ts";
 import { RawServer } from "./raw_ws_server.ts";
-import { quiet, testBackends, until, withoutErrors } from "./testing.ts";
+import { quiet, sleep, testBackends, until, withoutErrors } from "./testing.ts";
 import { ECHO, serveRoute } from "./ws_client.ts";
 
 /** A port of 127.0.0.1 at which nobody listens. */
@@ -142,7 +142,7 @@ testBackends(
     const writing = (async (): Promise<void> => {
       for (const byte of "HTTP/1.1 101 Switching Protocols".repeat(20)) {
         await peer.raw.write(byte);
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        await sleep(20);
       }
     })().catch(() => {});
     const error = await client.failure();
@@ -171,7 +171,7 @@ testBackends(
           const client = new Client(t, `ws://${host}:${port}/`);
           const { socket } = client;
           const opened = assertRejects(() => socket.opened, DOMException);
-          if (later) await new Promise((resolve) => setTimeout(resolve, 10));
+          if (later) await sleep(10);
           end(client, how);
           await socket.finished;
           await opened;
@@ -210,7 +210,7 @@ testBackends("a signal ends a client, whatever it does", async (t) => {
     });
     const { socket } = client;
     if (port === server.addr.port) await socket.opened;
-    else await new Promise((resolve) => setTimeout(resolve, 10));
+    else await sleep(10);
     controller.abort(reason);
     await socket.finished;
     assertEquals(client.errors, []);

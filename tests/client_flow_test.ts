@@ -14,7 +14,9 @@ import { RawServer } from "./raw_ws_server.ts";
 import {
   assertSameBytes,
   pattern,
+  sleep,
   testBackends,
+  turn,
   until,
   withoutErrors,
 } from "./testing.ts";
@@ -77,7 +79,7 @@ testBackends("a client holds the server up, and goes on", async (t) => {
   let count = 0;
   while (sockets[0]!.send(piece) === "sent") {
     count++;
-    await new Promise((resolve) => setTimeout(resolve, 1));
+    await turn();
   }
   assertEquals(client.messages.length, 0);
   client.socket.resume();
@@ -97,12 +99,12 @@ testBackends("an ordered client waits for its handlers", async (t) => {
   const socket = connectWebSocket(`ws://127.0.0.1:${server.addr.port}/`, {
     async open(): Promise<void> {
       told.push("open");
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      await sleep(5);
       told.push("opened");
     },
     async message(_, message): Promise<void> {
       told.push(`< ${message}`);
-      await new Promise((resolve) => setTimeout(resolve, 1));
+      await turn();
       told.push(`${message} >`);
     },
   }, { backend: t.backend, ordered: true });
@@ -146,7 +148,7 @@ testBackends(
     // The socket's buffers fill first, then the queue, then what waits.
     for (let i = 0; dropped.length < 3; i++) {
       assert(client.socket.send(`${i} `.padEnd(10_000, ".")) !== "dropped");
-      if (i % 50 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+      if (i % 50 === 0) await turn();
     }
     const numbers: number[] = [];
     const last = client.socket.statistics();

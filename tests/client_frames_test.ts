@@ -10,7 +10,9 @@ import {
   assertSameBytes,
   concat,
   pattern,
+  sleep,
   testBackends,
+  turn,
   until,
 } from "./testing.ts";
 import {
@@ -220,7 +222,7 @@ testBackends(
       const peer = await server.open();
       await client.socket.opened;
       await peer.raw.write(all.slice(0, cut));
-      await new Promise((resolve) => setTimeout(resolve, 1));
+      await turn();
       await peer.raw.write(all.slice(cut));
       assertEquals((await peer.frame()).opcode, PONG);
       assertEquals(await peer.closeFrame(), { code: 4001, reason: "" });
@@ -247,7 +249,7 @@ testBackends(
     // Neither FIN nor the callback comes before the server has ended.
     let ended = false;
     const rest = peer.raw.rest().then(() => ended = true);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await sleep(50);
     assertEquals([ended, client.closes.length], [false, 0]);
     await peer.raw.closeWrite();
     await rest;
@@ -271,6 +273,24 @@ testBackends(
       const { code } = (await client.end())!;
       assertEquals(code, answers ? 1000 : 1006);
     }
+  },
+);
+
+testBackends(
+  "a client that is paused does not wait for ever either",
+  async (t) => {
+    const server = t.using(new RawServer());
+    const client = new Client(t, server.url, { closeTimeout: 200 }, {
+      message: (socket) => socket.pause(),
+    });
+    const peer = await server.open();
+    await client.socket.opened;
+    await peer.raw.write(concat([
+      frame({ opcode: TEXT, payload: "x", masked: false }),
+      frame({ opcode: CLOSE, payload: closePayload(4000), masked: false }),
+    ]));
+    assertEquals(await peer.closeFrame(), { code: 4000, reason: "" });
+    assertEquals((await client.end())!.code, 4000);
   },
 );
 

@@ -6,7 +6,7 @@ import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { connectWebSocket, WebSocketHandshakeError } from "../mod.ts";
 import { Client } from "./client_testing.ts";
 import { acceptOf, agree, RawServer } from "./raw_ws_server.ts";
-import { type Context, quiet, testBackends } from "./testing.ts";
+import { type Context, quiet, sleep, testBackends, turn } from "./testing.ts";
 import { frame, TEXT } from "./ws_client.ts";
 
 /** Answers one client, and returns what it failed with. */
@@ -80,7 +80,7 @@ testBackends("a response opens the client however it is cut", async (t) => {
     const all = agree(await peer.head()) + String.fromCharCode(...first);
     assertEquals(all.length, length);
     await peer.raw.write(all.slice(0, cut));
-    await new Promise((resolve) => setTimeout(resolve, 1));
+    await turn();
     await peer.raw.write(all.slice(cut));
     assertEquals(await client.message(), "first");
     client.socket.terminate();
@@ -101,7 +101,7 @@ testBackends(
       `x: \r\nsec-webSocket-accept:\t${accept} \r\n\r\n`;
     for (const byte of response) {
       await peer.raw.write(byte);
-      await new Promise((resolve) => setTimeout(resolve, 1));
+      await turn();
     }
     await client.socket.opened;
   },
@@ -286,7 +286,7 @@ testBackends(
     const client = new Client(t, server.url);
     const peer = await server.accept();
     // What it has not read makes the kernel reset.
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await sleep(20);
     peer.raw.close();
     const error = await client.failure();
     assertMatch(error.message, /ECONNRESET|has left without a response/);

@@ -5,7 +5,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { layout } from "../ffi/mod.ts";
 import { violationText } from "../lib/violations.ts";
 
-const LAST = layout.WS_EXPANDS;
+const LAST = layout.RESPONSE_TOO_LARGE;
 
 Deno.test("violationText() has words for a person", () => {
   assertEquals(
