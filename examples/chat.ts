@@ -126,7 +126,8 @@ function join(socket: Socket, fields: Fields): void {
     return refuse(socket, "There are too many rooms");
   }
   leave(socket);
-  socket.subscribe(topic); // The first one makes the room, by topicChanged().
+  // The first one makes the room, by topicChanged().
+  if (!socket.subscribe(topic)) return;
   const room = rooms.get(topic)!;
   room.members.add(socket);
   room.presence = ""; // Whoever comes back at once has to be told, too.

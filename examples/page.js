@@ -2,7 +2,7 @@
 // page.js - what the pages of the examples share: a WebSocket that is opened again when it is lost, and its state.
 
 const RETRY_MS = [500, 1_000, 2_000, 4_000, 8_000];
-const NEVER_OPENED = 1006;
+const NO_CLOSE_FRAME = 1006; // which says nothing of the cause
 
 export const el = (id) => document.getElementById(id);
 
@@ -24,11 +24,6 @@ export class Connection {
 
   get isOpen() {
     return this.#socket.readyState === WebSocket.OPEN;
-  }
-
-  /** Bytes that the browser has not sent yet. */
-  get bufferedAmount() {
-    return this.#socket.bufferedAmount;
   }
 
   /** Sends text or bytes; false when there is no connection. */
@@ -63,7 +58,7 @@ export class Connection {
 
   #closed({ code, reason }) {
     this.#handlers.close?.();
-    const why = code === NEVER_OPENED ? "" : ` (${reason || `code ${code}`})`;
+    const why = code === NO_CLOSE_FRAME ? "" : ` (${reason || `code ${code}`})`;
     show("closed", `Disconnected${why}`);
     el("reconnect").hidden = false;
     const delay = RETRY_MS[Math.min(this.#failures++, RETRY_MS.length - 1)];
