@@ -80,6 +80,7 @@ const TEST: Need[] = [
     what: "clang-format",
     present: () => isCommand("clang-format"),
   },
+  { pkg: "python3", what: "Python 3", present: () => isCommand("python3") },
   {
     pkg: "chromium",
     what: "Chromium as /usr/bin/chromium",

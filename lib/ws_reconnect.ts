@@ -62,20 +62,21 @@ const RANGES: Record<keyof ReconnectSettings, [min: number, max: number]> = {
   maxAttempts: [1, Infinity],
 };
 
-/** The option `reconnect` with its defaults; null when there is to be no further attempt. */
+/** The option `reconnect` of `what` with its defaults; null when there is to be no further attempt. */
 export function resolveReconnect(
   option: boolean | ReconnectOptions | undefined,
+  what = "a WebSocket client",
 ): ReconnectSettings | null {
   if (option === undefined || option === false) return null;
   if (option === true) return DEFAULTS;
   if (typeof option !== "object" || option === null) {
     throw new TypeError(
-      `Cannot make a WebSocket client: "reconnect" must be a boolean or an object, is ${
+      `Cannot make ${what}: "reconnect" must be a boolean or an object, is ${
         String(option)
       }`,
     );
   }
-  requireKnown("make a WebSocket client", option, Object.keys(DEFAULTS));
+  requireKnown(`make ${what}`, option, Object.keys(DEFAULTS));
   const all = { ...DEFAULTS };
   for (const [name, range] of Object.entries(RANGES)) {
     const key = name as keyof ReconnectSettings;
@@ -84,7 +85,7 @@ export function resolveReconnect(
     const [min, max] = range;
     if (typeof value !== "number" || !(value >= min && value <= max)) {
       throw new RangeError(
-        `Cannot make a WebSocket client: "reconnect.${name}" must be from ${min} to ${max}, is ${
+        `Cannot make ${what}: "reconnect.${name}" must be from ${min} to ${max}, is ${
           String(value)
         }`,
       );
@@ -93,7 +94,7 @@ export function resolveReconnect(
   }
   if (all.minDelay <= all.maxDelay) return all;
   throw new RangeError(
-    `Cannot make a WebSocket client: "reconnect.minDelay" (${all.minDelay}) must not be more than ` +
+    `Cannot make ${what}: "reconnect.minDelay" (${all.minDelay}) must not be more than ` +
       `"reconnect.maxDelay" (${all.maxDelay})`,
   );
 }

@@ -12,6 +12,9 @@ const APPLICATION = `
 import { rawSocket, serve, websocket } from "@millrace/millrace";
 import { serveDir } from "@millrace/millrace/files";
 import { sse } from "@millrace/millrace/sse";
+import { Executor } from "@millrace/millrace/executor";
+import { LengthPrefixFramer } from "@millrace/millrace/framing";
+import { rpc } from "@millrace/millrace/rpc";
 
 const server = serve(
   { hostname: "127.0.0.1", port: 0, onListen: () => {}, compress: true },
@@ -23,6 +26,9 @@ const server = serve(
 const { port } = server.addr;
 const events = await (await fetch(\`http://127.0.0.1:\${port}/events\`)).text();
 const file = await (await fetch(\`http://127.0.0.1:\${port}/main.ts\`)).text();
+for (const one of [Executor, LengthPrefixFramer, rpc]) {
+  if (typeof one !== "function") throw new Error("Not exported");
+}
 console.log(JSON.stringify([typeof rawSocket, typeof websocket, events, file]));
 await server.shutdown();
 `;

@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: Apache-2.0
+// rpc_peer.ts - one connection of a server of the action router: packets to handlers, replies to packets, in the
+// order and number that the options allow; made by rpc_app.ts, called by rpc_transport.ts.
+
+import { copyOf } from "./bytes.ts";
+import type { BodyKind, Codec } from "./codec.ts";
+import { HEAD_BYTES, LENGTH_BYTES, readInt16 } from "./packet.ts";
+import { RpcConnection } from "./rpc_connection.ts";
+import { cancel, RpcContext } from "./rpc_context.ts";
+import { Deadlines } from "./rpc_deadlines.ts";
+import { encodeError, ERROR_ACTION, RpcCode, RpcError } from "./rpc_error.ts";
+import {
+  outcome,
+  requireAction,
+  type Route,
+  type Router,
+} from "./rpc_router.ts";
+import {
+  GOING_AWAY,
+  NORMAL,
+  packetBytes,
+  PROTOCOL_ERROR,
+  type Transport,
+  type TransportEvents,
+} from "./rpc_transport.ts";
+import { thrownError } from "./thrown.ts";
+import type { SendStatus } from "./ws_socket.ts";
+
+/** In which order the replies of one connection are sent: as handlers are done, or as requests came. */
+export type ReplyOrder = "completion" | "request";
+
+/** What a peer asks of its application. */
+export interface PeerHost {
+  readonly router: Router;
+  readonly order: ReplyOrder;
+  readonly maxInFlight: number;
+  readonly maxPacketBytes: number;
+  readonly counters: PeerCounters;
+  /** The connection is gone. */
+  gone(peer: Peer, error: Error | null): void;
+  /** Something other than an RpcError was thrown. */
+  failed(error: unknown, context: RpcContext): void;
+}
+
+/** What peers count. */
+export interface PeerCounters {
+  requests: number;
+  errors: number;
+  pushes: number;
+}
+
+/** The sequence of requests that want no answer. */
+export const NOTIFICATION = -1;
+
+/** The sequence of packets that nobody has asked for. */
+export const PUSH = 0;
+
+// A request whose handler has returned a promise.
+interface Call {
+  readonly context: RpcContext;
+  readonly turn: number;
+  readonly route: Route;
+  readonly deadline: number;
+  done: boolean;
+}
+
+/** One connection. */
+export class Peer implements TransportEvents {
+  readonly id: number;
+  readonly connection: RpcConnection;
+  readonly transport: Transport;
+  open = true;
+  readonly #host: PeerHost;
+  readonly #calls = new Set<Call>();
+  // Requests are numbered as they come. Replies that are ready too early wait here, where their order is that.
+  #begun = 0;
+  #answered = 0;
+  readonly #ready: Map<number, Uint8Array | null> | null;
+  // Why nothing is read.
+  #clogged = false;
+  #draining = false;
+  #ended = false; // by the peer, who waits for its answers
+  #paused = false;
+  #deadlines: Deadlines<Call> | null = null;
+  #controller: AbortController | null = null;
+  // Why this side has given the connection up.
+  #failure: Error | null = null;
+
+  constructor(id: number, transport: Transport, host: PeerHost, codec: Codec) {
+    this.id = id;
+    this.transport = transport;
+    this.#host = host;
+    this.#ready = host.order === "request" ? new Map() : null;
+    this.connection = new RpcConnection(this, codec);
+  }
+
+  /** Requests that were taken in and whose replies are not sent. */
+  get inFlight(): number {
+    return this.#begun - this.#answered;
+  }
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (!this.open) this.#controller.abort(gone());
+    return this.#controller.signal;
+  }
+
+  packet(bytes: Uint8Array): void {
+    if (!this.open || this.#draining) return;
+    const action = readInt16(bytes, 0);
+    const sequence = readInt16(bytes, 2);
+    const route = this.#host.router.find(action);
+    const turn = this.#begun++;
+    this.#host.counters.requests++;
+    let context: RpcContext | undefined;
+    try {
+      const body = this.#decode(route, action, bytes.subarray(HEAD_BYTES));
+      context = new RpcContext(this.connection, action, sequence, body);
+      const reply = route.run(context);
+      if (reply instanceof Promise) this.#await(context, turn, route, reply);
+      else this.#answer(context, turn, route, reply);
+    } catch (error) {
+      context ??= new RpcContext(
+        this.connection,
+        action,
+        sequence,
+        undefined as unknown,
+      );
+      this.#refuse(context, turn, route, error);
+    }
+    this.#tend();
+  }
+
+  drain(): void {
+    this.#clogged = false;
+    this.#tend();
+  }
+
+  malformed(why: string): void {
+    if (!this.open) return;
+    const error = new RpcError(RpcCode.Malformed, why);
+    this.#failure = error;
+    this.#send(packetBytes(ERROR_ACTION, PUSH, encodeError(0, error)));
+    this.#leave(PROTOCOL_ERROR, why);
+  }
+
+  ended(): void {
+    this.#ended = true;
+    this.#tend();
+  }
+
+  closed(error: Error | null): void {
+    // Once this side has left, it does not matter how the other one did.
+    const reason = this.#failure ?? (this.open ? error : null);
+    this.open = false;
+    this.#controller?.abort(gone());
+    for (const call of this.#calls) this.#cancel(call);
+    this.#calls.clear();
+    this.#deadlines?.close();
+    this.#ready?.clear();
+    this.#host.gone(this, reason);
+  }
+
+  /** Sends a packet that nobody has asked for. */
+  push(action: number, body: unknown): SendStatus {
+    requireAction(action, "push the action");
+    const packet = this.#encode(null, action, PUSH, body, "push");
+    if (!this.open) return "dropped";
+    this.#host.counters.pushes++;
+    return this.#write(packet);
+  }
+
+  /** Takes no more requests, and closes once those that are in flight are answered. */
+  shutdown(): void {
+    if (this.#draining) return;
+    this.#draining = true;
+    this.#tend();
+  }
+
+  close(): void {
+    this.#leave(NORMAL, "");
+  }
+
+  terminate(): void {
+    this.open = false;
+    this.transport.terminate();
+  }
+
+  #decode(route: Route, action: number, bytes: Uint8Array): unknown {
+    // Nobody knows what it might be.
+    if (this.#host.router.isFallback(route)) return copyOf(bytes);
+    const codec = route.codec ?? this.connection.codec;
+    try {
+      const body = codec.decode(bytes, action, "request");
+      return route.parse === null ? body : route.parse(body);
+    } catch (error) {
+      if (error instanceof RpcError) throw error;
+      throw new RpcError(
+        RpcCode.BadRequest,
+        `Bad request: ${thrownError(error).message}`,
+        { cause: error },
+      );
+    }
+  }
+
+  #encode(
+    route: Route | null,
+    action: number,
+    sequence: number,
+    body: unknown,
+    kind: BodyKind,
+  ): Uint8Array {
+    const codec = route?.codec ?? this.connection.codec;
+    const bytes = codec.encode(body, action, kind);
+    const length = LENGTH_BYTES + HEAD_BYTES + bytes.length;
+    const { maxPacketBytes } = this.#host;
+    if (length > maxPacketBytes) {
+      throw new RangeError(
+        `Cannot send the packet: it has ${length} bytes, and at most ${maxPacketBytes} are allowed`,
+      );
+    }
+    return packetBytes(action, sequence, bytes);
+  }
+
+  #await(
+    context: RpcContext,
+    turn: number,
+    route: Route,
+    reply: Promise<unknown>,
+  ): void {
+    const deadline = route.timeout > 0
+      ? performance.now() + route.timeout
+      : Infinity;
+    const call: Call = { context, turn, route, deadline, done: false };
+    this.#calls.add(call);
+    if (route.timeout > 0) this.#watch(call);
+    this.transport.watch(reply.then(
+      (value) =>
+        this.#settle(call, () => this.#answer(context, turn, route, value)),
+      (error) =>
+        this.#settle(call, () => this.#refuse(context, turn, route, error)),
+    ));
+  }
+
+  #watch(call: Call): void {
+    this.#deadlines ??= new Deadlines(
+      () => this.#calls,
+      (late) => this.#expire(late),
+    );
+    this.#deadlines.watch(call);
+  }
+
+  #settle(call: Call, answer: () => void): void {
+    if (call.done) return;
+    call.done = true;
+    this.#calls.delete(call);
+    answer();
+    this.#tend();
+  }
+
+  #expire(call: Call): void {
+    const { context, turn, route } = call;
+    const message = `Not done within ${route.timeout} milliseconds`;
+    this.#settle(call, () => {
+      const error = new RpcError(RpcCode.Timeout, message);
+      this.#refuse(context, turn, route, error);
+    });
+    cancel(context, new DOMException(message, "TimeoutError"));
+  }
+
+  #cancel(call: Call): void {
+    call.done = true;
+    cancel(call.context, gone());
+  }
+
+  #answer(
+    context: RpcContext,
+    turn: number,
+    route: Route,
+    reply: unknown,
+  ): void {
+    const { action, sequence } = context;
+    if (!answers(route, sequence)) return this.#finish(turn, null);
+    let packet: Uint8Array;
+    try {
+      const body = outcome(context, reply);
+      packet = this.#encode(route, action, sequence, body, "reply");
+    } catch (error) {
+      return this.#refuse(context, turn, route, error);
+    }
+    this.#finish(turn, packet);
+  }
+
+  #refuse(
+    context: RpcContext,
+    turn: number,
+    route: Route,
+    thrown: unknown,
+  ): void {
+    this.#host.counters.errors++;
+    let error = thrown;
+    if (!(error instanceof RpcError)) {
+      this.#host.failed(error, context);
+      error = new RpcError(RpcCode.Internal, "Internal error");
+    }
+    const { action, sequence } = context;
+    if (!answers(route, sequence)) return this.#finish(turn, null);
+    const body = encodeError(action, error as RpcError);
+    this.#finish(turn, packetBytes(ERROR_ACTION, sequence, body));
+  }
+
+  #finish(turn: number, packet: Uint8Array | null): void {
+    const ready = this.#ready;
+    if (ready !== null && turn !== this.#answered) {
+      // Others use the memory of the packet meanwhile.
+      ready.set(turn, packet?.slice() ?? null);
+      return;
+    }
+    this.#answered++;
+    if (packet !== null) this.#send(packet);
+    if (ready !== null) this.#sendReady(ready);
+  }
+
+  #sendReady(ready: Map<number, Uint8Array | null>): void {
+    for (;;) {
+      const packet = ready.get(this.#answered);
+      if (packet === undefined) return;
+      ready.delete(this.#answered++);
+      if (packet !== null) this.#send(packet);
+    }
+  }
+
+  // A reply that is lost would be waited for in vain.
+  #send(packet: Uint8Array): void {
+    if (!this.open || this.#write(packet) !== "dropped") return;
+    if (!this.transport.writable) return;
+    this.#failure = new Deno.errors.ConnectionAborted(
+      "The peer takes its replies too slowly: its queue is full",
+    );
+    this.terminate();
+  }
+
+  #write(packet: Uint8Array): SendStatus {
+    const status = this.transport.send(packet);
+    if (status === "queued") {
+      this.#clogged = true;
+      this.#tend();
+    }
+    return status;
+  }
+
+  // Reads on or stops to.
+  #tend(): void {
+    if (!this.open) return;
+    if ((this.#draining || this.#ended) && this.inFlight === 0) {
+      return this.#leave(GOING_AWAY, "The server shuts down");
+    }
+    const pause = this.#clogged || this.#draining ||
+      this.inFlight >= this.#host.maxInFlight;
+    if (pause === this.#paused) return;
+    this.#paused = pause;
+    if (pause) this.transport.pause();
+    else this.transport.resume();
+  }
+
+  #leave(code: number, reason: string): void {
+    if (!this.open) return;
+    this.open = false;
+    this.transport.close(code, reason);
+  }
+}
+
+function answers(route: Route, sequence: number): boolean {
+  return route.replies && sequence !== NOTIFICATION;
+}
+
+function gone(): Error {
+  return new Deno.errors.ConnectionAborted("The connection is gone");
+}

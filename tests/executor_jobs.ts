@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// executor_jobs.ts - functions that the tests have run in workers.
+
+import { parentPort } from "node:worker_threads";
+import { RpcError } from "../lib/rpc_error.ts";
+
+let calls = 0;
+
+export function double(n: number): number {
+  return n * 2;
+}
+
+/** How many calls this worker has had, which tells workers apart. */
+export function count(): number {
+  return ++calls;
+}
+
+export async function later(value: unknown): Promise<unknown> {
+  await Promise.resolve();
+  return value;
+}
+
+export function fail(message: string): never {
+  throw new RangeError(message);
+}
+
+export function refuse(): never {
+  throw new RpcError(123, "refused");
+}
+
+export function failOddly(): never {
+  throw { odd: true };
+}
+
+/** Never returns, and never gives the thread up. */
+export function hang(started: SharedArrayBuffer): never {
+  const flag = new Int32Array(started);
+  Atomics.add(flag, 0, 1);
+  for (;;) Atomics.load(flag, 0);
+}
+
+/** Waits until the flag is set by somebody else. */
+export function wait(gate: SharedArrayBuffer): number {
+  const flags = new Int32Array(gate);
+  Atomics.add(flags, 0, 1);
+  Atomics.wait(flags, 1, 0);
+  return ++calls;
+}
+
+export function chatter(): string {
+  parentPort!.postMessage("a message of its own");
+  parentPort!.postMessage(null);
+  return "done";
+}
+
+export function exit(): never {
+  Deno.exit(7);
+}
+
+export function crashLater(): Promise<never> {
+  queueMicrotask(() => {
+    throw new Error("out of the blue");
+  });
+  return new Promise(() => {});
+}
+
+export function notCloneable(): () => void {
+  return () => {};
+}
+
+export function lengthOf(buffer: ArrayBuffer): number {
+  return buffer.byteLength;
+}
+
+export const value = 5;
