@@ -57,6 +57,17 @@ testPage("chat: members see each other and what is said", "chat.ts", async (
   await cleo.fill("#text", "x".repeat(1001));
   await cleo.click("#send");
   await cleo.sees("#refused", "A message has 1 to 1000 characters");
+
+  // Nothing is shown of a room that was left, though it is still on its way.
+  await cleo.run(`
+    document.getElementById("text").value = "Goodbye";
+    document.getElementById("say").requestSubmit();
+    document.getElementById("leave").click();
+  `);
+  await cleo.click("#enter");
+  await cleo.sees("#refused", "A name has 1 to 24 letters");
+  assertEquals(await cleo.texts("#log li, aside li"), []);
+  await ada.sees("#log", "Cleo has left");
 });
 
 testPage(
