@@ -98,12 +98,24 @@ testPage(
 
     // More messages than the limit allows cost the connection, and the page opens another one.
     await ben.run(`
+      placeholders = [];
+      const observer = new MutationObserver(([{ target }]) =>
+        placeholders.push(target.placeholder)
+      );
+      const attributeFilter = ["placeholder"];
+      observer.observe(document.getElementById("text"), { attributeFilter });
       for (let count = 0; count < 30; count++) {
         document.getElementById("text").value = "flood " + count;
         document.getElementById("say").requestSubmit();
       }
     `);
     await ada.sees("#log", "Ben has left");
+    await ben.until(
+      async () =>
+        String(await ben.page.evaluate("placeholders")) ===
+          "You will join again,",
+      "the page says that it joins again, and does",
+    );
     await ben.sees("#status", "Connected");
     await ada.sees("#members", "AdaBen");
     await ben.sees("#log", "said in the lobby");
