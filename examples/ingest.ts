@@ -36,6 +36,8 @@ type Socket = ServerWebSocket<Sender>;
 
 /** Stands for a database, which takes only so many events in a second. */
 class Store {
+  /** Events that it takes in a second. */
+  rate = 0;
   readonly #held = new Set<Socket>();
   #waiting = 0;
 
@@ -49,8 +51,9 @@ class Store {
     socket.sendJson({ type: "held", held: true });
   }
 
-  /** Stores what it can at a time, and lets senders go on once it has room. */
-  write(events: number): void {
+  /** Stores what it can in STORE_MS, and lets senders go on once it has room. */
+  write(): void {
+    const events = this.rate * STORE_MS / 1000;
     this.#waiting = Math.max(0, this.#waiting - events);
     if (this.#waiting > WAITING_LOW) return;
     for (const socket of this.#held) {
@@ -70,6 +73,7 @@ class Store {
 const store = new Store();
 
 const ingest = websocket<Sender>({
+  open: (socket) => void socket.sendJson({ type: "begin", rate: store.rate }),
   messages(socket, batch): void {
     const { data } = socket;
     for (let index = 0; index < batch.length; index++) {
@@ -106,8 +110,8 @@ const handle = router({
 
 function start(options: ListenOptions, { rate }: { rate: number }): void {
   const server = listen(options, handle);
-  const events = rate * STORE_MS / 1000;
-  const timer = setInterval(() => store.write(events), STORE_MS);
+  store.rate = rate;
+  const timer = setInterval(() => store.write(), STORE_MS);
   void server.finished.then(() => clearInterval(timer));
 }
 

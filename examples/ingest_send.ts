@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // ingest_send.ts - sends events to ingest.ts, no more of them at a time than are soon acknowledged;
-// deno run --allow-net examples/ingest_send.ts --events 10000
+// deno run --allow-net --allow-ffi examples/ingest_send.ts --events 10000
 
 import { parseArgs } from "@std/cli/parse-args";
+import { type ClientWebSocket, connectWebSocket } from "../mod.ts";
 
-const USAGE = `Usage: deno run --allow-net examples/ingest_send.ts [options]
+const USAGE =
+  `Usage: deno run --allow-net --allow-ffi examples/ingest_send.ts [options]
 
   --url URL     where ingest.ts listens (default "ws://127.0.0.1:9001/ws")
   --events N    how many to send (default 10000)
@@ -13,15 +15,12 @@ const USAGE = `Usage: deno run --allow-net examples/ingest_send.ts [options]
 
 const UNACKNOWLEDGED_MAX = 5_000;
 
-function eventOf(
-  sequence: number,
-  json: boolean,
-): string | DataView<ArrayBuffer> {
+function eventOf(sequence: number, json: boolean): string | Uint8Array {
   if (json) return JSON.stringify({ sequence, value: Math.random() });
   const event = new DataView(new ArrayBuffer(16));
   event.setUint32(0, sequence);
   event.setFloat64(8, Math.random());
-  return event;
+  return new Uint8Array(event.buffer);
 }
 
 interface Outcome {
@@ -30,36 +29,45 @@ interface Outcome {
   seconds: number;
 }
 
-/** Resolves when all events are acknowledged; rejects when the connection ends before. */
-function sendAll(
+/** Resolves when all events are acknowledged; rejects when that cannot be. */
+async function sendAll(
   url: string,
   events: number,
   json: boolean,
 ): Promise<Outcome> {
-  const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
-  const socket = new WebSocket(url);
+  const last = { received: 0, bad: 0 };
   let sent = 0;
   let batches = 0;
-  let begun = 0;
-  const sendUpTo = (end: number): void => {
-    while (sent < Math.min(end, events)) socket.send(eventOf(sent++, json));
+  let ended = "";
+  const sendMore = (socket: ClientWebSocket): void => {
+    const end = Math.min(last.received + UNACKNOWLEDGED_MAX, events);
+    while (sent < end) socket.send(eventOf(sent++, json));
   };
-  socket.onopen = (): void => {
-    begun = performance.now();
-    sendUpTo(UNACKNOWLEDGED_MAX);
-  };
-  socket.onmessage = ({ data }): void => {
-    const { type, received, bad } = JSON.parse(data);
-    if (type !== "ack") return;
-    batches++;
-    sendUpTo(received + UNACKNOWLEDGED_MAX);
-    if (received < events) return;
-    resolve({ batches, bad, seconds: (performance.now() - begun) / 1000 });
-    socket.close();
-  };
-  socket.onclose = ({ code, reason }): void =>
-    reject(new Error(`Cannot send to ${url}: closed, ${code} ${reason}`));
-  return promise;
+  const socket = connectWebSocket(url, {
+    open: sendMore,
+    message(socket, text): void {
+      const { type, received, bad } = JSON.parse(String(text));
+      if (type !== "ack") return;
+      batches++;
+      Object.assign(last, { received, bad });
+      if (received < events) sendMore(socket);
+      else socket.close();
+    },
+    close: (_socket, code, reason) => void (ended = `${code} ${reason}`.trim()),
+  });
+  await socket.opened;
+  const begun = performance.now();
+  await socket.finished;
+  const seconds = (performance.now() - begun) / 1000;
+  if (last.received >= events) return { batches, bad: last.bad, seconds };
+  throw new Error(
+    `Cannot send all events to ${url}: closed after ${last.received} (${ended})`,
+  );
+}
+
+function usageError(text: string): never {
+  console.error(`${text}\nTry --help`);
+  Deno.exit(2);
 }
 
 if (import.meta.main) {
@@ -67,12 +75,16 @@ if (import.meta.main) {
     string: ["url", "events"],
     boolean: ["json", "help"],
     default: { url: "ws://127.0.0.1:9001/ws", events: "10000" },
+    unknown: (arg) => usageError(`unknown argument "${arg}"`),
   });
-  const events = Number(flags.events);
-  if (flags.help || !(events >= 1)) {
+  if (flags.help) {
     console.log(USAGE);
-    Deno.exit(flags.help ? 0 : 2);
+    Deno.exit();
   }
+  if (!/^[1-9]\d{0,8}$/.test(flags.events)) {
+    usageError(`--events must be an integer from 1, is "${flags.events}"`);
+  }
+  const events = Number(flags.events);
   try {
     const outcome = await sendAll(flags.url, events, flags.json);
     const { batches, bad, seconds } = outcome;

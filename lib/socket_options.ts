@@ -44,7 +44,7 @@ const CALLBACKS = [
 ] as const;
 
 /** What holds where nothing is said. */
-const DEFAULTS: Required<Omit<SocketOptions, "lowWatermark">> = {
+export const SOCKET_DEFAULTS: Required<Omit<SocketOptions, "lowWatermark">> = {
   idleTimeout: 120_000,
   highWatermark: 1024 * 1024,
   maxQueueBytes: 16 * 1024 * 1024,
@@ -53,7 +53,7 @@ const DEFAULTS: Required<Omit<SocketOptions, "lowWatermark">> = {
 
 /** The names of {@linkcode SocketOptions}. */
 export const LIMIT_NAMES: readonly string[] = [
-  ...Object.keys(DEFAULTS),
+  ...Object.keys(SOCKET_DEFAULTS),
   "lowWatermark",
 ];
 
@@ -89,7 +89,7 @@ export function limitsOf(
   action: string,
   options: SocketOptions,
 ): Required<SocketOptions> {
-  const limits = { ...DEFAULTS };
+  const limits = { ...SOCKET_DEFAULTS };
   for (const name of Object.keys(limits) as (keyof typeof limits)[]) {
     const value = options[name];
     if (value === undefined) continue;

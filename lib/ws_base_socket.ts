@@ -64,6 +64,8 @@ export abstract class BaseWebSocket<Data = unknown> {
   /** Value of `readyState` once the connection is gone. */
   static readonly CLOSED: number = CLOSED;
 
+  /** The peer's address; null before there is a connection. */
+  abstract readonly remoteAddr: Deno.Addr | null;
   /** The application's to read and write. */
   data: Data;
   #ground: SocketGround;
@@ -88,6 +90,18 @@ export abstract class BaseWebSocket<Data = unknown> {
   /** A text that no other socket of the process has. */
   get id(): string {
     return idOf(this.#number);
+  }
+
+  /** The peer's IP address; "" for a Unix socket, and before there is a connection. */
+  get remoteAddress(): string {
+    const addr = this.remoteAddr;
+    return addr !== null && "hostname" in addr ? addr.hostname : "";
+  }
+
+  /** The peer's port; 0 for a Unix socket, and before there is a connection. */
+  get remotePort(): number {
+    const addr = this.remoteAddr;
+    return addr !== null && "port" in addr ? addr.port : 0;
   }
 
   /** One of `OPEN`, `CLOSING` and `CLOSED`; of a client also `CONNECTING`. */

@@ -105,6 +105,7 @@ export function reconnectDelay(
   attempt: number,
   random: number,
 ): number {
+  // Infinite after a thousand attempts, and infinite times 0 is no number.
   const growth = Math.min(factor ** (attempt - 1), Number.MAX_VALUE);
   const most = Math.min(maxDelay, minDelay * growth);
   return most * (1 - jitter * random);

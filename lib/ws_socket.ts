@@ -96,16 +96,6 @@ export class ServerWebSocket<Data = unknown> extends BaseWebSocket<Data> {
     this.#connection = connection;
   }
 
-  /** The peer's IP address; "" for a Unix socket. */
-  get remoteAddress(): string {
-    return "hostname" in this.remoteAddr ? this.remoteAddr.hostname : "";
-  }
-
-  /** The peer's port; 0 for a Unix socket. */
-  get remotePort(): number {
-    return "port" in this.remoteAddr ? this.remoteAddr.port : 0;
-  }
-
   /**
    * Has the socket be sent what is published to a topic. Levels of a topic are separated by "/"; in place of the last
    * one `*` stands for any one level, and `#` for all that follow: `prices/*` and `prices/#` both match `prices/eur`,

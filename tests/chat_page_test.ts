@@ -57,6 +57,17 @@ testPage("chat: members see each other and what is said", "chat.ts", async (
   await cleo.fill("#text", "x".repeat(1001));
   await cleo.click("#send");
   await cleo.sees("#refused", "A message has 1 to 1000 characters");
+
+  // Nothing is shown of a room that was left, though it is still on its way.
+  await cleo.run(`
+    document.getElementById("text").value = "Goodbye";
+    document.getElementById("say").requestSubmit();
+    document.getElementById("leave").click();
+  `);
+  await cleo.click("#enter");
+  await cleo.sees("#refused", "A name has 1 to 24 letters");
+  assertEquals(await cleo.texts("#log li, aside li"), []);
+  await ada.sees("#log", "Cleo has left");
 });
 
 testPage(
@@ -87,12 +98,24 @@ testPage(
 
     // More messages than the limit allows cost the connection, and the page opens another one.
     await ben.run(`
+      placeholders = [];
+      const observer = new MutationObserver(([{ target }]) =>
+        placeholders.push(target.placeholder)
+      );
+      const attributeFilter = ["placeholder"];
+      observer.observe(document.getElementById("text"), { attributeFilter });
       for (let count = 0; count < 30; count++) {
         document.getElementById("text").value = "flood " + count;
         document.getElementById("say").requestSubmit();
       }
     `);
     await ada.sees("#log", "Ben has left");
+    await ben.until(
+      async () =>
+        String(await ben.page.evaluate("placeholders")) ===
+          "You will join again,",
+      "the page says that it joins again, and does",
+    );
     await ben.sees("#status", "Connected");
     await ada.sees("#members", "AdaBen");
     await ben.sees("#log", "said in the lobby");

@@ -51,6 +51,8 @@ testBackends("a client connects to a name", async (t) => {
   client.socket.opened.then(() => client.socket.send("x"));
   assertEquals(await client.message(), "x");
   assertEquals(client.socket.url, `${url}/`);
+  assertEquals(client.socket.remoteAddress, "127.0.0.1");
+  assertEquals(client.socket.remotePort, server.addr.port);
   assertEquals(client.socket.remoteAddr, {
     transport: "tcp",
     hostname: "127.0.0.1",
@@ -90,10 +92,14 @@ for (const abstract of [false, true]) {
         },
       ));
       const client = new Client(t, "ws://name:81/", { path });
+      assertEquals(client.socket.remoteAddr, null);
+      assertEquals(client.socket.remoteAddress, "");
       client.socket.opened.then(() => client.socket.send("x"));
       assertEquals(await client.message(), "x");
       assertEquals(hosts, ["name:81"]);
       assertEquals(client.socket.remoteAddr, { transport: "unix", path });
+      assertEquals(client.socket.remoteAddress, "");
+      assertEquals(client.socket.remotePort, 0);
     } finally {
       await Deno.remove(directory, { recursive: true });
     }

@@ -2,7 +2,12 @@
 // Tests of the examples through their pages, in Chromium: what a person clicks,
 // types and sees. The chat is in chat_page_test.ts.
 
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertStringIncludes,
+} from "@std/assert";
 import { Chromium, testPage } from "./browser.ts";
 import { Example } from "./example.ts";
 import { BACKENDS } from "./testing.ts";
@@ -104,6 +109,7 @@ testPage(
   ) => {
     const page = await chromium.open(url);
     await page.sees("#status", "Connected");
+    await page.sees("#stored", /^5,000$/);
     await page.click("#burst");
     await page.sees("#received", /^1,000$/);
     assertEquals(await page.text("#holds"), "0");
@@ -144,6 +150,24 @@ for (const backend of BACKENDS) {
     }
   });
 }
+
+Deno.test("ingest_send.ts says what is wrong", async () => {
+  const free = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const url = `ws://127.0.0.1:${free.addr.port}/ws`;
+  free.close();
+  const wrong: [flags: string[], code: number, words: string][] = [
+    [["--events", "1.5"], 2, '--events must be an integer from 1, is "1.5"'],
+    [["--evens", "10"], 2, 'unknown argument "--evens"'],
+    [["--url", url], 1, "nobody accepts connections there"],
+    [["--url", "nowhere"], 1, "it is no URL such as ws://localhost:8000/"],
+  ];
+  for (const [flags, expected, words] of wrong) {
+    await using program = new Example("ingest_send.ts", ...flags);
+    const { code, output, errors } = await program.ended();
+    assertEquals([code, output], [expected, ""]);
+    assertStringIncludes(errors, words);
+  }
+});
 
 Deno.test("the page of events shows notes, and misses none", async () => {
   await using example = await new Example("sse.ts", "0").listening("/\n");
