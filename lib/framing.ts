@@ -281,6 +281,11 @@ export class LengthPrefixFramer extends Framer {
     this.#extra = inclusive ? lengthBytes : 0;
     this.#min = minFrameBytes;
     this.#max = Math.min(maxFrameBytes, largest(lengthBytes) - this.#extra);
+    if (minFrameBytes > this.#max) {
+      throw new RangeError(
+        `Cannot make a framer: "minFrameBytes" is ${minFrameBytes}, and no frame can have more than ${this.#max}`,
+      );
+    }
   }
 
   /**

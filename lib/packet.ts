@@ -3,6 +3,7 @@
 // applications that speak the format themselves.
 
 import { LengthPrefixFramer } from "./framing.ts";
+import { requireInteger } from "./route_options.ts";
 
 /** One packet. */
 export interface Packet {
@@ -104,10 +105,19 @@ export function decodePacket(bytes: Uint8Array): Packet {
  *
  * @param maxPacketBytes Largest packet, all of its bytes counted; 8 to 2147483647.
  * @returns The framer.
+ * @throws {RangeError} When the limit is out of range.
  */
 export function packetFramer(
   maxPacketBytes: number = 1024 * 1024,
 ): LengthPrefixFramer {
+  const least = LENGTH_BYTES + HEAD_BYTES;
+  requireInteger(
+    "make a framer",
+    "maxPacketBytes",
+    maxPacketBytes,
+    least,
+    LARGEST_PACKET,
+  );
   return new LengthPrefixFramer({
     inclusive: true,
     minFrameBytes: HEAD_BYTES,
