@@ -71,11 +71,11 @@ export interface RpcClientOptions {
    */
   pushes?: Record<number, PushHandler>;
   /** Told each time that the connection stands; what it calls goes first. */
-  onOpen?(client: RpcClient): void;
+  onOpen?(client: RpcClient): void | Promise<void>;
   /** Told when a connection is gone; the error is null when one side has closed it in order. */
-  onClose?(error: Error | null): void;
-  /** Told of packets that could not be read, and what handlers of pushes have thrown. By default logs it. */
-  onError?(error: unknown): void;
+  onClose?(error: Error | null): void | Promise<void>;
+  /** Told of packets that could not be read, and what callbacks and handlers of pushes have thrown. By default logs it. */
+  onError?(error: unknown): void | Promise<void>;
 }
 
 /** All options of a client, none missing. */
@@ -90,9 +90,9 @@ export interface RpcClientSettings {
   /** Null when the first connection is to be the only one. */
   reconnect: ReconnectSettings | null;
   pushes: Record<number, PushHandler>;
-  onOpen: ((client: RpcClient) => void) | undefined;
-  onClose: ((error: Error | null) => void) | undefined;
-  onError: ((error: unknown) => void) | undefined;
+  onOpen: RpcClientOptions["onOpen"];
+  onClose: RpcClientOptions["onClose"];
+  onError: RpcClientOptions["onError"];
 }
 
 const MAKE = "make a client";
