@@ -81,9 +81,13 @@ const NOTHING = new Uint8Array(0);
 const SCRATCH_BYTES = 64 * 1024;
 const scratch = new Uint8Array(SCRATCH_BYTES);
 
-/** The option `maxQueueBytes` of sockets whose packets have so many bytes: one has to fit, whatever the default. */
+/**
+ * The option `maxQueueBytes` of sockets whose packets have so many bytes: whatever the default, one has to fit as long
+ * as `send()` has not returned "queued".
+ */
 export function queueFor(maxPacketBytes: number): number {
-  return Math.max(SOCKET_DEFAULTS.maxQueueBytes, maxPacketBytes);
+  const { maxQueueBytes, highWatermark } = SOCKET_DEFAULTS;
+  return Math.max(maxQueueBytes, maxPacketBytes + highWatermark);
 }
 
 /** A packet with its length, valid until the next call. */
