@@ -5,6 +5,7 @@ import { type Codec, json, requireCodec } from "./codec.ts";
 import { Executor, ExecutorBusyError } from "./executor.ts";
 import { HEAD_BYTES, LARGEST_PACKET, LENGTH_BYTES } from "./packet.ts";
 import { requireInteger, requireKnown } from "./route_options.ts";
+import { callSafely, tellOfOnError } from "./rpc_callback.ts";
 import type { RpcConnection } from "./rpc_connection.ts";
 import type { RpcContext } from "./rpc_context.ts";
 import { RpcCode, RpcError } from "./rpc_error.ts";
@@ -72,14 +73,17 @@ export interface RpcOptions {
   timeout?: number;
   /** Runs the routes that have a `worker`, and outlives the application, which without it has one of its own. */
   executor?: Executor;
-  /** Told of each connection, before its first request. */
-  onOpen?(connection: RpcConnection): void;
+  /** Told of each connection, before its first request. When it throws, or its promise rejects, that is cut. */
+  onOpen?(connection: RpcConnection): void | Promise<void>;
   /** Told when a connection is gone. The error is null when the peer has closed it in order, or this side has. */
-  onClose?(connection: RpcConnection, error: Error | null): void;
+  onClose?(
+    connection: RpcConnection,
+    error: Error | null,
+  ): void | Promise<void>;
   /**
    * Told what handlers have thrown, unless it is an RpcError, and of results that cannot be encoded. By default logs it.
    */
-  onError?(error: unknown, context: RpcContext): void;
+  onError?(error: unknown, context: RpcContext): void | Promise<void>;
 }
 
 /** Moments in the life of an application. */
@@ -346,6 +350,9 @@ export class RpcApp implements AsyncDisposable {
     this.#state = "starting";
     try {
       await this.#emit("beforeStart");
+      if (this.#shutdown !== null) {
+        throw new TypeError("Cannot start: the application was shut down");
+      }
       for (const pending of this.#listeners) pending.start();
       this.#state = "running";
       await this.#emit("afterStart");
@@ -366,6 +373,7 @@ export class RpcApp implements AsyncDisposable {
     signal: AbortSignal,
     options: { timeout?: number } = {},
   ): Promise<void> {
+    checkShutdown(options);
     await this.start();
     await aborted(signal);
     await this.shutdown(options);
@@ -379,9 +387,7 @@ export class RpcApp implements AsyncDisposable {
    * @returns When all is closed.
    */
   shutdown(options: { timeout?: number } = {}): Promise<void> {
-    const { timeout = SHUTDOWN_MS } = options;
-    requireTimeout(timeout, "shut down");
-    return this.#shutdown ??= this.#stop(timeout);
+    return this.#shutdown ??= this.#stop(checkShutdown(options));
   }
 
   /** The same as `shutdown()`. */
@@ -403,12 +409,10 @@ export class RpcApp implements AsyncDisposable {
     const own = codec ?? this.#options.codec ?? json;
     const peer = new Peer(this.#nextId++, transport, this.#host, own);
     this.#peers.add(peer);
-    try {
-      this.#options.onOpen?.(peer.connection);
-    } catch (error) {
+    callSafely(() => this.#options.onOpen?.(peer.connection), (error) => {
       console.error("Exception in onOpen of the action router", error);
-      transport.terminate();
-    }
+      peer.terminate();
+    });
     if (this.#draining) queueMicrotask(() => peer.shutdown());
     return peer;
   }
@@ -416,11 +420,11 @@ export class RpcApp implements AsyncDisposable {
   #gone(peer: Peer, error: Error | null): void {
     this.#peers.delete(peer);
     if (this.#peers.size === 0) this.#emptied?.();
-    try {
-      this.#options.onClose?.(peer.connection, error);
-    } catch (thrown) {
-      console.error("Exception in onClose of the action router", thrown);
-    }
+    callSafely(
+      () => this.#options.onClose?.(peer.connection, error),
+      (thrown) =>
+        console.error("Exception in onClose of the action router", thrown),
+    );
   }
 
   #failed(error: unknown, context: RpcContext): void {
@@ -428,11 +432,7 @@ export class RpcApp implements AsyncDisposable {
       console.error(`Exception in the handler of ${context.action}`, error);
       return;
     }
-    try {
-      this.#options.onError(error, context);
-    } catch (again) {
-      console.error("Exception in onError of the action router", again);
-    }
+    callSafely(() => this.#options.onError?.(error, context), tellOfOnError);
   }
 
   #inWorker(module: URL, name: string): RpcHandler {
@@ -523,6 +523,13 @@ function rpcErrorOf(error: unknown): unknown {
   const { name, code, message } = error as Partial<RpcError>;
   if (name !== "RpcError" || code === undefined) return error;
   return new RpcError(code, message ?? "", { cause: error });
+}
+
+function checkShutdown(
+  { timeout = SHUTDOWN_MS }: { timeout?: number },
+): number {
+  requireTimeout(timeout, "shut down");
+  return timeout;
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -20,6 +20,7 @@ import {
   pattern,
   quiet,
   testBackends,
+  turn,
   until,
   withoutErrors,
 } from "./testing.ts";
@@ -263,6 +264,57 @@ testBackends(
     await app.shutdown();
   },
 );
+
+testCarriers("callbacks whose promises reject harm nobody", async (t) => {
+  const opened = Promise.withResolvers<void>();
+  const app = t.app({
+    onOpen: ({ id }) => id === 1 ? opened.promise : undefined,
+    onClose: () => Promise.reject("in onClose"),
+    onError: () => Promise.reject("in onError"),
+  });
+  app.route(1, () => {
+    throw new Error("in the handler");
+  });
+  const logged = await withoutErrors(async () => {
+    const first = await t.connect(app);
+    opened.reject("in onOpen");
+    await until(() => app.connections.length === 0, "the first one's end");
+    const second = await t.connect(app);
+    await second.send(1, 1);
+    assertEquals(asError(await second.receive())[2], RpcCode.Internal);
+    first.raw.close();
+    second.raw.close();
+    await until(() => app.connections.length === 0, "the end");
+    await turn();
+  });
+  assertEquals(logged.map(([, what]) => what), [
+    "in onOpen",
+    "in onClose",
+    "in onError",
+    "in onClose",
+  ]);
+});
+
+testBackends("a shutdown while the application starts ends that", async (t) => {
+  const app = rpc();
+  const listener = app.listenTcp({ ...LOCAL, backend: t.backend });
+  const gate = Promise.withResolvers<void>();
+  app.on("beforeStart", () => gate.promise);
+  const start = app.start();
+  const shutdown = app.shutdown();
+  gate.resolve();
+  await assertRejects(() => start, TypeError, "shut down");
+  await shutdown;
+  assertThrows(() => listener.addr, TypeError, "not started");
+});
+
+Deno.test("run() refuses a timeout that is wrong before it starts", async () => {
+  const app = rpc();
+  const { signal } = new AbortController();
+  await assertRejects(() => app.run(signal, { timeout: -1 }), RangeError);
+  await app.start();
+  await app.shutdown();
+});
 
 testCarriers("a handler may cut its own connection", async (t) => {
   const errors: (Error | null)[] = [];
