@@ -351,11 +351,20 @@ export class Peer implements TransportEvents {
     }
   }
 
+  // There is no waiting any more: replies go out as far as the queue takes them.
+  #sendAll(ready: Map<number, Uint8Array | null>): void {
+    for (let left = -1; this.open && ready.size !== left;) {
+      left = ready.size;
+      this.#clogged = false;
+      this.#sendReady(ready);
+    }
+  }
+
   // A reply that is lost would be waited for in vain.
   #send(packet: Uint8Array): void {
     if (!this.open || this.#write(packet) !== "dropped") return;
     if (!this.transport.writable) return;
-    this.#failure = new Deno.errors.ConnectionAborted(
+    this.#failure ??= new Deno.errors.ConnectionAborted(
       "The peer takes its replies too slowly: its queue is full",
     );
     this.terminate();
@@ -385,6 +394,7 @@ export class Peer implements TransportEvents {
   }
 
   #leave(code: number, reason: string): void {
+    if (this.#ready !== null) this.#sendAll(this.#ready);
     if (!this.open) return;
     this.open = false;
     this.transport.close(code, reason);

@@ -50,6 +50,8 @@ export function wait(gate: SharedArrayBuffer): number {
 export function chatter(): string {
   parentPort!.postMessage("a message of its own");
   parentPort!.postMessage(null);
+  parentPort!.postMessage({ value: "nor an outcome" });
+  parentPort!.postMessage({ error: { name: "Error", message: "nor that" } });
   return "done";
 }
 

@@ -316,6 +316,31 @@ Deno.test("run() refuses a timeout that is wrong before it starts", async () => 
   await app.shutdown();
 });
 
+testCarriers(
+  "replies that wait for room are sent before the connection closes",
+  async (t) => {
+    for (const order of ["completion", "request"] as const) {
+      const app = t.app({ order });
+      const reply = "x".repeat(1_000_000);
+      const gate = Promise.withResolvers<string>();
+      app.route(1, () => gate.promise);
+      const client = await t.connect(app);
+      const sequences = [1, 2, 3, 4, 5, 6, 7, 8];
+      await client.sendAll(sequences.map((sequence) => [1, sequence]));
+      await until(() => app.statistics().inFlight === 8, "all requests");
+      gate.resolve(reply);
+      await turn();
+      const [connection] = app.connections;
+      assert(connection!.inFlight > 0);
+      connection!.close();
+      for (const sequence of sequences) {
+        assertEquals((await client.receive()).sequence, sequence);
+      }
+      await client.closed();
+    }
+  },
+);
+
 testCarriers("a handler may cut its own connection", async (t) => {
   const errors: (Error | null)[] = [];
   const app = t.app({ onClose: (_, error) => void errors.push(error) });
