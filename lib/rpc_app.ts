@@ -455,7 +455,7 @@ export class RpcApp implements AsyncDisposable {
     for (const pending of this.#listeners) pending.drain(timeout);
     for (const peer of this.#peers) peer.shutdown();
     await this.#empty(timeout);
-    for (const peer of this.#peers) peer.transport.terminate();
+    for (const peer of this.#peers) peer.terminate();
     // At once where the time is up already.
     const left = Math.max(1, end - performance.now());
     await Promise.all(this.#listeners.map((pending) => pending.stop(left)));

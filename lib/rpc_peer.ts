@@ -156,13 +156,8 @@ export class Peer implements TransportEvents {
   closed(error: Error | null): void {
     // Once this side has left, it does not matter how the other one did.
     const reason = this.#failure ?? (this.open ? error : null);
-    this.open = false;
     this.#gone = true;
-    this.#controller?.abort(gone());
-    for (const call of this.#calls) this.#cancel(call);
-    this.#calls.clear();
-    this.#deadlines?.close();
-    this.#ready?.clear();
+    this.#giveUp();
     this.#host.gone(this, reason);
   }
 
@@ -187,7 +182,7 @@ export class Peer implements TransportEvents {
   }
 
   terminate(): void {
-    this.open = false;
+    this.#giveUp();
     this.transport.terminate();
   }
 
@@ -278,6 +273,16 @@ export class Peer implements TransportEvents {
       this.#refuse(context, turn, route, error);
     });
     cancel(context, new DOMException(message, "TimeoutError"));
+  }
+
+  // Nobody waits for answers any more.
+  #giveUp(): void {
+    this.open = false;
+    this.#controller?.abort(gone());
+    for (const call of this.#calls) this.#cancel(call);
+    this.#calls.clear();
+    this.#deadlines?.close();
+    this.#ready?.clear();
   }
 
   #cancel(call: Call): void {

@@ -39,6 +39,11 @@ export function hang(started: SharedArrayBuffer): never {
   for (;;) Atomics.load(flag, 0);
 }
 
+/** Never returns either, and needs nothing. */
+export function spin(): never {
+  for (;;);
+}
+
 /** Waits until the flag is set by somebody else. */
 export function wait(gate: SharedArrayBuffer): number {
   const flags = new Int32Array(gate);

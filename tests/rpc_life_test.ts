@@ -341,6 +341,32 @@ testCarriers(
   },
 );
 
+testBackends(
+  "cutting what a worker does is no error of its handler",
+  async (t) => {
+    const errors: unknown[] = [];
+    const ends: (Error | null)[] = [];
+    const app = rpc({
+      onError: (error) => void errors.push(error),
+      onClose: (_, error) => void ends.push(error),
+    });
+    app.route(1, "spin", {
+      worker: new URL("executor_jobs.ts", import.meta.url),
+    });
+    const route = app.websocket();
+    const server = t.serve((request) => route.upgrade(request));
+    using ws = await WsClient.open(server);
+    await ws.binary(packet(1, 1, "null").subarray(4));
+    await until(() => app.statistics().inFlight === 1, "the request");
+    await app.shutdown({ timeout: 1 });
+    await until(() => ends.length === 1, "the end");
+    assertEquals(ends, [null]);
+    assertEquals(errors, []);
+    ws[Symbol.dispose]();
+    await server.shutdown();
+  },
+);
+
 testCarriers("a handler may cut its own connection", async (t) => {
   const errors: (Error | null)[] = [];
   const app = t.app({ onClose: (_, error) => void errors.push(error) });
