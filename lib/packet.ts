@@ -2,7 +2,7 @@
 // packet.ts - the packets of the action router, byte for byte those of znet; used by the rpc_ files, and by
 // applications that speak the format themselves.
 
-import { LengthPrefixFramer } from "./framing.ts";
+import { LengthPrefixFramer } from "./framer_length.ts";
 import { requireInteger } from "./route_options.ts";
 
 /** One packet. */

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // rpc_app.ts - an application of the action router: its routes, listeners and life; made by rpc.ts.
 
-import { type Codec, json, requireCodec } from "./codec.ts";
+import { type Codec, json } from "./codec.ts";
 import { Executor, ExecutorBusyError } from "./executor.ts";
-import { HEAD_BYTES, LARGEST_PACKET, LENGTH_BYTES } from "./packet.ts";
-import { requireInteger, requireKnown } from "./route_options.ts";
 import { callSafely, tellOfOnError } from "./rpc_callback.ts";
 import type { RpcConnection } from "./rpc_connection.ts";
 import type { RpcContext } from "./rpc_context.ts";
@@ -20,12 +18,8 @@ import {
   type RpcWebSocketRoute,
   webSocketRoute,
 } from "./rpc_listen.ts";
-import {
-  Peer,
-  type PeerCounters,
-  type PeerHost,
-  type ReplyOrder,
-} from "./rpc_peer.ts";
+import { checkOptions, type RpcOptions } from "./rpc_options.ts";
+import { Peer, type PeerCounters, type PeerHost } from "./rpc_peer.ts";
 import {
   requireTimeout,
   Router,
@@ -34,57 +28,6 @@ import {
   type RpcRouteOptions,
 } from "./rpc_router.ts";
 import type { Transport, TransportEvents } from "./rpc_transport.ts";
-
-/** What an application of the action router is like. */
-export interface RpcOptions {
-  /**
-   * Makes values of bodies. Listeners, connections and routes may have another one.
-   *
-   * @default {json}
-   */
-  codec?: Codec;
-  /** Codecs that WebSocket clients choose between, by the name of the subprotocol. */
-  codecs?: Record<string, Codec>;
-  /**
-   * In which order the replies of one connection are sent: as handlers are done, or as requests came. Handlers run
-   * beside one another either way.
-   *
-   * @default {"completion"}
-   */
-  order?: ReplyOrder;
-  /**
-   * Requests of one connection that may be in flight; its next one is not read before one of them is answered.
-   *
-   * @default {64}
-   */
-  maxInFlight?: number;
-  /**
-   * Largest packet in bytes, its 8 bytes of length, action and sequence counted; a connection that sends a larger one
-   * is closed. 8 to 2147483647.
-   *
-   * @default {1048576}
-   */
-  maxPacketBytes?: number;
-  /**
-   * Milliseconds that a handler's promise may take; 0 means no limit.
-   *
-   * @default {0}
-   */
-  timeout?: number;
-  /** Runs the routes that have a `worker`, and outlives the application, which without it has one of its own. */
-  executor?: Executor;
-  /** Told of each connection, before its first request. When it throws, or its promise rejects, that is cut. */
-  onOpen?(connection: RpcConnection): void | Promise<void>;
-  /** Told when a connection is gone. The error is null when the peer has closed it in order, or this side has. */
-  onClose?(
-    connection: RpcConnection,
-    error: Error | null,
-  ): void | Promise<void>;
-  /**
-   * Told what handlers have thrown, unless it is an RpcError, and of results that cannot be encoded. By default logs it.
-   */
-  onError?(error: unknown, context: RpcContext): void | Promise<void>;
-}
 
 /** Moments in the life of an application. */
 export type RpcEvent =
@@ -117,27 +60,13 @@ export interface RpcListener {
   readonly addr: Deno.Addr;
 }
 
-const OPTIONS = [
-  "codec",
-  "codecs",
-  "order",
-  "maxInFlight",
-  "maxPacketBytes",
-  "timeout",
-  "executor",
-  "onOpen",
-  "onClose",
-  "onError",
-];
 const EVENTS: readonly RpcEvent[] = [
   "beforeStart",
   "afterStart",
   "beforeShutdown",
   "afterShutdown",
 ];
-const MAKE = "make an application";
 const SHUTDOWN_MS = 30_000;
-const MOST_IN_FLIGHT = 0x10000;
 
 type State = "new" | "starting" | "running" | "stopped";
 
@@ -537,38 +466,4 @@ function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) resolve();
   else signal.addEventListener("abort", () => resolve(), { once: true });
   return promise;
-}
-
-function checkOptions(options: RpcOptions): void {
-  requireKnown(MAKE, options, OPTIONS);
-  const { codec, codecs, order, timeout, maxInFlight, maxPacketBytes } =
-    options;
-  if (codec !== undefined) requireCodec(codec, MAKE);
-  for (const one of Object.values(codecs ?? {})) requireCodec(one, MAKE);
-  if (order !== undefined && order !== "completion" && order !== "request") {
-    throw new TypeError(
-      `Cannot ${MAKE}: "order" must be "completion" or "request", is ${
-        Deno.inspect(order)
-      }`,
-    );
-  }
-  if (timeout !== undefined) requireTimeout(timeout, MAKE);
-  if (maxInFlight !== undefined) {
-    requireInteger(MAKE, "maxInFlight", maxInFlight, 1, MOST_IN_FLIGHT);
-  }
-  if (maxPacketBytes !== undefined) {
-    const least = LENGTH_BYTES + HEAD_BYTES;
-    requireInteger(
-      MAKE,
-      "maxPacketBytes",
-      maxPacketBytes,
-      least,
-      LARGEST_PACKET,
-    );
-  }
-  for (const name of ["onOpen", "onClose", "onError"] as const) {
-    const value: unknown = options[name];
-    if (value === undefined || typeof value === "function") continue;
-    throw new TypeError(`Cannot ${MAKE}: "${name}" must be a function`);
-  }
 }

@@ -2,7 +2,7 @@
 // rpc_transport.ts - what carries packets, as the action router sees it: plain sockets and WebSockets look the same
 // from here on; used by rpc_peer.ts and rpc_client.ts.
 
-import { type Framer, FramingError } from "./framing.ts";
+import { type Framer, FramingError } from "./framer.ts";
 import { HEAD_BYTES, LENGTH_BYTES, packetFramer, writeHead } from "./packet.ts";
 import { SOCKET_DEFAULTS } from "./socket_options.ts";
 import { OPEN } from "./ws_connection.ts";
