@@ -3,12 +3,13 @@
 
 import { type Codec, requireCodec } from "./codec.ts";
 import type { Executor } from "./executor.ts";
-import { HEAD_BYTES, LARGEST_PACKET, LENGTH_BYTES } from "./packet.ts";
+import { HEAD_BYTES, LENGTH_BYTES } from "./packet.ts";
 import { requireInteger, requireKnown } from "./route_options.ts";
 import type { RpcConnection } from "./rpc_connection.ts";
 import type { RpcContext } from "./rpc_context.ts";
 import type { ReplyOrder } from "./rpc_peer.ts";
 import { requireTimeout } from "./rpc_router.ts";
+import { MOST_PACKET_BYTES } from "./rpc_transport.ts";
 
 /** What an application of the action router is like. */
 export interface RpcOptions {
@@ -35,7 +36,7 @@ export interface RpcOptions {
   maxInFlight?: number;
   /**
    * Largest packet in bytes, its 8 bytes of length, action and sequence counted; a connection that sends a larger one
-   * is closed. 8 to 2147483647.
+   * is closed. 8 to 1073741824.
    *
    * @default {1048576}
    */
@@ -101,7 +102,7 @@ export function checkOptions(options: RpcOptions): void {
       "maxPacketBytes",
       maxPacketBytes,
       least,
-      LARGEST_PACKET,
+      MOST_PACKET_BYTES,
     );
   }
   for (const name of ["onOpen", "onClose", "onError"] as const) {

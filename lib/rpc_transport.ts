@@ -81,13 +81,17 @@ const NOTHING = new Uint8Array(0);
 const SCRATCH_BYTES = 64 * 1024;
 const scratch = new Uint8Array(SCRATCH_BYTES);
 
+/** The largest packet that may be allowed: queues of sockets hold no more. */
+export const MOST_PACKET_BYTES: number = 1 << 30;
+
 /**
  * The option `maxQueueBytes` of sockets whose packets have so many bytes: whatever the default, one has to fit as long
  * as `send()` has not returned "queued".
  */
 export function queueFor(maxPacketBytes: number): number {
   const { maxQueueBytes, highWatermark } = SOCKET_DEFAULTS;
-  return Math.max(maxQueueBytes, maxPacketBytes + highWatermark);
+  const bytes = Math.max(maxQueueBytes, maxPacketBytes + highWatermark);
+  return Math.min(bytes, MOST_PACKET_BYTES);
 }
 
 /** A packet with its length, valid until the next call. */

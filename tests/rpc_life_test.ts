@@ -7,6 +7,7 @@ import { serve } from "../mod.ts";
 import {
   type Codec,
   json,
+  raw,
   rpc,
   rpcClient,
   RpcCode,
@@ -308,6 +309,33 @@ testBackends("a shutdown while the application starts ends that", async (t) => {
   assertThrows(() => listener.addr, TypeError, "not started");
 });
 
+testBackends(
+  "packets may be as small and as large as the option allows",
+  async (t) => {
+    for (const maxPacketBytes of [8, 2 ** 30]) {
+      const app = rpc({ maxPacketBytes }).route(1, () => undefined, {
+        codec: raw,
+      });
+      const where = { ...LOCAL, backend: t.backend };
+      const listeners = {
+        tcp: app.listenTcp(where),
+        ws: app.listenWebSocket(where),
+      };
+      await app.start();
+      for (const [scheme, { addr }] of Object.entries(listeners)) {
+        const url = `${scheme}://127.0.0.1:${(addr as Deno.NetAddr).port}`;
+        await using client = await rpcClient(url, {
+          maxPacketBytes,
+          codec: raw,
+          backend: t.backend,
+        });
+        assertEquals(await client.call(1), new Uint8Array(0));
+      }
+      await app.shutdown();
+    }
+  },
+);
+
 Deno.test("run() refuses a timeout that is wrong before it starts", async () => {
   const app = rpc();
   const { signal } = new AbortController();
@@ -452,7 +480,7 @@ Deno.test("options that are wrong are refused", () => {
     [{ order: "random" }, "order"],
     [{ maxInFlight: 0 }, "maxInFlight"],
     [{ maxPacketBytes: 7 }, "maxPacketBytes"],
-    [{ maxPacketBytes: 2 ** 31 }, "maxPacketBytes"],
+    [{ maxPacketBytes: 2 ** 30 + 1 }, "maxPacketBytes"],
     [{ timeout: -1 }, "timeout"],
     [{ onOpen: 1 }, "onOpen"],
     [{ more: 1 }, "more"],
