@@ -136,7 +136,7 @@ export class Peer implements TransportEvents {
 
   drain(): void {
     this.#clogged = false;
-    if (this.#ready !== null) this.#sendReady(this.#ready);
+    this.#sendReady(false);
     this.#tend();
   }
 
@@ -164,8 +164,10 @@ export class Peer implements TransportEvents {
   /** Sends a packet that nobody has asked for. */
   push(action: number, body: unknown): SendStatus {
     requireAction(action, "push the action");
+    // It must not overtake them.
+    const first = this.#sendReady(true);
     const packet = this.#encode(null, action, PUSH, body, "push");
-    if (!this.open) return "dropped";
+    if (!this.open || !first) return "dropped";
     this.#host.counters.pushes++;
     return this.#write(packet);
   }
@@ -336,33 +338,35 @@ export class Peer implements TransportEvents {
     }
     this.#answered++;
     if (packet !== null) this.#send(packet);
-    if (this.#ready !== null) this.#sendReady(this.#ready);
+    this.#sendReady(false);
   }
 
   get #inOrder(): boolean {
     return this.#host.order === "request";
   }
 
-  #sendReady(ready: Map<number, Uint8Array | null>): void {
-    while (!this.#clogged) {
+  // Sends replies that wait: as long as the socket is not full, or `all` that its queue takes. Returns whether none is
+  // left that only waits for room.
+  #sendReady(all: boolean): boolean {
+    const ready = this.#ready;
+    if (ready === null) return true;
+    for (;;) {
       const turn = this.#inOrder
         ? this.#answered
         : ready.keys().next().value ?? NO_TURN;
       const packet = ready.get(turn);
-      if (packet === undefined) return;
+      if (packet === undefined) return true;
+      if (this.#clogged && !all) return false;
+      if (packet !== null && !this.#sends(packet, all)) return false;
       ready.delete(turn);
       this.#answered++;
-      if (packet !== null) this.#send(packet);
     }
   }
 
-  // There is no waiting any more: replies go out as far as the queue takes them.
-  #sendAll(ready: Map<number, Uint8Array | null>): void {
-    for (let left = -1; this.open && ready.size !== left;) {
-      left = ready.size;
-      this.#clogged = false;
-      this.#sendReady(ready);
-    }
+  #sends(packet: Uint8Array, all: boolean): boolean {
+    if (all) return this.#write(packet) !== "dropped";
+    this.#send(packet);
+    return this.open;
   }
 
   // A reply that is lost would be waited for in vain.
@@ -399,8 +403,9 @@ export class Peer implements TransportEvents {
   }
 
   #leave(code: number, reason: string): void {
-    if (this.#ready !== null) this.#sendAll(this.#ready);
     if (!this.open) return;
+    // There is no waiting any more.
+    this.#sendReady(true);
     this.open = false;
     this.transport.close(code, reason);
   }

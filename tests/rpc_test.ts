@@ -432,6 +432,8 @@ testCarriers(
       await until(() => app.statistics().inFlight === 64, "all requests");
       const reply = "x".repeat(1_000_000);
       gate.resolve(reply);
+      await settled(() => app.connections[0]!.inFlight);
+      assertEquals(app.connections[0]!.push(100), "dropped");
       for (const sequence of sequences) {
         const got = await client.receive();
         assertEquals([got.sequence, got.body.length], [sequence, 1_000_002]);
