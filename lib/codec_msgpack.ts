@@ -19,6 +19,7 @@
 import { decode, Encoder } from "@msgpack/msgpack";
 import { copyOf } from "./bytes.ts";
 import type { Codec } from "./codec.ts";
+import { requireValues } from "./msgpack_bounds.ts";
 
 const encoder = new Encoder({ ignoreUndefined: true });
 
@@ -31,16 +32,9 @@ export const msgpack: Codec = {
     return encoder.encode(value ?? null);
   },
   decode(bytes: Uint8Array): unknown {
-    const { length } = bytes;
-    if (length === 0) return undefined;
-    // Binary data are views of what is decoded. An element takes a byte at least, and memory is taken for as many as
-    // are announced.
-    return decode(copyOf(bytes), {
-      maxArrayLength: length,
-      maxMapLength: length,
-      maxStrLength: length,
-      maxBinLength: length,
-      maxExtLength: length,
-    });
+    if (bytes.length === 0) return undefined;
+    requireValues(bytes);
+    // Binary data are views of what is decoded.
+    return decode(copyOf(bytes));
   },
 };

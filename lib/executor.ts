@@ -107,6 +107,7 @@ export class Executor implements AsyncDisposable {
   #maximum: number;
   readonly #slots = new Set<Slot>();
   readonly #queue = new Set<Task>();
+  #nextId = 1;
   #closed = false;
   #completed = 0;
   #failed = 0;
@@ -157,7 +158,7 @@ export class Executor implements AsyncDisposable {
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     const { signal, transfer = [] } = options;
     const task: Task = {
-      job: { module: module.href, name, args },
+      job: { id: this.#nextId++, module: module.href, name, args },
       transfer,
       resolve,
       reject,
@@ -288,15 +289,14 @@ export class Executor implements AsyncDisposable {
 
   #finish(slot: Slot, message: unknown): void {
     const { task } = slot;
-    const outcome = outcomeOf(message);
-    if (task === null || outcome === null) return;
+    if (task === null || !isOutcome(message, task.job)) return;
     slot.task = null;
-    if ("value" in outcome) {
+    if ("value" in message) {
       this.#completed++;
-      this.#end(task).resolve(outcome.value);
+      this.#end(task).resolve(message.value);
     } else {
       this.#failed++;
-      this.#end(task).reject(errorOf(outcome.error));
+      this.#end(task).reject(errorOf(message.error));
     }
     if (this.#slots.size > this.#maximum) void this.#stop(slot);
     else this.#rest(slot);
@@ -354,10 +354,10 @@ export class Executor implements AsyncDisposable {
   }
 }
 
-// A function may send messages of its own, which mean nothing here.
-function outcomeOf(message: unknown): Outcome | null {
-  if (typeof message !== "object" || message === null) return null;
-  return "value" in message || "error" in message ? message as Outcome : null;
+// A function may send messages of its own, also when it has returned.
+function isOutcome(message: unknown, job: Job): message is Outcome {
+  return typeof message === "object" && message !== null &&
+    (message as Partial<Outcome>).job === job.id;
 }
 
 function errorOf({ name, message, stack, code }: ThrownText): Error {

@@ -6,13 +6,20 @@ import { parentPort } from "node:worker_threads";
 
 /** A function to call. */
 export interface Job {
+  /** That of no other call of the executor. */
+  id: number;
   module: string;
   name: string;
   args: unknown[];
 }
 
-/** What came of it: a value, or what is left of an error on its way between threads. */
-export type Outcome = { value: unknown } | { error: ThrownText };
+/**
+ * What came of the job with this number: a value, or what is left of an error on its way between threads. Functions
+ * may send messages of their own, which are without it.
+ */
+export type Outcome =
+  | { job: number; value: unknown }
+  | { job: number; error: ThrownText };
 
 /** What of an error survives. */
 export interface ThrownText {
@@ -32,9 +39,9 @@ async function run(job: Job): Promise<Outcome> {
         `Cannot run "${job.name}": ${job.module} exports no such function`,
       );
     }
-    return { value: await fn(...job.args) };
+    return { job: job.id, value: await fn(...job.args) };
   } catch (error) {
-    return { error: textOf(error) };
+    return { job: job.id, error: textOf(error) };
   }
 }
 
@@ -60,7 +67,7 @@ function tell(outcome: Outcome): void {
   try {
     parentPort!.postMessage(outcome);
   } catch (error) {
-    parentPort!.postMessage({ error: textOf(error) });
+    parentPort!.postMessage({ job: outcome.job, error: textOf(error) });
   }
 }
 

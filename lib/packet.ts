@@ -2,7 +2,8 @@
 // packet.ts - the packets of the action router, byte for byte those of znet; used by the rpc_ files, and by
 // applications that speak the format themselves.
 
-import { LengthPrefixFramer } from "./framing.ts";
+import { LengthPrefixFramer } from "./framer_length.ts";
+import { requireInteger } from "./route_options.ts";
 
 /** One packet. */
 export interface Packet {
@@ -104,10 +105,19 @@ export function decodePacket(bytes: Uint8Array): Packet {
  *
  * @param maxPacketBytes Largest packet, all of its bytes counted; 8 to 2147483647.
  * @returns The framer.
+ * @throws {RangeError} When the limit is out of range.
  */
 export function packetFramer(
   maxPacketBytes: number = 1024 * 1024,
 ): LengthPrefixFramer {
+  const least = LENGTH_BYTES + HEAD_BYTES;
+  requireInteger(
+    "make a framer",
+    "maxPacketBytes",
+    maxPacketBytes,
+    least,
+    LARGEST_PACKET,
+  );
   return new LengthPrefixFramer({
     inclusive: true,
     minFrameBytes: HEAD_BYTES,

@@ -20,13 +20,14 @@
  * @module
  */
 
-import { RpcApp, type RpcOptions } from "./rpc_app.ts";
+import { RpcApp } from "./rpc_app.ts";
 import { connect, RpcClient } from "./rpc_client.ts";
 import {
   resolveRpcClient,
   type RpcClientOptions,
 } from "./rpc_client_options.ts";
 import { dialOf } from "./rpc_dial.ts";
+import type { RpcOptions } from "./rpc_options.ts";
 
 /**
  * Makes an application: routes are given to it, and listeners.
@@ -81,7 +82,6 @@ export {
   RpcApp,
   type RpcEvent,
   type RpcListener,
-  type RpcOptions,
   type RpcStatistics,
 } from "./rpc_app.ts";
 export {
@@ -100,6 +100,7 @@ export type {
   RpcWebSocketOptions,
   RpcWebSocketRoute,
 } from "./rpc_listen.ts";
+export type { RpcOptions } from "./rpc_options.ts";
 export type { ReplyOrder } from "./rpc_peer.ts";
 export type {
   RpcHandler,

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // rpc_app.ts - an application of the action router: its routes, listeners and life; made by rpc.ts.
 
-import { type Codec, json, requireCodec } from "./codec.ts";
+import { type Codec, json } from "./codec.ts";
 import { Executor, ExecutorBusyError } from "./executor.ts";
-import { HEAD_BYTES, LARGEST_PACKET, LENGTH_BYTES } from "./packet.ts";
-import { requireInteger, requireKnown } from "./route_options.ts";
+import { callSafely, tellOfOnError } from "./rpc_callback.ts";
 import type { RpcConnection } from "./rpc_connection.ts";
 import type { RpcContext } from "./rpc_context.ts";
 import { RpcCode, RpcError } from "./rpc_error.ts";
@@ -19,12 +18,8 @@ import {
   type RpcWebSocketRoute,
   webSocketRoute,
 } from "./rpc_listen.ts";
-import {
-  Peer,
-  type PeerCounters,
-  type PeerHost,
-  type ReplyOrder,
-} from "./rpc_peer.ts";
+import { checkOptions, type RpcOptions } from "./rpc_options.ts";
+import { Peer, type PeerCounters, type PeerHost } from "./rpc_peer.ts";
 import {
   requireTimeout,
   Router,
@@ -33,54 +28,6 @@ import {
   type RpcRouteOptions,
 } from "./rpc_router.ts";
 import type { Transport, TransportEvents } from "./rpc_transport.ts";
-
-/** What an application of the action router is like. */
-export interface RpcOptions {
-  /**
-   * Makes values of bodies. Listeners, connections and routes may have another one.
-   *
-   * @default {json}
-   */
-  codec?: Codec;
-  /** Codecs that WebSocket clients choose between, by the name of the subprotocol. */
-  codecs?: Record<string, Codec>;
-  /**
-   * In which order the replies of one connection are sent: as handlers are done, or as requests came. Handlers run
-   * beside one another either way.
-   *
-   * @default {"completion"}
-   */
-  order?: ReplyOrder;
-  /**
-   * Requests of one connection that may be in flight; its next one is not read before one of them is answered.
-   *
-   * @default {64}
-   */
-  maxInFlight?: number;
-  /**
-   * Largest packet in bytes, its 8 bytes of length, action and sequence counted; a connection that sends a larger one
-   * is closed. 8 to 2147483647.
-   *
-   * @default {1048576}
-   */
-  maxPacketBytes?: number;
-  /**
-   * Milliseconds that a handler's promise may take; 0 means no limit.
-   *
-   * @default {0}
-   */
-  timeout?: number;
-  /** Runs the routes that have a `worker`, and outlives the application, which without it has one of its own. */
-  executor?: Executor;
-  /** Told of each connection, before its first request. */
-  onOpen?(connection: RpcConnection): void;
-  /** Told when a connection is gone. The error is null when the peer has closed it in order, or this side has. */
-  onClose?(connection: RpcConnection, error: Error | null): void;
-  /**
-   * Told what handlers have thrown, unless it is an RpcError, and of results that cannot be encoded. By default logs it.
-   */
-  onError?(error: unknown, context: RpcContext): void;
-}
 
 /** Moments in the life of an application. */
 export type RpcEvent =
@@ -113,27 +60,13 @@ export interface RpcListener {
   readonly addr: Deno.Addr;
 }
 
-const OPTIONS = [
-  "codec",
-  "codecs",
-  "order",
-  "maxInFlight",
-  "maxPacketBytes",
-  "timeout",
-  "executor",
-  "onOpen",
-  "onClose",
-  "onError",
-];
 const EVENTS: readonly RpcEvent[] = [
   "beforeStart",
   "afterStart",
   "beforeShutdown",
   "afterShutdown",
 ];
-const MAKE = "make an application";
 const SHUTDOWN_MS = 30_000;
-const MOST_IN_FLIGHT = 0x10000;
 
 type State = "new" | "starting" | "running" | "stopped";
 
@@ -346,6 +279,9 @@ export class RpcApp implements AsyncDisposable {
     this.#state = "starting";
     try {
       await this.#emit("beforeStart");
+      if (this.#shutdown !== null) {
+        throw new TypeError("Cannot start: the application was shut down");
+      }
       for (const pending of this.#listeners) pending.start();
       this.#state = "running";
       await this.#emit("afterStart");
@@ -366,6 +302,7 @@ export class RpcApp implements AsyncDisposable {
     signal: AbortSignal,
     options: { timeout?: number } = {},
   ): Promise<void> {
+    checkShutdown(options);
     await this.start();
     await aborted(signal);
     await this.shutdown(options);
@@ -379,9 +316,7 @@ export class RpcApp implements AsyncDisposable {
    * @returns When all is closed.
    */
   shutdown(options: { timeout?: number } = {}): Promise<void> {
-    const { timeout = SHUTDOWN_MS } = options;
-    requireTimeout(timeout, "shut down");
-    return this.#shutdown ??= this.#stop(timeout);
+    return this.#shutdown ??= this.#stop(checkShutdown(options));
   }
 
   /** The same as `shutdown()`. */
@@ -403,12 +338,10 @@ export class RpcApp implements AsyncDisposable {
     const own = codec ?? this.#options.codec ?? json;
     const peer = new Peer(this.#nextId++, transport, this.#host, own);
     this.#peers.add(peer);
-    try {
-      this.#options.onOpen?.(peer.connection);
-    } catch (error) {
+    callSafely(() => this.#options.onOpen?.(peer.connection), (error) => {
       console.error("Exception in onOpen of the action router", error);
-      transport.terminate();
-    }
+      peer.terminate();
+    });
     if (this.#draining) queueMicrotask(() => peer.shutdown());
     return peer;
   }
@@ -416,11 +349,11 @@ export class RpcApp implements AsyncDisposable {
   #gone(peer: Peer, error: Error | null): void {
     this.#peers.delete(peer);
     if (this.#peers.size === 0) this.#emptied?.();
-    try {
-      this.#options.onClose?.(peer.connection, error);
-    } catch (thrown) {
-      console.error("Exception in onClose of the action router", thrown);
-    }
+    callSafely(
+      () => this.#options.onClose?.(peer.connection, error),
+      (thrown) =>
+        console.error("Exception in onClose of the action router", thrown),
+    );
   }
 
   #failed(error: unknown, context: RpcContext): void {
@@ -428,11 +361,7 @@ export class RpcApp implements AsyncDisposable {
       console.error(`Exception in the handler of ${context.action}`, error);
       return;
     }
-    try {
-      this.#options.onError(error, context);
-    } catch (again) {
-      console.error("Exception in onError of the action router", again);
-    }
+    callSafely(() => this.#options.onError?.(error, context), tellOfOnError);
   }
 
   #inWorker(module: URL, name: string): RpcHandler {
@@ -455,7 +384,7 @@ export class RpcApp implements AsyncDisposable {
     for (const pending of this.#listeners) pending.drain(timeout);
     for (const peer of this.#peers) peer.shutdown();
     await this.#empty(timeout);
-    for (const peer of this.#peers) peer.transport.terminate();
+    for (const peer of this.#peers) peer.terminate();
     // At once where the time is up already.
     const left = Math.max(1, end - performance.now());
     await Promise.all(this.#listeners.map((pending) => pending.stop(left)));
@@ -525,43 +454,16 @@ function rpcErrorOf(error: unknown): unknown {
   return new RpcError(code, message ?? "", { cause: error });
 }
 
+function checkShutdown(
+  { timeout = SHUTDOWN_MS }: { timeout?: number },
+): number {
+  requireTimeout(timeout, "shut down");
+  return timeout;
+}
+
 function aborted(signal: AbortSignal): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   if (signal.aborted) resolve();
   else signal.addEventListener("abort", () => resolve(), { once: true });
   return promise;
-}
-
-function checkOptions(options: RpcOptions): void {
-  requireKnown(MAKE, options, OPTIONS);
-  const { codec, codecs, order, timeout, maxInFlight, maxPacketBytes } =
-    options;
-  if (codec !== undefined) requireCodec(codec, MAKE);
-  for (const one of Object.values(codecs ?? {})) requireCodec(one, MAKE);
-  if (order !== undefined && order !== "completion" && order !== "request") {
-    throw new TypeError(
-      `Cannot ${MAKE}: "order" must be "completion" or "request", is ${
-        Deno.inspect(order)
-      }`,
-    );
-  }
-  if (timeout !== undefined) requireTimeout(timeout, MAKE);
-  if (maxInFlight !== undefined) {
-    requireInteger(MAKE, "maxInFlight", maxInFlight, 1, MOST_IN_FLIGHT);
-  }
-  if (maxPacketBytes !== undefined) {
-    const least = LENGTH_BYTES + HEAD_BYTES;
-    requireInteger(
-      MAKE,
-      "maxPacketBytes",
-      maxPacketBytes,
-      least,
-      LARGEST_PACKET,
-    );
-  }
-  for (const name of ["onOpen", "onClose", "onError"] as const) {
-    const value: unknown = options[name];
-    if (value === undefined || typeof value === "function") continue;
-    throw new TypeError(`Cannot ${MAKE}: "${name}" must be a function`);
-  }
 }

@@ -5,6 +5,7 @@
 import { copyOf } from "./bytes.ts";
 import type { Codec } from "./codec.ts";
 import { HEAD_BYTES, LENGTH_BYTES, readInt16 } from "./packet.ts";
+import { callSafely, tellOfOnError } from "./rpc_callback.ts";
 import type { PushHandler, RpcClientSettings } from "./rpc_client_options.ts";
 import { Deadlines } from "./rpc_deadlines.ts";
 import { decodeError, ERROR_ACTION, type RpcError } from "./rpc_error.ts";
@@ -81,6 +82,7 @@ export class RpcClient implements AsyncDisposable {
   #clogged = false;
   #failure: Error | null = null;
   #failures = 0;
+  #openSince = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
   readonly #dialing = new AbortController();
   readonly #deadlines = new Deadlines<Call>(
@@ -297,7 +299,7 @@ export class RpcClient implements AsyncDisposable {
     else this.#state = "open";
     this.#clogged = false;
     this.#failure = null;
-    this.#failures = 0;
+    this.#openSince = performance.now();
     this.#connects++;
     // Before the first packet.
     this.#greet();
@@ -326,8 +328,14 @@ export class RpcClient implements AsyncDisposable {
     const waiting = this.#waiting;
     this.#waiting = new Set();
     this.#safely(() => this.#settings.onOpen?.(this));
-    for (const call of waiting) this.#waiting.add(call);
-    this.#pump();
+    for (const call of waiting) if (!call.done) this.#waiting.add(call);
+    if (this.#isClosed()) this.#rejectAll(null);
+    else this.#pump();
+  }
+
+  // A callback may have closed it meanwhile.
+  #isClosed(): boolean {
+    return this.#state === "closed";
   }
 
   #packet(bytes: Uint8Array): void {
@@ -409,8 +417,10 @@ export class RpcClient implements AsyncDisposable {
     this.#state = "lost";
     for (const call of this.#sent.clear()) this.#end(call).reject(lost(error));
     const { reconnect } = this.#settings;
-    if (reconnect === null) this.#giveUp(error);
-    else this.#retryLater(reconnect, error);
+    if (reconnect === null) return this.#giveUp(error);
+    const stood = performance.now() - this.#openSince;
+    if (stood >= reconnect.maxDelay) this.#failures = 0;
+    this.#retryLater(reconnect, error);
   }
 
   #giveUp(error: Error | null): void {
@@ -442,14 +452,7 @@ export class RpcClient implements AsyncDisposable {
   }
 
   #safely(callback: () => void | Promise<void>): void {
-    try {
-      const result = callback();
-      if (result instanceof Promise) {
-        result.catch((error) => this.#report(error));
-      }
-    } catch (error) {
-      this.#report(error);
-    }
+    callSafely(callback, (error) => this.#report(error));
   }
 
   #report(error: unknown): void {
@@ -457,11 +460,7 @@ export class RpcClient implements AsyncDisposable {
       console.error("Exception in a client of the action router", error);
       return;
     }
-    try {
-      this.#settings.onError(error);
-    } catch (again) {
-      console.error("Exception in onError of the action router", again);
-    }
+    callSafely(() => this.#settings.onError?.(error), tellOfOnError);
   }
 }
 

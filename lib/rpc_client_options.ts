@@ -4,11 +4,12 @@
 import type { BackendName } from "../ffi/mod.ts";
 import { type Codec, json, requireCodec } from "./codec.ts";
 import { checkedBackend } from "./options.ts";
-import { HEAD_BYTES, LARGEST_PACKET, LENGTH_BYTES } from "./packet.ts";
+import { HEAD_BYTES, LENGTH_BYTES } from "./packet.ts";
 import { requireInteger, requireKnown } from "./route_options.ts";
 import type { RpcClient } from "./rpc_client.ts";
 import { requireTimeout } from "./rpc_router.ts";
 import { MOST_OWNERS } from "./rpc_sequences.ts";
+import { MOST_PACKET_BYTES } from "./rpc_transport.ts";
 import {
   type ReconnectOptions,
   type ReconnectSettings,
@@ -53,7 +54,8 @@ export interface RpcClientOptions {
    */
   maxInFlight?: number;
   /**
-   * Largest packet in bytes, its 8 bytes of length, action and sequence counted; a larger one closes the connection.
+   * Largest packet in bytes, its 8 bytes of length, action and sequence counted; a larger one closes the connection. 8 to
+   * 1073741824.
    *
    * @default {1048576}
    */
@@ -71,11 +73,11 @@ export interface RpcClientOptions {
    */
   pushes?: Record<number, PushHandler>;
   /** Told each time that the connection stands; what it calls goes first. */
-  onOpen?(client: RpcClient): void;
+  onOpen?(client: RpcClient): void | Promise<void>;
   /** Told when a connection is gone; the error is null when one side has closed it in order. */
-  onClose?(error: Error | null): void;
-  /** Told of packets that could not be read, and what handlers of pushes have thrown. By default logs it. */
-  onError?(error: unknown): void;
+  onClose?(error: Error | null): void | Promise<void>;
+  /** Told of packets that could not be read, and what callbacks and handlers of pushes have thrown. By default logs it. */
+  onError?(error: unknown): void | Promise<void>;
 }
 
 /** All options of a client, none missing. */
@@ -90,9 +92,9 @@ export interface RpcClientSettings {
   /** Null when the first connection is to be the only one. */
   reconnect: ReconnectSettings | null;
   pushes: Record<number, PushHandler>;
-  onOpen: ((client: RpcClient) => void) | undefined;
-  onClose: ((error: Error | null) => void) | undefined;
-  onError: ((error: unknown) => void) | undefined;
+  onOpen: RpcClientOptions["onOpen"];
+  onClose: RpcClientOptions["onClose"];
+  onError: RpcClientOptions["onError"];
 }
 
 const MAKE = "make a client";
@@ -133,7 +135,13 @@ export function resolveRpcClient(options: RpcClientOptions): RpcClientSettings {
   requireTimeout(connectTimeout, MAKE, "connectTimeout");
   requireInteger(MAKE, "maxInFlight", maxInFlight, 1, MOST_OWNERS);
   const least = LENGTH_BYTES + HEAD_BYTES;
-  requireInteger(MAKE, "maxPacketBytes", maxPacketBytes, least, LARGEST_PACKET);
+  requireInteger(
+    MAKE,
+    "maxPacketBytes",
+    maxPacketBytes,
+    least,
+    MOST_PACKET_BYTES,
+  );
   for (const [name, value] of Object.entries({ onOpen, onClose, onError })) {
     if (value === undefined || typeof value === "function") continue;
     throw new TypeError(`Cannot ${MAKE}: "${name}" must be a function`);

@@ -55,6 +55,8 @@ export const NOTIFICATION = -1;
 /** The sequence of packets that nobody has asked for. */
 export const PUSH = 0;
 
+const NO_TURN = -1;
+
 // A request whose handler has returned a promise.
 interface Call {
   readonly context: RpcContext;
@@ -72,15 +74,17 @@ export class Peer implements TransportEvents {
   open = true;
   readonly #host: PeerHost;
   readonly #calls = new Set<Call>();
-  // Requests are numbered as they come. Replies that are ready too early wait here, where their order is that.
+  // Requests are numbered as they come. Replies wait here while the socket is full, or those before them are not ready
+  // where their order is that of the requests.
   #begun = 0;
   #answered = 0;
-  readonly #ready: Map<number, Uint8Array | null> | null;
+  #ready: Map<number, Uint8Array | null> | null = null;
   // Why nothing is read.
   #clogged = false;
   #draining = false;
   #ended = false; // by the peer, who waits for its answers
   #paused = false;
+  #gone = false;
   #deadlines: Deadlines<Call> | null = null;
   #controller: AbortController | null = null;
   // Why this side has given the connection up.
@@ -90,7 +94,6 @@ export class Peer implements TransportEvents {
     this.id = id;
     this.transport = transport;
     this.#host = host;
-    this.#ready = host.order === "request" ? new Map() : null;
     this.connection = new RpcConnection(this, codec);
   }
 
@@ -117,7 +120,7 @@ export class Peer implements TransportEvents {
       const body = this.#decode(route, action, bytes.subarray(HEAD_BYTES));
       context = new RpcContext(this.connection, action, sequence, body);
       const reply = route.run(context);
-      if (reply instanceof Promise) this.#await(context, turn, route, reply);
+      if (isThenable(reply)) this.#await(context, turn, route, reply);
       else this.#answer(context, turn, route, reply);
     } catch (error) {
       context ??= new RpcContext(
@@ -133,6 +136,7 @@ export class Peer implements TransportEvents {
 
   drain(): void {
     this.#clogged = false;
+    this.#sendReady(false);
     this.#tend();
   }
 
@@ -152,20 +156,18 @@ export class Peer implements TransportEvents {
   closed(error: Error | null): void {
     // Once this side has left, it does not matter how the other one did.
     const reason = this.#failure ?? (this.open ? error : null);
-    this.open = false;
-    this.#controller?.abort(gone());
-    for (const call of this.#calls) this.#cancel(call);
-    this.#calls.clear();
-    this.#deadlines?.close();
-    this.#ready?.clear();
+    this.#gone = true;
+    this.#giveUp();
     this.#host.gone(this, reason);
   }
 
   /** Sends a packet that nobody has asked for. */
   push(action: number, body: unknown): SendStatus {
     requireAction(action, "push the action");
+    // It must not overtake them.
+    const first = this.#sendReady(true);
     const packet = this.#encode(null, action, PUSH, body, "push");
-    if (!this.open) return "dropped";
+    if (!this.open || !first) return "dropped";
     this.#host.counters.pushes++;
     return this.#write(packet);
   }
@@ -182,7 +184,7 @@ export class Peer implements TransportEvents {
   }
 
   terminate(): void {
-    this.open = false;
+    this.#giveUp();
     this.transport.terminate();
   }
 
@@ -226,20 +228,27 @@ export class Peer implements TransportEvents {
     context: RpcContext,
     turn: number,
     route: Route,
-    reply: Promise<unknown>,
+    reply: PromiseLike<unknown>,
   ): void {
     const deadline = route.timeout > 0
       ? performance.now() + route.timeout
       : Infinity;
     const call: Call = { context, turn, route, deadline, done: false };
-    this.#calls.add(call);
-    if (route.timeout > 0) this.#watch(call);
-    this.transport.watch(reply.then(
-      (value) =>
-        this.#settle(call, () => this.#answer(context, turn, route, value)),
-      (error) =>
-        this.#settle(call, () => this.#refuse(context, turn, route, error)),
-    ));
+    if (this.#gone) {
+      // Its handler has closed a connection that the peer had left.
+      this.#cancel(call);
+    } else {
+      this.#calls.add(call);
+      if (route.timeout > 0) this.#watch(call);
+    }
+    this.transport.watch(
+      Promise.resolve(reply).then(
+        (value) =>
+          this.#settle(call, () => this.#answer(context, turn, route, value)),
+        (error) =>
+          this.#settle(call, () => this.#refuse(context, turn, route, error)),
+      ),
+    );
   }
 
   #watch(call: Call): void {
@@ -266,6 +275,16 @@ export class Peer implements TransportEvents {
       this.#refuse(context, turn, route, error);
     });
     cancel(context, new DOMException(message, "TimeoutError"));
+  }
+
+  // Nobody waits for answers any more.
+  #giveUp(): void {
+    this.open = false;
+    this.#controller?.abort(gone());
+    for (const call of this.#calls) this.#cancel(call);
+    this.#calls.clear();
+    this.#deadlines?.close();
+    this.#ready?.clear();
   }
 
   #cancel(call: Call): void {
@@ -310,31 +329,51 @@ export class Peer implements TransportEvents {
   }
 
   #finish(turn: number, packet: Uint8Array | null): void {
-    const ready = this.#ready;
-    if (ready !== null && turn !== this.#answered) {
+    const early = this.#inOrder && turn !== this.#answered;
+    if (early || (this.#clogged && packet !== null)) {
       // Others use the memory of the packet meanwhile.
-      ready.set(turn, packet?.slice() ?? null);
+      this.#ready ??= new Map();
+      this.#ready.set(turn, packet?.slice() ?? null);
       return;
     }
     this.#answered++;
     if (packet !== null) this.#send(packet);
-    if (ready !== null) this.#sendReady(ready);
+    this.#sendReady(false);
   }
 
-  #sendReady(ready: Map<number, Uint8Array | null>): void {
+  get #inOrder(): boolean {
+    return this.#host.order === "request";
+  }
+
+  // Sends replies that wait: as long as the socket is not full, or `all` that its queue takes. Returns whether none is
+  // left that only waits for room.
+  #sendReady(all: boolean): boolean {
+    const ready = this.#ready;
+    if (ready === null) return true;
     for (;;) {
-      const packet = ready.get(this.#answered);
-      if (packet === undefined) return;
-      ready.delete(this.#answered++);
-      if (packet !== null) this.#send(packet);
+      const turn = this.#inOrder
+        ? this.#answered
+        : ready.keys().next().value ?? NO_TURN;
+      const packet = ready.get(turn);
+      if (packet === undefined) return true;
+      if (this.#clogged && !all) return false;
+      if (packet !== null && !this.#sends(packet, all)) return false;
+      ready.delete(turn);
+      this.#answered++;
     }
+  }
+
+  #sends(packet: Uint8Array, all: boolean): boolean {
+    if (all) return this.#write(packet) !== "dropped";
+    this.#send(packet);
+    return this.open;
   }
 
   // A reply that is lost would be waited for in vain.
   #send(packet: Uint8Array): void {
     if (!this.open || this.#write(packet) !== "dropped") return;
     if (!this.transport.writable) return;
-    this.#failure = new Deno.errors.ConnectionAborted(
+    this.#failure ??= new Deno.errors.ConnectionAborted(
       "The peer takes its replies too slowly: its queue is full",
     );
     this.terminate();
@@ -365,9 +404,17 @@ export class Peer implements TransportEvents {
 
   #leave(code: number, reason: string): void {
     if (!this.open) return;
+    // There is no waiting any more.
+    this.#sendReady(true);
     this.open = false;
     this.transport.close(code, reason);
   }
+}
+
+// Queries of databases, for one, are often promises of another make.
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null &&
+    typeof (value as { then?: unknown }).then === "function";
 }
 
 function answers(route: Route, sequence: number): boolean {

@@ -20,7 +20,8 @@ export type RpcHandler<Request = unknown, Reply = unknown> = (
 
 /**
  * Runs around handlers. What it does after `await next()` happens once the handler has returned, and `context.reply` is
- * what that has returned. One that does not call `next()` keeps the handler from being called.
+ * what that has returned. One that does not call `next()` keeps the handler from being called; one that calls it waits
+ * for it, or sets a reply, or aborts.
  */
 export type RpcMiddleware = (
   context: RpcContext,
@@ -89,24 +90,59 @@ export class Route {
   }
 
   async #runChain(context: RpcContext): Promise<unknown> {
-    const chain = this.#chain;
-    let last = -1;
-    const dispatch = async (at: number): Promise<void> => {
-      if (at <= last) {
-        throw new Error("next() was called twice by the same middleware");
-      }
-      last = at;
-      if (context.aborted) return;
-      if (at < chain.length) {
-        await chain[at]!(context, () => dispatch(at + 1));
-      } else {
-        const reply = await this.#handler(context);
-        if (reply !== undefined) context.reply = reply;
-      }
-    };
-    await dispatch(0);
+    await this.#runFrom(0, this.#chain, context);
     return context.reply;
   }
+
+  async #runFrom(
+    at: number,
+    chain: readonly RpcMiddleware[],
+    context: RpcContext,
+  ): Promise<void> {
+    if (context.aborted) return;
+    if (at < chain.length) {
+      return await runOne(
+        chain[at]!,
+        context,
+        () => this.#runFrom(at + 1, chain, context),
+      );
+    }
+    const reply = await this.#handler(context);
+    if (reply !== undefined) context.reply = reply;
+  }
+}
+
+async function runOne(
+  middleware: RpcMiddleware,
+  context: RpcContext,
+  inner: () => Promise<void>,
+): Promise<void> {
+  const life = { called: false, runs: false, over: false };
+  const next = async (): Promise<void> => {
+    if (life.called) {
+      throw new Error("next() was called twice by the same middleware");
+    }
+    if (life.over) {
+      throw new Error("next() was called after its middleware has returned");
+    }
+    life.called = life.runs = true;
+    try {
+      await inner();
+    } finally {
+      life.runs = false;
+    }
+  };
+  const done = middleware(context, () => {
+    const promise = next();
+    // Where nobody waits for it, that is told below, and must not end the process.
+    promise.catch(() => {});
+    return promise;
+  });
+  if (done !== undefined) await done;
+  life.over = true;
+  // One that does not wait on purpose, as for too long, has an answer instead.
+  if (!life.runs || context.reply !== undefined || context.aborted) return;
+  throw new Error("A middleware has not waited for next(): await it");
 }
 
 /** What to answer when a route has run. Throws what abort() has said, unless there is a reply in spite of it. */

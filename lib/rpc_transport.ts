@@ -2,7 +2,7 @@
 // rpc_transport.ts - what carries packets, as the action router sees it: plain sockets and WebSockets look the same
 // from here on; used by rpc_peer.ts and rpc_client.ts.
 
-import { type Framer, FramingError } from "./framing.ts";
+import { type Framer, FramingError } from "./framer.ts";
 import { HEAD_BYTES, LENGTH_BYTES, packetFramer, writeHead } from "./packet.ts";
 import { SOCKET_DEFAULTS } from "./socket_options.ts";
 import { OPEN } from "./ws_connection.ts";
@@ -81,9 +81,17 @@ const NOTHING = new Uint8Array(0);
 const SCRATCH_BYTES = 64 * 1024;
 const scratch = new Uint8Array(SCRATCH_BYTES);
 
-/** The option `maxQueueBytes` of sockets whose packets have so many bytes: one has to fit, whatever the default. */
+/** The largest packet that may be allowed: queues of sockets hold no more. */
+export const MOST_PACKET_BYTES: number = 1 << 30;
+
+/**
+ * The option `maxQueueBytes` of sockets whose packets have so many bytes: whatever the default, one has to fit as long
+ * as `send()` has not returned "queued".
+ */
 export function queueFor(maxPacketBytes: number): number {
-  return Math.max(SOCKET_DEFAULTS.maxQueueBytes, maxPacketBytes);
+  const { maxQueueBytes, highWatermark } = SOCKET_DEFAULTS;
+  const bytes = Math.max(maxQueueBytes, maxPacketBytes + highWatermark);
+  return Math.min(bytes, MOST_PACKET_BYTES);
 }
 
 /** A packet with its length, valid until the next call. */

@@ -83,6 +83,54 @@ Deno.test("a MessagePack body that announces more than it has takes no memory", 
   }
 });
 
+Deno.test("MessagePack arrays within one another take no memory beyond the body's", () => {
+  const length = 1024 * 1024;
+  const body = new Uint8Array(length).fill(0xc0);
+  const view = new DataView(body.buffer);
+  // A decoder that believes each of these takes 8 MiB for each.
+  for (let at = 0; at < 500 * 5; at += 5) {
+    view.setUint8(at, 0xdd);
+    view.setUint32(at + 1, length - at - 5);
+  }
+  assertThrows(
+    () => msgpack.decode(body, 1, "request"),
+    RangeError,
+    "announces more values",
+  );
+});
+
+Deno.test("MessagePack of every type is walked over as it is decoded", () => {
+  const of = (...bytes: number[]): Uint8Array => Uint8Array.from(bytes);
+  const zeros = (count: number): number[] => Array(count).fill(0);
+  const bodies = [
+    ...[0x7f, 0xe0, 0xc0, 0xc2, 0xc3, 0x80, 0x90, 0xa0].map((type) => of(type)),
+    of(0x81, 0xa1, 0x61, 0x92, 1, 2),
+    ...[[0xcc, 1], [0xcd, 2], [0xce, 4], [0xcf, 8], [0xca, 4], [0xcb, 8]]
+      .map(([type, size]) => of(type!, ...zeros(size!))),
+    ...[0, 1, 2, 3].map((n) => of(0xd0 + n, ...zeros(1 << n))),
+    ...[0, 1, 2, 3, 4].map((n) => of(0xd4 + n, 1, ...zeros(1 << n))),
+    ...[0xc4, 0xd9].map((type) => of(type, 3, ...zeros(3))),
+    ...[0xc5, 0xda].map((type) => of(type, 0, 3, ...zeros(3))),
+    ...[0xc6, 0xdb].map((type) => of(type, 0, 0, 0, 3, ...zeros(3))),
+    of(0xc7, 3, 1, ...zeros(3)),
+    of(0xc8, 0, 3, 1, ...zeros(3)),
+    of(0xc9, 0, 0, 0, 3, 1, ...zeros(3)),
+    of(0xdc, 0, 3, ...zeros(3)),
+    of(0xdd, 0, 0, 0, 3, ...zeros(3)),
+    of(0xde, 0, 1, 0xa0, 1),
+    of(0xdf, 0, 0, 0, 1, 0xa0, 1),
+  ];
+  for (const body of bodies) {
+    // In an array with one more value behind it, which the walk only finds if it has stepped over the first one.
+    msgpack.decode(of(0x92, ...body, 0xc0), 1, "request");
+    assertThrows(
+      () => msgpack.decode(of(0x93, ...body, 0xc0), 1, "request"),
+      RangeError,
+      "announces more values",
+    );
+  }
+});
+
 Deno.test("Protocol Buffers go there and back", () => {
   const login = { name: "Zoë", rooms: [1, -2] };
   const bytes = proto.encode(login, 1, "request");

@@ -39,6 +39,11 @@ export function hang(started: SharedArrayBuffer): never {
   for (;;) Atomics.load(flag, 0);
 }
 
+/** Never returns either, and needs nothing. */
+export function spin(): never {
+  for (;;);
+}
+
 /** Waits until the flag is set by somebody else. */
 export function wait(gate: SharedArrayBuffer): number {
   const flags = new Int32Array(gate);
@@ -50,6 +55,8 @@ export function wait(gate: SharedArrayBuffer): number {
 export function chatter(): string {
   parentPort!.postMessage("a message of its own");
   parentPort!.postMessage(null);
+  parentPort!.postMessage({ value: "nor an outcome" });
+  parentPort!.postMessage({ error: { name: "Error", message: "nor that" } });
   return "done";
 }
 

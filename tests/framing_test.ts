@@ -238,6 +238,8 @@ Deno.test("framers refuse options that are wrong", () => {
     { maxFrameBytes: -1 },
     { maxFrameBytes: 1.5 },
     { minFrameBytes: NaN },
+    { minFrameBytes: 11, maxFrameBytes: 10 },
+    { lengthBytes: 1, minFrameBytes: 256 },
   ];
   for (const options of wrong) {
     assertThrows(() => new LengthPrefixFramer(options), RangeError);
@@ -252,6 +254,9 @@ Deno.test("framers refuse options that are wrong", () => {
     TypeError,
     'unknown option "size"',
   );
+  for (const most of [-1, 7, 8.5, 2 ** 31]) {
+    assertThrows(() => packetFramer(most), RangeError, "maxPacketBytes");
+  }
   assertThrows(() => new DelimiterFramer({ delimiter: "" }), RangeError);
   assertThrows(
     () => new DelimiterFramer({ delimiter: 10 as unknown as string }),

@@ -15,7 +15,14 @@ import { MOST_OWNERS, Sequences } from "../lib/rpc_sequences.ts";
 import { StreamTransport } from "../lib/rpc_transport.ts";
 import { asJson, packet, type Received } from "./packet_client.ts";
 import { type PairedSocket, socketPair } from "./socket_pair.ts";
-import { deadline, pattern, turn, until, withoutErrors } from "./testing.ts";
+import {
+  deadline,
+  pattern,
+  settled,
+  turn,
+  until,
+  withoutErrors,
+} from "./testing.ts";
 
 /** A server that the test plays: it sees each packet, and sends what it likes. */
 class Played {
@@ -392,6 +399,69 @@ Deno.test("a client gives reconnecting up after so many attempts, or when it is 
   second.server.socket.terminate();
   await until(() => !second.client.open, "the loss");
   await second.client.close();
+});
+
+Deno.test("a connection that stands for a moment only counts as an attempt that failed", async () => {
+  const { client, servers, server } = await connect({
+    reconnect: { minDelay: 1, maxDelay: 60_000, factor: 1, maxAttempts: 3 },
+  });
+  server.socket.terminate();
+  for (const count of [2, 3, 4]) {
+    await until(() => servers.length === count, "the next connection");
+    servers[count - 1]!.socket.terminate();
+  }
+  const error = await deadline(client.closed, "the end");
+  assert(error instanceof Deno.errors.ConnectionReset);
+  assertEquals(client.statistics().connects, 4);
+});
+
+Deno.test("calls that wait are settled when onOpen closes the client, or gives them up", async () => {
+  let connects = 0;
+  const given = new AbortController();
+  const { client, servers, server } = await connect({
+    reconnect: { minDelay: 1 },
+    onOpen(client): void {
+      connects++;
+      if (connects === 2) given.abort(new Error("given up"));
+      if (connects === 3) void client.close();
+    },
+  });
+  server.socket.terminate();
+  await until(() => !client.open, "the loss");
+  const first = client.call(1, 1, { signal: given.signal });
+  await assertRejects(() => first, Error, "given up");
+  assertEquals(await settled(() => servers[1]!.received.length), 0);
+  servers[1]!.socket.terminate();
+  await until(() => !client.open, "the loss");
+  const second = client.call(1, 1);
+  await assertRejects(
+    () => deadline(second, "the end of the call"),
+    Deno.errors.ConnectionAborted,
+    "closed",
+  );
+  await client.closed;
+});
+
+Deno.test("callbacks whose promises reject harm nobody", async () => {
+  const told: unknown[] = [];
+  const logged = await withoutErrors(async () => {
+    const { client, server } = await connect({
+      onOpen: () => Promise.reject("in onOpen"),
+      onClose: () => Promise.reject("in onClose"),
+      onError(error): Promise<void> {
+        told.push(error);
+        return Promise.reject("in onError");
+      },
+    });
+    server.socket.terminate();
+    await client.closed;
+    await turn();
+  });
+  assertEquals(told, ["in onOpen", "in onClose"]);
+  assertEquals(logged.map(([text]) => text), [
+    "Exception in onError of the action router",
+    "Exception in onError of the action router",
+  ]);
 });
 
 Deno.test("calls that are wrong are refused before they are sent", async () => {

@@ -7,6 +7,7 @@ import { serve } from "../mod.ts";
 import {
   type Codec,
   json,
+  raw,
   rpc,
   rpcClient,
   RpcCode,
@@ -20,6 +21,7 @@ import {
   pattern,
   quiet,
   testBackends,
+  turn,
   until,
   withoutErrors,
 } from "./testing.ts";
@@ -264,6 +266,141 @@ testBackends(
   },
 );
 
+testCarriers("callbacks whose promises reject harm nobody", async (t) => {
+  const opened = Promise.withResolvers<void>();
+  const app = t.app({
+    onOpen: ({ id }) => id === 1 ? opened.promise : undefined,
+    onClose: () => Promise.reject("in onClose"),
+    onError: () => Promise.reject("in onError"),
+  });
+  app.route(1, () => {
+    throw new Error("in the handler");
+  });
+  const logged = await withoutErrors(async () => {
+    const first = await t.connect(app);
+    opened.reject("in onOpen");
+    await until(() => app.connections.length === 0, "the first one's end");
+    const second = await t.connect(app);
+    await second.send(1, 1);
+    assertEquals(asError(await second.receive())[2], RpcCode.Internal);
+    first.raw.close();
+    second.raw.close();
+    await until(() => app.connections.length === 0, "the end");
+    await turn();
+  });
+  assertEquals(logged.map(([, what]) => what), [
+    "in onOpen",
+    "in onClose",
+    "in onError",
+    "in onClose",
+  ]);
+});
+
+testBackends("a shutdown while the application starts ends that", async (t) => {
+  const app = rpc();
+  const listener = app.listenTcp({ ...LOCAL, backend: t.backend });
+  const gate = Promise.withResolvers<void>();
+  app.on("beforeStart", () => gate.promise);
+  const start = app.start();
+  const shutdown = app.shutdown();
+  gate.resolve();
+  await assertRejects(() => start, TypeError, "shut down");
+  await shutdown;
+  assertThrows(() => listener.addr, TypeError, "not started");
+});
+
+testBackends(
+  "packets may be as small and as large as the option allows",
+  async (t) => {
+    for (const maxPacketBytes of [8, 2 ** 30]) {
+      const app = rpc({ maxPacketBytes }).route(1, () => undefined, {
+        codec: raw,
+      });
+      const where = { ...LOCAL, backend: t.backend };
+      const listeners = {
+        tcp: app.listenTcp(where),
+        ws: app.listenWebSocket(where),
+      };
+      await app.start();
+      for (const [scheme, { addr }] of Object.entries(listeners)) {
+        const url = `${scheme}://127.0.0.1:${(addr as Deno.NetAddr).port}`;
+        await using client = await rpcClient(url, {
+          maxPacketBytes,
+          codec: raw,
+          backend: t.backend,
+        });
+        assertEquals(await client.call(1), new Uint8Array(0));
+      }
+      await app.shutdown();
+    }
+  },
+);
+
+Deno.test("run() refuses a timeout that is wrong before it starts", async () => {
+  const app = rpc();
+  const { signal } = new AbortController();
+  await assertRejects(() => app.run(signal, { timeout: -1 }), RangeError);
+  await app.start();
+  await app.shutdown();
+});
+
+testCarriers(
+  "replies that wait for room are sent before the connection closes",
+  async (t) => {
+    for (const order of ["completion", "request"] as const) {
+      const app = t.app({ order });
+      const reply = "x".repeat(1_000_000);
+      const gate = Promise.withResolvers<string>();
+      app.route(1, () => gate.promise);
+      const client = await t.connect(app);
+      const sequences = [1, 2, 3, 4, 5, 6, 7, 8];
+      await client.sendAll(sequences.map((sequence) => [1, sequence]));
+      await until(() => app.statistics().inFlight === 8, "all requests");
+      gate.resolve(reply);
+      await turn();
+      const [connection] = app.connections;
+      assert(connection!.inFlight > 0);
+      if (order === "completion") {
+        // Behind the replies; afterwards none of them waits.
+        assertEquals(connection!.push(100), "queued");
+        assertEquals(connection!.inFlight, 0);
+        sequences.push(0);
+      }
+      connection!.close();
+      for (const sequence of sequences) {
+        assertEquals((await client.receive()).sequence, sequence);
+      }
+      await client.closed();
+    }
+  },
+);
+
+testBackends(
+  "cutting what a worker does is no error of its handler",
+  async (t) => {
+    const errors: unknown[] = [];
+    const ends: (Error | null)[] = [];
+    const app = rpc({
+      onError: (error) => void errors.push(error),
+      onClose: (_, error) => void ends.push(error),
+    });
+    app.route(1, "spin", {
+      worker: new URL("executor_jobs.ts", import.meta.url),
+    });
+    const route = app.websocket();
+    const server = t.serve((request) => route.upgrade(request));
+    using ws = await WsClient.open(server);
+    await ws.binary(packet(1, 1, "null").subarray(4));
+    await until(() => app.statistics().inFlight === 1, "the request");
+    await app.shutdown({ timeout: 1 });
+    await until(() => ends.length === 1, "the end");
+    assertEquals(ends, [null]);
+    assertEquals(errors, []);
+    ws[Symbol.dispose]();
+    await server.shutdown();
+  },
+);
+
 testCarriers("a handler may cut its own connection", async (t) => {
   const errors: (Error | null)[] = [];
   const app = t.app({ onClose: (_, error) => void errors.push(error) });
@@ -349,7 +486,7 @@ Deno.test("options that are wrong are refused", () => {
     [{ order: "random" }, "order"],
     [{ maxInFlight: 0 }, "maxInFlight"],
     [{ maxPacketBytes: 7 }, "maxPacketBytes"],
-    [{ maxPacketBytes: 2 ** 31 }, "maxPacketBytes"],
+    [{ maxPacketBytes: 2 ** 30 + 1 }, "maxPacketBytes"],
     [{ timeout: -1 }, "timeout"],
     [{ onOpen: 1 }, "onOpen"],
     [{ more: 1 }, "more"],

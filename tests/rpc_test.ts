@@ -2,7 +2,7 @@
 // Tests of rpc(): actions, replies, errors and middleware, over TCP and
 // WebSocket, on both backends.
 
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import {
   json,
   raw,
@@ -195,6 +195,62 @@ testCarriers("abort() ends the chain", async (t) => {
   assert(String(logged[0]![1]).includes("next() was called twice"));
 });
 
+testCarriers(
+  "middleware that does not wait for next() is told so",
+  async (t) => {
+    const app = t.app();
+    const careless: RpcMiddleware = (_, next): void => void next();
+    let late: (() => Promise<void>) | undefined;
+    let handled = 0;
+    app.route(1, () => "unheard", { middleware: [careless] });
+    app.route(2, () => Promise.reject(new RpcError(100, "unheard")), {
+      middleware: [careless],
+    });
+    app.route(3, () => void handled++, {
+      middleware: [(context, next): void => {
+        late = next;
+        context.reply = "at once";
+      }],
+    });
+    const client = await t.connect(app);
+    const logged = await withoutErrors(async () => {
+      for (const action of [1, 2]) {
+        await client.send(action, action);
+        assertEquals(asError(await client.receive())[2], RpcCode.Internal);
+      }
+    });
+    assertEquals(logged.length, 2);
+    for (const [, error] of logged) assert(String(error).includes("await it"));
+    await client.send(3, 3);
+    assertEquals(asJson(await client.receive())[2], "at once");
+    await assertRejects(late!, Error, "has returned");
+    assertEquals(handled, 0);
+  },
+);
+
+testCarriers(
+  "what has a function then() is waited for as a promise is",
+  async (t) => {
+    const app = t.app();
+    const thenable = (value: unknown) => ({
+      then: (resolve: (value: unknown) => void): void => resolve(value),
+    });
+    app.route(1, ({ body }) => thenable(body));
+    app.route(2, () => ({
+      then: (_: unknown, reject: (error: Error) => void): void =>
+        reject(new RpcError(100, "no")),
+    }));
+    app.route(3, () => ({ then: "no function" }));
+    const client = await t.connect(app);
+    await client.send(1, 1, '"soon"');
+    assertEquals(asJson(await client.receive()), [1, 1, "soon"]);
+    await client.send(2, 2);
+    assertEquals(asError(await client.receive()).slice(2), [100, "no"]);
+    await client.send(3, 3);
+    assertEquals(asJson(await client.receive())[2], { then: "no function" });
+  },
+);
+
 testCarriers("replies keep the order that was asked for", async (t) => {
   for (const order of ["completion", "request"] as const) {
     const app = t.app({ order });
@@ -362,6 +418,33 @@ testCarriers("a peer that takes no replies is not read from", async (t) => {
     assertEquals(asJson(await client.receive()), [1, n, reply]);
   }
 });
+
+testCarriers(
+  "replies to all requests in flight may be larger than the queue",
+  async (t) => {
+    for (const order of ["completion", "request"] as const) {
+      const app = t.app({ order });
+      const gate = Promise.withResolvers<string>();
+      app.route(1, () => gate.promise);
+      const client = await t.connect(app);
+      const sequences = Array.from({ length: 64 }, (_, n) => n + 1);
+      await client.sendAll(sequences.map((sequence) => [1, sequence]));
+      await until(() => app.statistics().inFlight === 64, "all requests");
+      const reply = "x".repeat(1_000_000);
+      gate.resolve(reply);
+      await settled(() => app.connections[0]!.inFlight);
+      assertEquals(app.connections[0]!.push(100), "dropped");
+      for (const sequence of sequences) {
+        const got = await client.receive();
+        assertEquals([got.sequence, got.body.length], [sequence, 1_000_002]);
+      }
+      await until(() => app.statistics().inFlight === 0, "the last reply");
+      // The connection goes on.
+      await client.send(1, 65);
+      assertEquals((await client.receive()).sequence, 65);
+    }
+  },
+);
 
 testCarriers("a handler that takes too long is given up", async (t) => {
   const app = t.app({ timeout: 5 });
