@@ -47,7 +47,14 @@ export interface ExecutorOptions {
 
 /** How one function is to be run. */
 export interface ExecutorRunOptions {
-  /** Gives the call up: one that waits is dropped, and for one that runs the worker is stopped. */
+  /**
+   * Gives the call up: one that waits is dropped, and for one that runs the worker is stopped, and another one started
+   * when there is work.
+   *
+   * Deno 2.9 stops a worker when its function awaits or returns, and does not interrupt one that does neither: its
+   * thread goes on although nobody waits for it. Give a function that may take very long a SharedArrayBuffer to look
+   * at now and then.
+   */
   signal?: AbortSignal;
   /** Buffers among the arguments that are moved to the worker instead of copied. */
   transfer?: ArrayBuffer[];

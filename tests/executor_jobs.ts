@@ -32,16 +32,11 @@ export function failOddly(): never {
   throw { odd: true };
 }
 
-/** Never returns, and never gives the thread up. */
-export function hang(started: SharedArrayBuffer): never {
-  const flag = new Int32Array(started);
-  Atomics.add(flag, 0, 1);
-  for (;;) Atomics.load(flag, 0);
-}
-
-/** Never returns either, and needs nothing. */
-export function spin(): never {
-  for (;;);
+/** Does not give the thread up before the gate opens: stopping the worker does not stop this. */
+export function hang(gate: SharedArrayBuffer): void {
+  const flags = new Int32Array(gate);
+  Atomics.add(flags, 0, 1);
+  while (Atomics.load(flags, 1) === 0);
 }
 
 /** Waits until the flag is set by somebody else. */

@@ -9,25 +9,11 @@ import {
   type ExecutorOptions,
 } from "../lib/executor.ts";
 import { RpcCode } from "../lib/rpc.ts";
+import { Gate } from "./executor_gate.ts";
 import { asError, asJson, testCarriers } from "./packet_client.ts";
 import { until, withoutErrors } from "./testing.ts";
 
 const JOBS = new URL("./executor_jobs.ts", import.meta.url);
-
-/** Two numbers that threads share: how many have started, and whether they may end. */
-class Gate {
-  readonly buffer = new SharedArrayBuffer(8);
-  readonly #flags = new Int32Array(this.buffer);
-
-  get started(): number {
-    return Atomics.load(this.#flags, 0);
-  }
-
-  open(): void {
-    Atomics.store(this.#flags, 1, 1);
-    Atomics.notify(this.#flags, 1);
-  }
-}
 
 function test(
   name: string,
@@ -129,7 +115,7 @@ test(
   "a function that hangs is cut off by its signal",
   { maximum: 1 },
   async (executor) => {
-    const gate = new Gate();
+    using gate = new Gate();
     const abort = new AbortController();
     const { signal } = abort;
     const hung = executor.run(JOBS, "hang", [gate.buffer], { signal });
@@ -154,7 +140,7 @@ test("as many run at a time as there may be workers, and as many wait as may", {
   maximum: 2,
   maxQueue: 1,
 }, async (executor) => {
-  const gate = new Gate();
+  using gate = new Gate();
   const run = (): Promise<unknown> => executor.run(JOBS, "wait", [gate.buffer]);
   const calls = [run(), run(), run()];
   await assertRejects(run, ExecutorBusyError, "1 calls wait");
@@ -167,7 +153,7 @@ test("as many run at a time as there may be workers, and as many wait as may", {
 });
 
 test("a pool is resized while it works", { maximum: 1 }, async (executor) => {
-  const gate = new Gate();
+  using gate = new Gate();
   const run = (): Promise<unknown> => executor.run(JOBS, "wait", [gate.buffer]);
   const calls = [run(), run(), run()];
   await until(() => gate.started === 1, "the first");
@@ -196,7 +182,7 @@ test(
 
 Deno.test("close() rejects what is not done", async () => {
   const executor = new Executor({ maximum: 1 });
-  const gate = new Gate();
+  using gate = new Gate();
   const calls = ["hang", "wait"].map((name) =>
     executor.run(JOBS, name, [gate.buffer])
   );
@@ -245,7 +231,7 @@ Deno.test("options that are wrong are refused", () => {
 testCarriers("a route is answered by a worker", async (t) => {
   const executor = new Executor({ maximum: 1, maxQueue: 0 });
   const app = t.app({ executor });
-  const gate = new Gate();
+  using gate = new Gate();
   app.route(1, "double", { worker: JOBS });
   app.route(2, "refuse", { worker: JOBS });
   app.route(3, "fail", { worker: JOBS });
@@ -281,7 +267,7 @@ testCarriers("a route is answered by a worker", async (t) => {
 
 testCarriers("a worker is stopped when its connection is gone", async (t) => {
   const app = t.app();
-  const gate = new Gate();
+  using gate = new Gate();
   app.route(1, "hang", { worker: JOBS, parse: () => gate.buffer });
   const client = await t.connect(app);
   await client.send(1, 1, "1");

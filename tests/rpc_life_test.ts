@@ -13,6 +13,7 @@ import {
   RpcCode,
   type RpcOptions,
 } from "../lib/rpc.ts";
+import { Gate } from "./executor_gate.ts";
 import { asError, asJson, packet, testCarriers } from "./packet_client.ts";
 import { RawClient } from "./raw_client.ts";
 import {
@@ -384,8 +385,10 @@ testBackends(
       onError: (error) => void errors.push(error),
       onClose: (_, error) => void ends.push(error),
     });
-    app.route(1, "spin", {
+    using gate = new Gate();
+    app.route(1, "hang", {
       worker: new URL("executor_jobs.ts", import.meta.url),
+      parse: () => gate.buffer,
     });
     const route = app.websocket();
     const server = t.serve((request) => route.upgrade(request));
