@@ -133,6 +133,10 @@ async function start(options: ListenOptions, tcp: number): Promise<void> {
   );
   await server.finished;
   await app.shutdown();
+  const { requests, errors, pushes } = app.statistics();
+  console.log(
+    `Actions: requests ${requests}, errors ${errors}, pushes ${pushes}`,
+  );
 }
 
 if (import.meta.main) {

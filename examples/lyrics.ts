@@ -96,7 +96,13 @@ if (role === "poet") {
   await server.finished;
   Deno.exit();
 } else if (role === "read") {
-  await read(Number(port), lines);
+  try {
+    await read(Number(port), lines);
+  } catch (error) {
+    console.error((error as Error).message);
+    Deno.exit(1);
+  }
 } else {
-  console.log("Usage: lyrics.ts poet [PORT] | lyrics.ts read [PORT [LINES]]");
+  console.error("Usage: lyrics.ts poet [PORT] | lyrics.ts read [PORT [LINES]]");
+  Deno.exit(2);
 }

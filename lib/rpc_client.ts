@@ -3,7 +3,7 @@
 // them; made by rpc.ts, over a connection of rpc_dial.ts.
 
 import { copyOf } from "./bytes.ts";
-import type { Codec } from "./codec.ts";
+import type { BodyKind, Codec } from "./codec.ts";
 import { HEAD_BYTES, LENGTH_BYTES, readInt16 } from "./packet.ts";
 import { callSafely, tellOfOnError } from "./rpc_callback.ts";
 import type { PushHandler, RpcClientSettings } from "./rpc_client_options.ts";
@@ -248,6 +248,19 @@ export class RpcClient implements AsyncDisposable {
     );
   }
 
+  // Codecs and their libraries say what is wrong with the bytes, not whose bytes they are.
+  #decode(bytes: Uint8Array, action: number, kind: BodyKind): unknown {
+    try {
+      return this.#codec.decode(bytes, action, kind);
+    } catch (thrown) {
+      const { message } = thrownError(thrown);
+      throw new Deno.errors.InvalidData(
+        `Cannot read the ${kind} of the action ${action}, perhaps because the server has another codec: ${message}`,
+        { cause: thrown },
+      );
+    }
+  }
+
   // While the connection is about to close, calls wait for what comes of that.
   get #takes(): boolean {
     return this.#state === "open" && !this.#clogged &&
@@ -360,7 +373,7 @@ export class RpcClient implements AsyncDisposable {
     this.#end(call);
     if (error !== undefined) return call.reject(error);
     try {
-      call.resolve(this.#codec.decode(body, call.action, "reply"));
+      call.resolve(this.#decode(body, call.action, "reply"));
     } catch (thrown) {
       call.reject(thrown);
     }
@@ -371,7 +384,7 @@ export class RpcClient implements AsyncDisposable {
     const handlers = this.#handlers.get(action);
     if (handlers === undefined || handlers.size === 0) return;
     this.#safely(() => {
-      const value = this.#codec.decode(body, action, "push");
+      const value = this.#decode(body, action, "push");
       for (const handler of handlers) this.#safely(() => handler(value));
     });
   }

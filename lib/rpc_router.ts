@@ -36,7 +36,9 @@ export type RpcMiddleware = (
 export interface RpcRouteOptions<Request = unknown> {
   /** Runs around this handler, within what `app.use()` was given. */
   middleware?: RpcMiddleware[];
-  /** Makes values of this route's bodies, in place of the connection's codec. */
+  /**
+   * Makes values of this route's requests and replies, in place of the connection's codec, which pushes go on having.
+   */
   codec?: Codec;
   /** Checks and types the body of a request. What it throws is answered as a bad request, with its message. */
   parse?: (body: unknown) => Request;

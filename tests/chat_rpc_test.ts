@@ -166,3 +166,23 @@ for (const backend of BACKENDS) {
     assertEquals((await chat.ended()).code, 0);
   });
 }
+
+for (const backend of BACKENDS) {
+  Deno.test(`the chat of actions counts what came over TCP, too (${backend})`, async () => {
+    await using chat = await Example.start(
+      "chat_rpc.ts",
+      backend,
+      "--tcp",
+      "0",
+    );
+    await using ben = new Terminal(tcpOf(chat), "Ben");
+    await ben.sees("Here: Ben (tcp)");
+    await ben.type("Nobody is here");
+    await ben.sees("Ben: Nobody is here");
+    assertEquals(await ben.end(), { code: 0, errors: "" });
+    chat.kill("SIGINT");
+    const { code, output } = await chat.ended();
+    assertStringIncludes(output, "Actions: requests 2, errors 0, pushes 1\n");
+    assertEquals(code, 0);
+  });
+}

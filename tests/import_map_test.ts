@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tests of the import map in README.md: with it, and with nothing else, an
+// Tests of the code in README.md. With its import map, and with nothing else, an
 // application in a directory of its own runs, and passes the type check.
 
 import { assertEquals } from "@std/assert";
@@ -76,4 +76,15 @@ Deno.test("the import map of the README is enough for an application", async () 
   } finally {
     await Deno.remove(cwd, { recursive: true });
   }
+});
+
+Deno.test("blocks of TypeScript in the README are complete, and their types right", async () => {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["check", "--doc-only", "README.md"],
+    cwd: ROOT.pathname,
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+  });
+  const { code, stderr } = await deadline(child.output(), "the check");
+  assertEquals(code, 0, new TextDecoder().decode(stderr));
 });

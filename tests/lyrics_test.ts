@@ -33,6 +33,23 @@ async function read(port: string, lines: string): Promise<string[]> {
   return decoder.decode(output.stdout).trimEnd().split("\n");
 }
 
+Deno.test("a reader without a poet is told so in one line", async () => {
+  // Nobody listens on a port that was free a moment ago.
+  const taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = taken.addr;
+  taken.close();
+  const output = await deadline(
+    command("read", `${port}`, "1").output(),
+    "read",
+  );
+  const errors = new TextDecoder().decode(output.stderr);
+  assertEquals(output.code, 1);
+  assertEquals(
+    errors,
+    `Cannot connect to 127.0.0.1:${port}: nobody accepts connections there (ECONNREFUSED)\n`,
+  );
+});
+
 Deno.test("the poet sings as many lines as a reader asks for", async () => {
   const poet = command("poet", "0").spawn();
   const lines = poet.stdout.pipeThrough(new TextDecoderStream()).getReader();

@@ -2,7 +2,13 @@
 // Tests of the client of the action router against servers that the test plays
 // itself, packet by packet.
 
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { json } from "../lib/codec.ts";
 import { decodePacket, packetFramer } from "../lib/packet.ts";
 import { connect as connectClient, RpcClient } from "../lib/rpc_client.ts";
@@ -124,7 +130,12 @@ Deno.test("a reply that cannot be read rejects its call alone", async () => {
   const good = client.call(7);
   server.send(7, 1, "{");
   server.send(7, 2, "2");
-  await assertRejects(() => bad, SyntaxError);
+  const error = await assertRejects(
+    () => bad,
+    Deno.errors.InvalidData,
+    "Cannot read the reply of the action 7, perhaps because the server has another codec: ",
+  );
+  assert(error.cause instanceof SyntaxError);
   assertEquals(await good, 2);
   await client.close();
 });
@@ -281,6 +292,11 @@ Deno.test("pushes are given to whoever listens, and harm nobody", async () => {
   server.send(1, 1, '"reply"');
   assertEquals(await call, "reply");
   await until(() => errors.length === 5, "errors");
+  const unread = errors.find((e) => e instanceof Deno.errors.InvalidData);
+  assertStringIncludes(
+    unread?.message ?? "",
+    "Cannot read the push of the action 9",
+  );
   off();
   server.send(9, 0, '"c"');
   await until(() => errors.length === 7, "errors");
