@@ -38,6 +38,7 @@ const STRICT_TEXT = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const REPLACEMENT = "\ufffd";
 
 const NOTHING = new Uint8Array(0);
+
 /** JSON in UTF-8. No value is `null`, as with znet, and an empty body is read as undefined. */
 export const json: Codec = {
   encode(value: unknown): Uint8Array {
