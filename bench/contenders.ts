@@ -18,9 +18,11 @@ export interface Contender {
   readonly command: readonly string[];
   /** The one for workloads without a protocol. */
   readonly tcp: readonly string[];
+  /** The one for the action router, where there is one. */
+  readonly rpc?: readonly string[];
   /** Name of the C floor that runs the same backend. */
   readonly floor?: string;
-  /** Whether it is measured under a workload. */
+  /** Whether its programs answer a workload. */
   readonly takes: (workload: Workload) => boolean;
   readonly version: string;
 }
@@ -84,6 +86,7 @@ function millrace(name: string, backend: string, spin = 0): Contender {
     name,
     command: onDeno("millrace.ts", ...settings),
     tcp: onDeno("tcp_millrace.ts", ...settings),
+    rpc: onDeno("rpc_millrace.ts", ...settings),
     floor: `floor-${backend}`,
     takes: () => true,
     version: Deno.version.deno,
@@ -150,18 +153,30 @@ function onDeno(script: string, ...args: string[]): string[] {
   return [Deno.execPath(), "run", "-A", "--no-prompt", path, ...args];
 }
 
+/** Whether a contender is measured under a workload. */
+export function takes(contender: Contender, workload: Workload): boolean {
+  return contender.takes(workload) &&
+    (workload.codec === undefined || contender.rpc !== undefined);
+}
+
+function commandFor(contender: Contender, workload: Workload): string[] {
+  const { app, codec, protocol } = workload;
+  if (codec !== undefined && contender.rpc !== undefined) {
+    return [...contender.rpc, protocol, codec];
+  }
+  if (protocol === "tcp") return [...contender.tcp];
+  return [...contender.command, ...(app === undefined ? [] : [app])];
+}
+
 /** Starts a fresh process of a contender on one core and waits until it accepts a connection. */
 export async function start(
   contender: Contender,
-  { app, protocol }: Workload,
+  workload: Workload,
   core: number,
 ): Promise<Running> {
-  const command = protocol === "tcp"
-    ? contender.tcp
-    : [...contender.command, ...(app === undefined ? [] : [app])];
   // taskset replaces itself with the server, so that the process id is the server's.
   const child = new Deno.Command("taskset", {
-    args: ["-c", String(core), ...command],
+    args: ["-c", String(core), ...commandFor(contender, workload)],
     env: { NODE_PATH: PEERS },
     stdin: "null",
     stdout: "piped",

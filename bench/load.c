@@ -3,10 +3,12 @@
 //
 //   load http|ws|tcp HOST PORT PATH [--connections 64] [--in-flight 1] [--seconds 3] [--warmup 1] [--pid
 //   SERVER]
-//     http: [--method GET] [--body BYTES] [--expect TEXT | --expect-payload BYTES] [--expect-field 'NAME:
-//     VALUE']... ws: [--payload 64] [--text | --binary | --deflate] [--publish PATH] tcp: [--payload 64] all:
-//     [--probe PATH
-//     --probe-expect TEXT --probes 200 [--upstream]] [--sleep]
+//     http: [--method GET] [--body BYTES] [--expect TEXT | --expect-payload BYTES]
+//           [--expect-field 'NAME: VALUE']...
+//     ws:   [--payload 64] [--text | --binary | --deflate] [--publish PATH]
+//     tcp:  [--payload 64]
+//     ws and tcp: [--packets json|protobuf]
+//     all:  [--probe PATH --probe-expect TEXT --probes 200 [--upstream]] [--sleep]
 #include "load.h"
 
 #include <errno.h>
@@ -33,6 +35,7 @@ enum option_id {
   OPTION_BINARY,
   OPTION_DEFLATE,
   OPTION_PUBLISH,
+  OPTION_PACKETS,
   OPTION_SLEEP,
   OPTION_PID,
   OPTION_PROBE,
@@ -56,6 +59,7 @@ static const struct option LONG_OPTIONS[] = {
     {"binary", no_argument, NULL, OPTION_BINARY},
     {"deflate", no_argument, NULL, OPTION_DEFLATE},
     {"publish", required_argument, NULL, OPTION_PUBLISH},
+    {"packets", required_argument, NULL, OPTION_PACKETS},
     {"sleep", no_argument, NULL, OPTION_SLEEP},
     {"pid", required_argument, NULL, OPTION_PID},
     {"probe", required_argument, NULL, OPTION_PROBE},
@@ -136,6 +140,9 @@ static void read_option(struct options *options, int id, const char *value) {
     case OPTION_PUBLISH:
       options->publish = value;
       break;
+    case OPTION_PACKETS:
+      options->packets = value;
+      break;
     case OPTION_SLEEP:
       options->sleep = true;
       break;
@@ -170,6 +177,11 @@ static void read_options(struct options *options, int count, char **values) {
   options->host = values[optind + 1];
   options->port = whole_number(values[optind + 2], 1, 65535);
   options->path = values[optind + 3];
+  const char *packets = options->packets;
+  if (packets == NULL) return;
+  if (!options->websocket && !options->plain) die("packets go over ws and tcp");
+  if (strcmp(packets, "json") != 0 && strcmp(packets, "protobuf") != 0)
+    die("packets are neither json nor protobuf");
 }
 
 static void raise_file_limit(void) {
@@ -245,7 +257,9 @@ int main(int count, char **values) {
   load.options = &options;
   load.epoll = epoll_create1(EPOLL_CLOEXEC);
   if (load.epoll < 0) die_errno("cannot open epoll");
-  if (options.plain)
+  if (options.packets != NULL)
+    packets_prepare(&load);
+  else if (options.plain)
     tcp_prepare(&load);
   else if (!options.websocket)
     http_prepare(&load);

@@ -26,6 +26,7 @@ struct options {
   const char *host;
   const char *path;
   const char *publish;  // path of the one connection whose messages go to all others; NULL: each has its own
+  const char *packets;  // codec of the packets of the action router that are sent; NULL: other traffic
   const char *method;
   const char *expect;  // body of every HTTP answer; NULL: what was posted, or else what the first had
   const char *expect_fields[EXPECTED_FIELDS_MAX];  // header fields that every HTTP answer has
@@ -183,6 +184,9 @@ void ws_handshake(const struct options *options, const char *path, int fd);
 
 // load_tcp.c
 void tcp_prepare(struct load *load);
+
+// load_packets.c
+void packets_prepare(struct load *load);
 
 // load_deflate.c
 void deflated_prepare(struct load *load);

@@ -11,6 +11,7 @@ import {
   CONTENDER_NAMES,
   killAll,
   listContenders,
+  takes,
 } from "./contenders.ts";
 import { describeMachine, type Machine, pinSelf } from "./machine.ts";
 import { measure, type MeasureOptions, type Round } from "./measure.ts";
@@ -168,7 +169,7 @@ function plan(
   const steps: Step[] = [];
   for (let round = 1; round <= rounds; round++) {
     for (const workload of workloads) {
-      const able = contenders.filter(({ takes }) => takes(workload));
+      const able = contenders.filter((contender) => takes(contender, workload));
       if (round % 2 === 0) able.reverse();
       for (const contender of able) steps.push({ round, workload, contender });
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// workloads.ts - what is asked of every contender, over HTTP; see ws_workloads.ts, tcp_workloads.ts and
-// starvation.ts for the others.
+// workloads.ts - what is asked of every contender, over HTTP; see ws_workloads.ts, tcp_workloads.ts,
+// rpc_workloads.ts and starvation.ts for the others.
+import { RPC_WORKLOADS } from "./rpc_workloads.ts";
 import { STARVATION_WORKLOADS } from "./starvation.ts";
 import { TCP_WORKLOADS } from "./tcp_workloads.ts";
 import { WS_WORKLOADS } from "./ws_workloads.ts";
@@ -15,6 +16,8 @@ export interface Workload {
   readonly inFlight: number;
   /** What the server runs instead of the routes of all other workloads. */
   readonly app?: "hono";
+  /** What the bodies of packets are; without it, nothing is asked of the action router. */
+  readonly codec?: "json" | "protobuf";
   /** Further arguments of the load client. */
   readonly extra: readonly string[];
   /** What is asked one at a time beside the load, and what must come back. */
@@ -84,6 +87,7 @@ export const WORKLOADS: readonly Workload[] = [
   ...HTTP_WORKLOADS,
   ...WS_WORKLOADS,
   ...TCP_WORKLOADS,
+  ...RPC_WORKLOADS,
   ...STARVATION_WORKLOADS,
 ];
 
@@ -106,6 +110,8 @@ export const QUICK_WORKLOADS: readonly string[] = [
   "tcp-64b-1",
   "tcp-64b-16",
   "tcp-16k-1",
+  "rpc-tcp-json-16",
+  "rpc-ws-protobuf-16",
 ];
 
 function plaintext(

@@ -33,27 +33,46 @@ export interface Codec<T = unknown> {
 }
 
 const UTF8 = new TextEncoder();
-const TEXT = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const TEXT = new TextDecoder("utf-8", { ignoreBOM: true });
+const STRICT_TEXT = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const REPLACEMENT = "\ufffd";
 
 const NOTHING = new Uint8Array(0);
-const NULL = UTF8.encode("null");
 
 /** JSON in UTF-8. No value is `null`, as with znet, and an empty body is read as undefined. */
 export const json: Codec = {
   encode(value: unknown): Uint8Array {
-    if (value === undefined) return NULL;
-    const text = JSON.stringify(value) as string | undefined;
-    if (text === undefined) {
-      throw new TypeError(
-        "Cannot encode the body: the value has no representation in JSON",
-      );
-    }
-    return UTF8.encode(text);
+    return UTF8.encode(jsonOf(value));
   },
   decode(bytes: Uint8Array): unknown {
-    return bytes.length === 0 ? undefined : JSON.parse(TEXT.decode(bytes));
+    return bytes.length === 0 ? undefined : JSON.parse(textOf(bytes));
   },
 };
+
+/** What `codec.encode()` returns, or text whose UTF-8 that is: of JSON, so that no bytes are made of it but a packet. */
+export function encoded(
+  codec: Codec,
+  value: unknown,
+  action: number,
+  kind: BodyKind,
+): Uint8Array | string {
+  return codec === json ? jsonOf(value) : codec.encode(value, action, kind);
+}
+
+function jsonOf(value: unknown): string {
+  if (value === undefined) return "null";
+  const text = JSON.stringify(value) as string | undefined;
+  if (text !== undefined) return text;
+  throw new TypeError(
+    "Cannot encode the body: the value has no representation in JSON",
+  );
+}
+
+// A decoder that throws takes more than twice as long as one that puts U+FFFD in place of what is wrong.
+function textOf(bytes: Uint8Array): string {
+  const text = TEXT.decode(bytes);
+  return text.includes(REPLACEMENT) ? STRICT_TEXT.decode(bytes) : text;
+}
 
 /** Bytes as they are: a `Uint8Array` or a string, which becomes UTF-8, is sent, and a `Uint8Array` received. */
 export const raw: Codec<Uint8Array | string | undefined> = {

@@ -3,8 +3,8 @@
 // order and number that the options allow; made by rpc_app.ts, called by rpc_transport.ts.
 
 import { copyOf } from "./bytes.ts";
-import type { BodyKind, Codec } from "./codec.ts";
-import { HEAD_BYTES, LENGTH_BYTES, readInt16 } from "./packet.ts";
+import { type BodyKind, type Codec, encoded } from "./codec.ts";
+import { HEAD_BYTES, readInt16 } from "./packet.ts";
 import { RpcConnection } from "./rpc_connection.ts";
 import { cancel, RpcContext } from "./rpc_context.ts";
 import { Deadlines } from "./rpc_deadlines.ts";
@@ -213,15 +213,13 @@ export class Peer implements TransportEvents {
     kind: BodyKind,
   ): Uint8Array {
     const codec = route?.codec ?? this.connection.codec;
-    const bytes = codec.encode(body, action, kind);
-    const length = LENGTH_BYTES + HEAD_BYTES + bytes.length;
+    const bytes = encoded(codec, body, action, kind);
+    const packet = packetBytes(action, sequence, bytes);
     const { maxPacketBytes } = this.#host;
-    if (length > maxPacketBytes) {
-      throw new RangeError(
-        `Cannot send the packet: it has ${length} bytes, and at most ${maxPacketBytes} are allowed`,
-      );
-    }
-    return packetBytes(action, sequence, bytes);
+    if (packet.length <= maxPacketBytes) return packet;
+    throw new RangeError(
+      `Cannot send the packet: it has ${packet.length} bytes, and at most ${maxPacketBytes} are allowed`,
+    );
   }
 
   #await(

@@ -80,6 +80,9 @@ const NOTHING = new Uint8Array(0);
 
 const SCRATCH_BYTES = 64 * 1024;
 const scratch = new Uint8Array(SCRATCH_BYTES);
+const scratchBody = scratch.subarray(LENGTH_BYTES + HEAD_BYTES);
+
+const UTF8 = new TextEncoder();
 
 /** The largest packet that may be allowed: queues of sockets hold no more. */
 export const MOST_PACKET_BYTES: number = 1 << 30;
@@ -94,17 +97,31 @@ export function queueFor(maxPacketBytes: number): number {
   return Math.min(bytes, MOST_PACKET_BYTES);
 }
 
-/** A packet with its length, valid until the next call. */
+/** A packet with its length, valid until the next call. The body may be text, which becomes UTF-8. */
 export function packetBytes(
   action: number,
   sequence: number,
-  body: Uint8Array,
+  body: Uint8Array | string,
 ): Uint8Array {
+  if (typeof body === "string") return packetText(action, sequence, body);
   const length = LENGTH_BYTES + HEAD_BYTES + body.length;
   const bytes = length <= SCRATCH_BYTES ? scratch : new Uint8Array(length);
   writeHead(bytes, action, sequence, body.length);
   bytes.set(body, LENGTH_BYTES + HEAD_BYTES);
   return length < bytes.length ? bytes.subarray(0, length) : bytes;
+}
+
+function packetText(
+  action: number,
+  sequence: number,
+  body: string,
+): Uint8Array {
+  if (3 * body.length > scratchBody.length) {
+    return packetBytes(action, sequence, UTF8.encode(body));
+  }
+  const { written } = UTF8.encodeInto(body, scratchBody);
+  writeHead(scratch, action, sequence, written);
+  return scratch.subarray(0, LENGTH_BYTES + HEAD_BYTES + written);
 }
 
 /** Packets over a plain socket: the framer finds them, and holds those that come while nobody wants them. */

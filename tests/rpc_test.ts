@@ -490,6 +490,24 @@ testCarriers("parse checks and types a body", async (t) => {
   assertEquals(asError(await client.receive()).slice(2), [422, "mine"]);
 });
 
+testCarriers("replies are whole however large they are", async (t) => {
+  const app = t.app();
+  app.route<[string, number]>(
+    1,
+    ({ body: [text, count] }) => text.repeat(count),
+  );
+  const client = await t.connect(app);
+  // Around the size from which on a packet has memory of its own.
+  for (const text of ["a", "\u00fc", "\u20ac", "\u{1f600}"]) {
+    for (
+      const count of [0, 1, 21_839, 21_840, 21_841, 65_525, 65_526, 65_527]
+    ) {
+      await client.send(1, 1, JSON.stringify([text, count]));
+      assertEquals(asJson(await client.receive())[2], text.repeat(count));
+    }
+  }
+});
+
 testCarriers(
   "a packet that is too large is not sent, and not taken",
   async (t) => {
