@@ -12,7 +12,12 @@ import { AddressLimit, RefusedConnection } from "./address_limit.ts";
 import type { Connection } from "./connection.ts";
 import type { ServerAddress } from "./listen_address.ts";
 import type { Settings } from "./options.ts";
-import { requireAddress, requireNet, requirePath } from "./permissions.ts";
+import {
+  requireAddress,
+  requireNet,
+  requireNotDenied,
+  requirePath,
+} from "./permissions.ts";
 import { PollLoop } from "./poll_loop.ts";
 import type { ServerStatistics } from "./statistics.ts";
 
@@ -83,7 +88,7 @@ export abstract class ListeningServer<Addr extends Deno.Addr> {
     );
     this.#listener = this.#listen(init);
     this.addr = this.loop.reactor.listenAddress(this.#listener) as Addr;
-    if (fd !== null) this.#requireInherited();
+    this.#requireBound(fd !== null);
     // That of an inherited socket is not ours to remove.
     this.#socketFile = transport === "unix" && fd === null
       ? inodeOf(host)
@@ -201,10 +206,12 @@ export abstract class ListeningServer<Addr extends Deno.Addr> {
     }
   }
 
-  // Which address it has is known only now.
-  #requireInherited(): void {
+  // What a name has led to, or an inherited socket is bound to, is known only now.
+  #requireBound(inherited: boolean): void {
+    const { addr } = this;
     try {
-      requireAddress(this.addr);
+      if (inherited) requireAddress(addr);
+      else if (isNet(addr)) requireNotDenied(addr.hostname, addr.port);
     } catch (error) {
       void this.loop.close();
       throw error;
@@ -240,6 +247,10 @@ export abstract class ListeningServer<Addr extends Deno.Addr> {
     const { path } = this.addr as unknown as Deno.UnixAddr;
     if (inodeOf(path) === this.#socketFile) Deno.removeSync(path);
   }
+}
+
+function isNet(addr: Deno.Addr): addr is Deno.NetAddr {
+  return addr.transport === "tcp";
 }
 
 // Null for an abstract socket, which has no file.

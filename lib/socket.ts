@@ -86,7 +86,8 @@ export interface SocketOptions {
    */
   lowWatermark?: number;
   /**
-   * Bytes waiting to be sent beyond which `write()` returns `"dropped"`; at most the server's `maxQueueBytes`.
+   * Bytes waiting to be sent beyond which `write()` returns `"dropped"`; at most the server's `maxQueueBytes`, and
+   * at most 64 MiB with `connect()` and `adopt()`.
    *
    * @default {16777216}
    */

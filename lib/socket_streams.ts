@@ -68,13 +68,27 @@ class Inbound {
 class Outbound {
   readonly #socket: Socket<StreamConn>;
   #waiting: PromiseWithResolvers<void> | null = null;
+  #writing: Promise<void> | null = null;
   #error: Error | null = null;
 
   constructor(socket: Socket<StreamConn>) {
     this.#socket = socket;
   }
 
-  async write(bytes: Uint8Array): Promise<void> {
+  /** Writes all of it, behind what earlier calls have still to write. */
+  write(bytes: Uint8Array): Promise<void> {
+    const before = this.#writing;
+    const write = (): Promise<void> => this.#write(bytes);
+    const writing = before === null ? write() : before.then(write, write);
+    this.#writing = writing;
+    const done = (): void => {
+      if (this.#writing === writing) this.#writing = null;
+    };
+    writing.then(done, done);
+    return writing;
+  }
+
+  async #write(bytes: Uint8Array): Promise<void> {
     let size = PIECE_BYTES;
     for (let rest = bytes; rest.length > 0;) {
       const piece = rest.subarray(0, size);
@@ -249,6 +263,7 @@ export function streams(
     drain: (socket) => partsOf(socket.data)[1].drained(),
     error(): void {}, // told to whoever reads or writes
     close(socket, error): void {
+      if (socket.data === undefined) return; // it has never stood
       const [inbound, outbound] = partsOf(socket.data);
       inbound.end(error);
       outbound.end(error);

@@ -3,6 +3,7 @@
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { listen, type Socket, type SocketHandlers } from "../mod.ts";
+import { runChild } from "./child.ts";
 import { ResettableSocket } from "./libc.ts";
 import { RawClient } from "./raw_client.ts";
 import {
@@ -16,6 +17,7 @@ import {
   withoutErrors,
 } from "./testing.ts";
 
+const MODULE = new URL("../mod.ts", import.meta.url).href;
 const MIB = 1024 * 1024;
 const LOCAL = { hostname: "127.0.0.1", port: 0 };
 
@@ -396,4 +398,33 @@ testBackends("close() and a signal cut everything at once", async (t) => {
       Deno.errors.ConnectionRefused,
     );
   }
+});
+
+testBackends("an address that is denied is not listened on", async (t) => {
+  const result = await runChild(
+    `
+    const { listen } = await import(${JSON.stringify(MODULE)});
+    for (const open of [
+      () => listen({ hostname: "localhost", port: 0, backend }, {}),
+      () => serve({ hostname: "localhost", port: 0, backend }, () => new Response()),
+    ]) {
+      try {
+        open();
+        console.log("listens");
+      } catch (error) {
+        console.log(error.name);
+      }
+    }
+    Deno.exit();`,
+    {
+      backend: t.backend,
+      flags: [
+        "--allow-ffi",
+        "--allow-read",
+        "--allow-net",
+        "--deny-net=127.0.0.1,[::1]",
+      ],
+    },
+  );
+  assertEquals(result.out.trim().split("\n"), ["NotCapable", "NotCapable"]);
 });

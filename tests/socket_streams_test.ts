@@ -195,3 +195,14 @@ testBackends("a handler that fails cuts its connection", async (t) => {
   });
   assertEquals(errors.length, 1);
 });
+
+testBackends("writes that nobody waits for keep their order", async (t) => {
+  const [conn, client] = await pair(t);
+  const bytes = pattern(24 * MIB);
+  const third = bytes.length / 3;
+  const writes = [0, 1, 2].map((at) =>
+    conn.write(bytes.subarray(at * third, (at + 1) * third))
+  );
+  assertSameBytes(await client.exactly(bytes.length), bytes, "the order");
+  assertEquals(await Promise.all(writes), [third, third, third]);
+});
