@@ -242,7 +242,8 @@ export class Socket<Data = unknown> {
 
   /**
    * Stops reading: `data` and `end` are not called before `resume()`, and what the peer sends fills the buffers of
-   * the kernel and holds it up.
+   * the kernel and holds it up. Neither is `close` when both sides end the connection meanwhile, as it comes behind
+   * them; `close()` and `terminate()` call it without them.
    */
   pause(): void {
     this.#ground.pause();

@@ -431,12 +431,12 @@ testBackends("no drain follows the end of what was queued", async (t) => {
   const told: string[] = [];
   const closed = Promise.withResolvers<void>();
   const { socket } = connect({ ...addr, backend, highWatermark: 1 }, {
-    open(socket) {
+    open(socket): void {
       told.push("open");
       socket.close();
     },
     drain: () => void told.push("drain"),
-    close() {
+    close(): void {
       told.push("close");
       closed.resolve();
     },

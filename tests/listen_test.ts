@@ -428,3 +428,20 @@ testBackends("an address that is denied is not listened on", async (t) => {
   );
   assertEquals(result.out.trim().split("\n"), ["NotCapable", "NotCapable"]);
 });
+
+testBackends("shutdown() tells who is accepted last too", async (t) => {
+  const { backend } = t;
+  const told: string[] = [];
+  const server = listen({ ...LOCAL, backend }, {
+    open: () => void told.push("open"),
+    shutdown(socket): void {
+      told.push("shutdown");
+      socket.terminate();
+    },
+  });
+  // The kernel has taken it in, and the server has not yet.
+  using _client = new ResettableSocket(server.addr.port);
+  const report = await server.shutdown({ timeout: 3000 });
+  assertEquals(told, ["open", "shutdown"]);
+  assertEquals(report, { connections: 0, requests: 0, forced: 0 });
+});
