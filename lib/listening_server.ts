@@ -166,15 +166,22 @@ export abstract class ListeningServer<Addr extends Deno.Addr> {
     signal: AbortSignal | undefined,
     onListen?: (addr: Addr) => void,
   ): void {
-    const abort = (): void => void this.close();
+    const abort = (): void => this.#closeNow();
     signal?.addEventListener("abort", abort, { once: true });
     this.finished.then(() => signal?.removeEventListener("abort", abort));
     try {
       onListen?.(this.addr);
     } catch (error) {
-      void this.close();
+      this.#closeNow();
       throw error;
     }
+  }
+
+  // For who waits for `finished` at most: nobody else would hear that the file of a socket is still there.
+  #closeNow(): void {
+    this.close().catch((error) =>
+      console.error("The file of a socket could not be removed", error)
+    );
   }
 
   #count(): ServerStatistics {
@@ -230,7 +237,7 @@ export abstract class ListeningServer<Addr extends Deno.Addr> {
     for (const connection of open) connection.drain();
     const deadline = timeout === 0 || timeout > TIMER_MAX_MS
       ? undefined
-      : setTimeout(() => void this.close(), timeout);
+      : setTimeout(() => this.#closeNow(), timeout);
     await loop.empty();
     clearTimeout(deadline);
     const forced = this.#statistics === null

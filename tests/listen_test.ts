@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests of listen(): where it listens, whom it lets in, and how it ends.
 
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { listen, type Socket, type SocketHandlers } from "../mod.ts";
 import { runChild } from "./child.ts";
 import { ResettableSocket } from "./libc.ts";
@@ -444,4 +450,28 @@ testBackends("shutdown() tells who is accepted last too", async (t) => {
   const report = await server.shutdown({ timeout: 3000 });
   assertEquals(told, ["open", "shutdown"]);
   assertEquals(report, { connections: 0, requests: 0, forced: 0 });
+});
+
+testBackends("a file that cannot be removed ends no process", async (t) => {
+  const directory = await Deno.makeTempDir();
+  try {
+    const { code, out, err } = await runChild(
+      `
+      const { listen } = await import(${JSON.stringify(MODULE)});
+      const path = ${JSON.stringify(`${directory}/socket`)};
+      const controller = new AbortController();
+      const { signal } = controller;
+      const server = listen({ path, backend, signal }, {});
+      Deno.permissions.revokeSync({ name: "write" });
+      controller.abort();
+      await server.finished;
+      await new Promise((resolve) => setTimeout(resolve));
+      console.log("goes on");`,
+      { backend: t.backend },
+    );
+    assertEquals([code, out], [0, "goes on\n"]);
+    assertStringIncludes(err, "NotCapable");
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
 });
