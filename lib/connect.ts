@@ -241,10 +241,7 @@ export function adopt<Data = undefined>(
   });
   const { socket } = connection;
   try {
-    // A Unix socket that is connected has most often no name.
-    if (socket.remoteAddr.transport === "tcp") {
-      requireAddress(socket.remoteAddr);
-    }
+    if (hasName(socket.remoteAddr)) requireAddress(socket.remoteAddr);
     connection.tune(plan.tuning);
   } catch (error) {
     connection.abandon();
@@ -367,6 +364,11 @@ function connectionOf<Data>(
   const connection = new SocketConnection(handle, loop, host, false, client);
   connection.setTimeout(host.idleTimeout);
   return connection;
+}
+
+// Who has connected to a Unix socket has most often no name.
+function hasName(addr: Deno.Addr): boolean {
+  return addr.transport !== "unix" || (addr as Deno.UnixAddr).path !== "";
 }
 
 // A peer that is gone already has no address any more.

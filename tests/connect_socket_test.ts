@@ -457,3 +457,34 @@ testBackends("streams() bear a socket that never stands", async (t) => {
   });
   assertEquals(errors, []);
 });
+
+testBackends("the peer of an adopted socket has to be allowed", async (t) => {
+  const { backend } = t;
+  const path = `@millrace-denied-${backend}-${Deno.pid}`;
+  t.closing(listen({ path, backend }, echo));
+  const result = await runChild(
+    `
+    const { adopt } = await import(${JSON.stringify(MODULE)});
+    const { symbols: libc } = Deno.dlopen("libc.so.6", {
+      socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
+      connect: { parameters: ["i32", "buffer", "u32"], result: "i32" },
+    });
+    const address = new TextEncoder().encode("\\x01\\0\\0" + ${
+      JSON.stringify(path)
+    }.slice(1));
+    const fds = [libc.socket(1, 1, 0), libc.socket(1, 1, 0)];
+    for (const fd of fds) libc.connect(fd, address, address.length);
+    const socket = adopt(fds[0], {}, { backend });
+    console.log(socket.remoteAddr.path);
+    socket.terminate();
+    Deno.permissions.revokeSync({ name: "net" });
+    try {
+      adopt(fds[1], {}, { backend });
+    } catch (error) {
+      console.log(error.name);
+    }`,
+    { backend },
+  );
+  assertEquals([result.code, result.err], [0, ""]);
+  assertEquals(result.out, `${path}\nNotCapable\n`);
+});
