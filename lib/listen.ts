@@ -200,6 +200,7 @@ export function listen<Data = undefined>(
  * @param options Descriptor and limits.
  * @param handlers The callbacks of all its sockets.
  * @returns The running server.
+ * @throws {Deno.errors.Busy} When a server has it already, and others when it is no socket that listens.
  */
 export function listen<Data = undefined>(
   options: ListenInheritedOptions<Data>,
