@@ -8,6 +8,7 @@
 #include "conn_queue.h"
 #include "inbox.h"
 #include "listener.h"
+#include "socket.h"
 #include "sys.h"
 #include "timer.h"
 
@@ -178,6 +179,7 @@ static void bury(struct mr_reactor *r, struct conn *c) {
   record->code = c->close_code;
   record->aux = r->rows[slot].queued + r->rows[slot].staged;
   output_clear(r, c);
+  if (c->adopted) socket_cut(c->fd, c->reset);
   close(c->fd);
   c->fd = -1;
   c->life = LIFE_FREE;

@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,15 +16,14 @@
 #include "conn_queue.h"
 #include "inbox.h"
 #include "millrace.h"
+#include "socket.h"
 #include "sys.h"
 #include "timer.h"
 
 static int open_socket(const struct sockaddr *address, socklen_t length) {
   int fd = sys_socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK);
   if (fd < 0) return -errno;
-  int on = 1;
-  // What is sent leaves at once: a turn has made one packet of it already.
-  if (address->sa_family != AF_UNIX) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  socket_no_delay(fd);
   if (sys_connect(fd, address, length) == 0 || errno == EINPROGRESS || errno == EINTR) return fd;
   int error = errno;
   close(fd);

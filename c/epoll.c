@@ -127,6 +127,8 @@ static void await_room(struct mr_reactor *r, struct conn *c) {
 }
 
 static void stop(struct mr_reactor *r, struct conn *c) {
+  // Only the last descriptor of a socket takes it out of the set when it is closed.
+  if (c->adopted && c->receiving) epoll_ctl(epoll_fd(r), EPOLL_CTL_DEL, c->fd, NULL);
   conn_released(r, c);
 }
 

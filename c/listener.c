@@ -6,7 +6,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netdb.h>
-#include <netinet/tcp.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
@@ -28,8 +28,7 @@ struct wish {
 static void prepare_tcp(int fd, const struct mr_listen_options *o, sa_family_t family) {
   int on = 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-  // Accepted sockets inherit it: replies leave at once, which coalescing has made one packet already.
-  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  socket_no_delay(fd);  // accepted sockets inherit it
   if ((o->flags & MR_REUSE_PORT) != 0) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
   // Said either way: the default is a setting of the system's.
   int only = (o->flags & MR_IPV6_ONLY) != 0;
@@ -77,6 +76,7 @@ static int take_inherited(const struct wish *w) {
   int fd = (int)w->options->fd;
   int rc = socket_check(fd);
   if (rc == 0) rc = socket_listens(fd);
+  if (rc == 0) socket_no_delay(fd);
   if (rc == 0) rc = socket_tune(fd, w->tuning);
   if (rc != 0) return rc;
   fcntl(fd, F_SETFD, FD_CLOEXEC);  // not for programs that we start

@@ -64,7 +64,8 @@ int32_t mr_tune(mr_reactor *reactor, uint32_t handle, const struct mr_socket_opt
 int32_t mr_connect(mr_reactor *reactor, const struct mr_connect_options *options, uint32_t *handle);
 
 // Takes over a stream socket that is connected, whose bytes are the application's, and writes the handle to
-// *handle. -ENOTCONN when it is not; the socket is still the caller's on failure.
+// *handle. -ENOTCONN when it is not, -EBUSY when it is one of the reactor's already; the socket is still the
+// caller's on failure.
 int32_t mr_adopt(mr_reactor *reactor, int32_t fd, uint32_t *handle);
 
 // Submits what is pending, takes what has arrived and tokenises it. Returns the number of records, all of

@@ -65,7 +65,8 @@ static bool run_upgrade(struct mr_reactor *r, struct conn *c, enum protocol prot
   c->protocol = (uint8_t)protocol;
   c->held = false;
   c->requests = 0;
-  c->end_told = false;  // the request heard of it, the new protocol has to as well
+  c->end_told = false;          // the request heard of it, the new protocol has to as well
+  c->notify = c->sent = false;  // nobody waits for the answers any more; the new protocol asks anew
   conn_timeouts(r, c, NULL);
   conn_deadline(r, c, conn_patience(c));
   ready_push(r, c);

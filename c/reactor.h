@@ -48,6 +48,7 @@ struct conn {
   uint16_t ops;         // operations that the kernel holds for this connection (io_uring)
 
   bool connecting : 1;  // ours, and does not stand yet
+  bool adopted : 1;     // by mr_adopt: others may hold the socket too
   bool paused : 1;      // by MR_CMD_PAUSE
   bool held : 1;        // after MR_UPGRADE or MR_RESPONSE, until JavaScript decides
   bool deaf : 1;        // what arrives is dropped: a violation or a close frame ended the input

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// socket.c - options of sockets, and sockets that another process has opened; called by listener.c and,
-// through mr_tune, by JavaScript.
+// socket.c - options of sockets, and sockets that another process has opened; called by listener.c,
+// connect.c and conn.c and, through mr_tune and mr_adopt, by JavaScript.
 #include "socket.h"
 
 #include <fcntl.h>
@@ -67,17 +67,39 @@ int socket_listens(int fd) {
   return rc != 0 || listens ? rc : -EOPNOTSUPP;
 }
 
+void socket_no_delay(int fd) {
+  int on = 1;
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
+
+void socket_cut(int fd, bool reset) {
+  const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+  if (reset && connect(fd, &nobody, sizeof(nobody)) == 0) return;  // TCP only
+  shutdown(fd, SHUT_RDWR);
+}
+
+// Two connections with one descriptor would close it twice, the second time somebody else's.
+static bool is_ours(const struct mr_reactor *r, int fd) {
+  for (uint32_t slot = 0; slot < r->slots_used; slot++) {
+    if (r->conns[slot].life != LIFE_FREE && r->conns[slot].fd == fd) return true;
+  }
+  return false;
+}
+
 int32_t mr_adopt(mr_reactor *r, int32_t fd, uint32_t *handle) {
   struct sockaddr_storage peer;
   socklen_t length = sizeof(peer);
   int rc = handle == NULL ? -EINVAL : socket_check(fd);
   if (rc == 0 && getpeername(fd, (struct sockaddr *)&peer, &length) != 0) rc = -errno;
+  if (rc == 0 && is_ours(r, fd)) rc = -EBUSY;
   if (rc != 0) return rc;
   struct conn *c = conn_new(r, fd, false);
   if (c == NULL) return -EDQUOT;
-  // As accept(2) would have made it for each.
+  // As sockets are that we have accepted.
   fcntl(fd, F_SETFD, FD_CLOEXEC);
   fcntl(fd, F_SETFL, r->backend == &backend_epoll ? O_NONBLOCK : 0);
+  socket_no_delay(fd);
+  c->adopted = true;
   c->protocol = PROTOCOL_STREAM;
   r->now = timer_now();  // the last turn may be long ago
   conn_deadline(r, c, conn_patience(c));

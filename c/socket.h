@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// socket.h - options of sockets, and sockets that another process has opened; called by listener.c.
+// socket.h - options of sockets, and sockets that another process has opened; called by listener.c,
+// connect.c and conn.c.
 #ifndef MR_SOCKET_H
 #define MR_SOCKET_H
+
+#include <stdbool.h>
 
 #include "layout.h"
 
@@ -14,5 +17,11 @@ int socket_check(int fd);
 
 // 0 when it listens, else -EOPNOTSUPP.
 int socket_listens(int fd);
+
+// Has what is sent leave at once: a turn has made one packet of it already. Does nothing for a Unix socket.
+void socket_no_delay(int fd);
+
+// Ends a connection for its peer, with a reset where it can have one, whoever else holds a descriptor of it.
+void socket_cut(int fd, bool reset);
 
 #endif

@@ -128,6 +128,9 @@ const BACKENDS = {
   epoll: layout.EPOLL,
 };
 
+// Inherited sockets that reactors of this isolate listen on: each descriptor is to be closed once.
+const inherited = new Set<number>();
+
 /** A worker's event loop in C. Belongs to the thread that opened it. */
 export class Reactor {
   readonly inbox: Inbox;
@@ -139,6 +142,7 @@ export class Reactor {
   readonly #shim = library();
   readonly #arena: Arena;
   readonly #pointer: Deno.PointerObject;
+  readonly #inherited: number[] = [];
   #closed = false;
 
   /** Opens a reactor. Throws when the backend that was asked for is not to be had. */
@@ -177,20 +181,27 @@ export class Reactor {
     // What is staged goes nowhere, but C has to take over the files among it to close them.
     this.#flush(0);
     this.#closed = true;
+    for (const fd of this.#inherited) inherited.delete(fd);
     // When the kernel does not let go of the memory it is lost, which is better than to share it.
     if (this.#shim.mr_close(this.#pointer) === 0) this.#arena.release();
   }
 
   /** Opens a listening socket, whose accepted ones have its tuning, and returns its number. */
   listen(address: ListenAddress, tuning: SocketTuning = {}): number {
-    return unwrap(
-      this.#shim.mr_listen(
-        this.#pointer,
-        packAddress(address),
-        packTuning(tuning),
-      ),
-      `listen on ${nameOf(address)}`,
+    const action = `listen on ${nameOf(address)}`;
+    const { fd } = address;
+    if (fd !== null && inherited.has(fd)) throw errnoError(EBUSY, action);
+    const answer = this.#shim.mr_listen(
+      this.#pointer,
+      packAddress(address),
+      packTuning(tuning),
     );
+    unwrap(answer, action);
+    if (fd !== null) {
+      inherited.add(fd);
+      this.#inherited.push(fd);
+    }
+    return answer;
   }
 
   /** Starts closing a listening socket; it is closed when `listeners` has fallen. */

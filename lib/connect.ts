@@ -214,11 +214,14 @@ export function connect<Data = undefined>(
  * Takes over a socket that is connected already, such as one that a supervisor has accepted for this process.
  *
  * @typeParam Data What the application keeps with the socket.
- * @param fd Descriptor of a connected TCP or Unix socket; it is the socket's from here on.
+ * @param fd Descriptor of a connected TCP or Unix socket; it is the socket's from here on, which closes it. When this
+ * throws because of the permission or of an option that the kernel refuses, it is closed too; after other errors it is
+ * still the caller's.
  * @param handlers The callbacks of the socket.
  * @param options Limits.
  * @returns The socket; `open` was called.
  * @throws {Deno.errors.NotConnected} When it is not connected, and others when it is no such socket.
+ * @throws {Deno.errors.Busy} When it was taken over already.
  * @throws {Deno.errors.NotCapable} When the program is not allowed to connect to the peer.
  */
 export function adopt<Data = undefined>(
@@ -238,10 +241,7 @@ export function adopt<Data = undefined>(
   });
   const { socket } = connection;
   try {
-    // A Unix socket that is connected has most often no name.
-    if (socket.remoteAddr.transport === "tcp") {
-      requireAddress(socket.remoteAddr);
-    }
+    if (hasName(socket.remoteAddr)) requireAddress(socket.remoteAddr);
     connection.tune(plan.tuning);
   } catch (error) {
     connection.abandon();
@@ -282,9 +282,14 @@ class Connector<Data> implements Dialer {
     this.#resolve = resolve;
     this.#reject = reject;
     this.#plan = plan;
-    const { backend, host, data } = plan;
+    const { backend, host, data, settings } = plan;
     const dial = new Dial(target, { backend, timeout, response: false }, this);
-    this.#opening = new SocketOpening(host, (error) => dial.abort(error));
+    const limits = {
+      highWatermark: host.highWatermark,
+      // What the connection will not take must not wait for it.
+      maxQueueBytes: Math.min(host.maxQueueBytes, settings.maxQueueBytes),
+    };
+    this.#opening = new SocketOpening(limits, (error) => dial.abort(error));
     this.#socket = new Socket(this.#opening, data, target as Deno.Addr);
     const abort = (): void => dial.abort(signal!.reason as Error);
     signal?.addEventListener("abort", abort, { once: true });
@@ -314,7 +319,9 @@ class Connector<Data> implements Dialer {
     }
     stand(socket, connection, remoteOf(handle, client));
     host.open(socket);
-    if (this.#opening.queued && !connection.queued) host.drain(socket);
+    // It may have fallen at once, and `open` may have ended the socket.
+    const fallen = this.#opening.queued && !connection.queued;
+    if (fallen && connection.writable) host.drain(socket);
     this.#resolve(socket);
     return connection;
   }
@@ -357,6 +364,11 @@ function connectionOf<Data>(
   const connection = new SocketConnection(handle, loop, host, false, client);
   connection.setTimeout(host.idleTimeout);
   return connection;
+}
+
+// Who has connected to a Unix socket has most often no name.
+function hasName(addr: Deno.Addr): boolean {
+  return addr.transport !== "unix" || (addr as Deno.UnixAddr).path !== "";
 }
 
 // A peer that is gone already has no address any more.

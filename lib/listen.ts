@@ -108,7 +108,8 @@ export interface ListenUnixOptions<Data = undefined>
 export interface ListenInheritedOptions<Data = undefined>
   extends ListenOptions<Data> {
   /**
-   * Descriptor of a listening TCP or Unix socket; it is the server's from here on. Connections that are not accepted
+   * Descriptor of a listening TCP or Unix socket; it is the server's from here on, and closed too when its address is
+   * not allowed. After other errors it is still the caller's. Connections that are not accepted
    * yet when the server closes are left to whoever else has the socket, and the file of a Unix socket is not removed.
    */
   fd: number;
@@ -199,6 +200,7 @@ export function listen<Data = undefined>(
  * @param options Descriptor and limits.
  * @param handlers The callbacks of all its sockets.
  * @returns The running server.
+ * @throws {Deno.errors.Busy} When a server has it already, and others when it is no socket that listens.
  */
 export function listen<Data = undefined>(
   options: ListenInheritedOptions<Data>,

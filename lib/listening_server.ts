@@ -12,7 +12,12 @@ import { AddressLimit, RefusedConnection } from "./address_limit.ts";
 import type { Connection } from "./connection.ts";
 import type { ServerAddress } from "./listen_address.ts";
 import type { Settings } from "./options.ts";
-import { requireAddress, requireNet, requirePath } from "./permissions.ts";
+import {
+  requireAddress,
+  requireNet,
+  requireNotDenied,
+  requirePath,
+} from "./permissions.ts";
 import { PollLoop } from "./poll_loop.ts";
 import type { ServerStatistics } from "./statistics.ts";
 
@@ -83,7 +88,7 @@ export abstract class ListeningServer<Addr extends Deno.Addr> {
     );
     this.#listener = this.#listen(init);
     this.addr = this.loop.reactor.listenAddress(this.#listener) as Addr;
-    if (fd !== null) this.#requireInherited();
+    this.#requireBound(fd !== null);
     // That of an inherited socket is not ours to remove.
     this.#socketFile = transport === "unix" && fd === null
       ? inodeOf(host)
@@ -161,15 +166,22 @@ export abstract class ListeningServer<Addr extends Deno.Addr> {
     signal: AbortSignal | undefined,
     onListen?: (addr: Addr) => void,
   ): void {
-    const abort = (): void => void this.close();
+    const abort = (): void => this.#closeNow();
     signal?.addEventListener("abort", abort, { once: true });
     this.finished.then(() => signal?.removeEventListener("abort", abort));
     try {
       onListen?.(this.addr);
     } catch (error) {
-      void this.close();
+      this.#closeNow();
       throw error;
     }
+  }
+
+  // For who waits for `finished` at most: nobody else would hear that the file of a socket is still there.
+  #closeNow(): void {
+    this.close().catch((error) =>
+      console.error("The file of a socket could not be removed", error)
+    );
   }
 
   #count(): ServerStatistics {
@@ -201,10 +213,12 @@ export abstract class ListeningServer<Addr extends Deno.Addr> {
     }
   }
 
-  // Which address it has is known only now.
-  #requireInherited(): void {
+  // What a name has led to, or an inherited socket is bound to, is known only now.
+  #requireBound(inherited: boolean): void {
+    const { addr } = this;
     try {
-      requireAddress(this.addr);
+      if (inherited) requireAddress(addr);
+      else if (isNet(addr)) requireNotDenied(addr.hostname, addr.port);
     } catch (error) {
       void this.loop.close();
       throw error;
@@ -223,7 +237,7 @@ export abstract class ListeningServer<Addr extends Deno.Addr> {
     for (const connection of open) connection.drain();
     const deadline = timeout === 0 || timeout > TIMER_MAX_MS
       ? undefined
-      : setTimeout(() => void this.close(), timeout);
+      : setTimeout(() => this.#closeNow(), timeout);
     await loop.empty();
     clearTimeout(deadline);
     const forced = this.#statistics === null
@@ -240,6 +254,10 @@ export abstract class ListeningServer<Addr extends Deno.Addr> {
     const { path } = this.addr as unknown as Deno.UnixAddr;
     if (inodeOf(path) === this.#socketFile) Deno.removeSync(path);
   }
+}
+
+function isNet(addr: Deno.Addr): addr is Deno.NetAddr {
+  return addr.transport === "tcp";
 }
 
 // Null for an abstract socket, which has no file.

@@ -2,6 +2,8 @@
 // permissions.ts - asks Deno's sandbox before C is told to listen, to connect or to open a file, since FFI would go past
 // it; called by listening_server.ts, dial.ts and files.ts.
 
+import { resolve } from "node:path";
+
 /** Throws NotCapable, in the words of Deno, unless listening on this address, or connecting to it, is allowed. */
 export function requireNet(hostname: string, port: number): void {
   const host = hostOf(hostname, port);
@@ -22,10 +24,18 @@ function hostOf(hostname: string, port: number): string {
 
 /** Throws NotCapable unless a socket file may be listened on, or connected to. */
 export function requirePath(path: string): void {
-  const host = `unix:${path}`;
   ensure({ name: "read", path }, `read access to "${path}"`, "read");
   ensure({ name: "write", path }, `write access to "${path}"`, "write");
-  ensure({ name: "net", host }, `net access to "${host}"`, "net");
+  const { state, partial } = Deno.permissions.querySync({ name: "net" });
+  if (state === "granted" && !partial) return;
+  // Permissions name absolute paths. An abstract name is none: it takes that of the whole net.
+  ensure(
+    path.startsWith("@")
+      ? { name: "net" }
+      : { name: "net", host: `unix:${resolve(path)}` },
+    `net access to "unix:${path}"`,
+    "net",
+  );
 }
 
 /** Throws NotCapable unless listening on this address is allowed. */

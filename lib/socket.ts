@@ -86,7 +86,8 @@ export interface SocketOptions {
    */
   lowWatermark?: number;
   /**
-   * Bytes waiting to be sent beyond which `write()` returns `"dropped"`; at most the server's `maxQueueBytes`.
+   * Bytes waiting to be sent beyond which `write()` returns `"dropped"`; at most the server's `maxQueueBytes`, and
+   * at most 64 MiB with `connect()` and `adopt()`.
    *
    * @default {16777216}
    */
@@ -241,7 +242,8 @@ export class Socket<Data = unknown> {
 
   /**
    * Stops reading: `data` and `end` are not called before `resume()`, and what the peer sends fills the buffers of
-   * the kernel and holds it up.
+   * the kernel and holds it up. Neither is `close` when both sides end the connection meanwhile, as it comes behind
+   * them; `close()` and `terminate()` call it without them.
    */
   pause(): void {
     this.#ground.pause();

@@ -130,7 +130,7 @@ export class SocketConnection<Data> implements Connection, SocketGround {
       case layout.DRAIN:
         return this.#onDrain();
       case layout.SENT:
-        return this.#sent?.taken();
+        return this.#onSent();
       case layout.QUIET:
         return this.#onQuiet();
       case layout.END:
@@ -326,6 +326,11 @@ export class SocketConnection<Data> implements Connection, SocketGround {
     inbox.returned(block);
     // Paused and resumed within the callback.
     if (this.#halted && !this.#paused) this.#deliver();
+  }
+
+  #onSent(): void {
+    // Asked about a response, before the upgrade.
+    if (this.#loop.turn !== this.#upgradeTurn) this.#sent?.taken();
   }
 
   #onQuiet(): void {

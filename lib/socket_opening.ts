@@ -93,6 +93,7 @@ export class SocketOpening implements SocketGround {
   }
 
   terminate(): void {
+    this.#ended = true;
     this.fail(new Deno.errors.Interrupted("The socket was terminated"));
   }
 

@@ -92,6 +92,8 @@ class Server<Data, Addr extends Deno.Addr> extends ListeningServer<Addr>
     // Otherwise the reactor's own idle timeout holds, at no cost for each connection.
     if (host.tellsTimeout) connection.setTimeout(host.idleTimeout);
     host.open(connection.socket);
+    // Taken from the listener's queue when it was closed, after all others have been told.
+    if (this.draining) connection.drain();
     return connection;
   }
 

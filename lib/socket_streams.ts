@@ -58,6 +58,11 @@ class Inbound {
     this.socket.resume();
   }
 
+  /** Whether an error is what the reader was told of the end. */
+  hasTold(error: unknown): boolean {
+    return this.#error !== null && error === this.#error;
+  }
+
   #tell(): void {
     this.#news?.resolve();
     this.#news = null;
@@ -68,13 +73,27 @@ class Inbound {
 class Outbound {
   readonly #socket: Socket<StreamConn>;
   #waiting: PromiseWithResolvers<void> | null = null;
+  #writing: Promise<void> | null = null;
   #error: Error | null = null;
 
   constructor(socket: Socket<StreamConn>) {
     this.#socket = socket;
   }
 
-  async write(bytes: Uint8Array): Promise<void> {
+  /** Writes all of it, behind what earlier calls have still to write. */
+  write(bytes: Uint8Array): Promise<void> {
+    const before = this.#writing;
+    const write = (): Promise<void> => this.#write(bytes);
+    const writing = before === null ? write() : before.then(write, write);
+    this.#writing = writing;
+    const done = (): void => {
+      if (this.#writing === writing) this.#writing = null;
+    };
+    writing.then(done, done);
+    return writing;
+  }
+
+  async #write(bytes: Uint8Array): Promise<void> {
     let size = PIECE_BYTES;
     for (let rest = bytes; rest.length > 0;) {
       const piece = rest.subarray(0, size);
@@ -82,7 +101,7 @@ class Outbound {
       if (status !== "dropped") rest = rest.subarray(piece.length);
       else if (!this.#socket.writable) throw this.#gone();
       // It did not fit: what is queued has to leave, and if nothing is, the queue is shorter than the piece.
-      else if (this.#socket.bufferedAmount > 0) await this.#flushed();
+      else if (this.#socket.bufferedAmount > 0) await this.flushed();
       else size = Math.ceil(piece.length / 2);
       if (status === "queued") await this.#drain();
     }
@@ -94,12 +113,18 @@ class Outbound {
   }
 
   end(error: Error | null): void {
-    this.#error = error;
+    this.#error ??= error;
     this.#waiting?.reject(this.#gone());
     this.#waiting = null;
   }
 
-  async #flushed(): Promise<void> {
+  /** Whether an error is what a writer was told of the end. */
+  hasTold(error: unknown): boolean {
+    return this.#error !== null && error === this.#error;
+  }
+
+  /** Waits until the kernel has all that was written. */
+  async flushed(): Promise<void> {
     try {
       await this.#socket.flushed();
     } catch {
@@ -113,8 +138,9 @@ class Outbound {
   }
 
   #gone(): Error {
-    return this.#error ??
-      new Deno.errors.BrokenPipe("Cannot write: the connection has ended");
+    return this.#error ??= new Deno.errors.BrokenPipe(
+      "Cannot write: the connection has ended",
+    );
   }
 }
 
@@ -206,7 +232,7 @@ export class StreamConn implements Disposable {
   /** Ends this side's direction, and waits until the kernel has all that was written. */
   async closeWrite(): Promise<void> {
     this.socket.end();
-    await this.socket.flushed();
+    await this.#outbound.flushed();
   }
 
   /** Closes the connection once all is sent. What the peer still sends is dropped. */
@@ -232,7 +258,8 @@ export class StreamConn implements Disposable {
  * listen({ port: 7000 }, streams((conn) => conn.readable.pipeTo(conn.writable)));
  * ```
  *
- * @param handler Called for each connection. When it throws or rejects, that is logged and the connection is cut.
+ * @param handler Called for each connection. When it throws or rejects, the connection is cut and that is logged, unless
+ * it is just what reading or writing has thrown because the connection has ended.
  * @returns The callbacks, for `listen()`, `connect()` or `rawSocket()`.
  */
 export function streams(
@@ -249,6 +276,7 @@ export function streams(
     drain: (socket) => partsOf(socket.data)[1].drained(),
     error(): void {}, // told to whoever reads or writes
     close(socket, error): void {
+      if (socket.data === undefined) return; // it has never stood
       const [inbound, outbound] = partsOf(socket.data);
       inbound.end(error);
       outbound.end(error);
@@ -263,7 +291,9 @@ async function run(
   try {
     await handler(conn);
   } catch (error) {
-    console.error("Exception in the handler of a connection", error);
     conn.socket.terminate();
+    // Peers shall not be able to fill logs: that one has gone is no fault of the handler.
+    if (partsOf(conn).some((part) => part.hasTold(error))) return;
+    console.error("Exception in the handler of a connection", error);
   }
 }

@@ -15,7 +15,7 @@ import {
   listen,
   type Socket,
   type SocketHandlers,
-  type StreamConn,
+  StreamConn,
   streams,
 } from "../mod.ts";
 import { runChild } from "./child.ts";
@@ -28,6 +28,7 @@ import {
   pattern,
   testBackends,
   until,
+  withoutErrors,
 } from "./testing.ts";
 
 const MODULE = new URL("../mod.ts", import.meta.url).href;
@@ -409,4 +410,81 @@ testBackends("connecting has to be allowed", async (t) => {
   );
   assertEquals(code, 1);
   assertStringIncludes(err, 'Requires net access to "127.0.0.1:1"');
+});
+
+testBackends("no more waits than a connection could take", async (t) => {
+  const { backend } = t;
+  const addr = serve(t, {});
+  const [handlers] = collector();
+  const options = { ...addr, backend, maxQueueBytes: 256 * MIB };
+  const connecting = connect(options, handlers);
+  const { socket } = connecting;
+  assertEquals(socket.write(new Uint8Array(80 * MIB)), "dropped");
+  socket.terminate();
+  assertEquals([socket.writable, socket.write("late")], [false, "dropped"]);
+  await assertRejects(() => connecting, Deno.errors.Interrupted);
+});
+
+testBackends("no drain follows the end of what was queued", async (t) => {
+  const { backend } = t;
+  const addr = serve(t, echo);
+  const told: string[] = [];
+  const closed = Promise.withResolvers<void>();
+  const { socket } = connect({ ...addr, backend, highWatermark: 1 }, {
+    open(socket): void {
+      told.push("open");
+      socket.close();
+    },
+    drain: () => void told.push("drain"),
+    close(): void {
+      told.push("close");
+      closed.resolve();
+    },
+  });
+  // So many go to the kernel at once when it stands: the queue has fallen.
+  assertEquals(socket.write(pattern(128 * 1024)), "queued");
+  await closed.promise;
+  assertEquals(told, ["open", "close"]);
+});
+
+testBackends("streams() bear a socket that never stands", async (t) => {
+  const { backend } = t;
+  const errors = await withoutErrors(async () => {
+    const options = { hostname: HOST, port: freePort(), backend };
+    const connecting = connect<StreamConn>(options, streams());
+    assert(!(connecting.socket.data instanceof StreamConn));
+    await assertRejects(() => connecting, Deno.errors.ConnectionRefused);
+  });
+  assertEquals(errors, []);
+});
+
+testBackends("the peer of an adopted socket has to be allowed", async (t) => {
+  const { backend } = t;
+  const path = `@millrace-denied-${backend}-${Deno.pid}`;
+  t.closing(listen({ path, backend }, echo));
+  const result = await runChild(
+    `
+    const { adopt } = await import(${JSON.stringify(MODULE)});
+    const { symbols: libc } = Deno.dlopen("libc.so.6", {
+      socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
+      connect: { parameters: ["i32", "buffer", "u32"], result: "i32" },
+    });
+    const address = new TextEncoder().encode("\\x01\\0\\0" + ${
+      JSON.stringify(path)
+    }.slice(1));
+    const fds = [libc.socket(1, 1, 0), libc.socket(1, 1, 0)];
+    for (const fd of fds) libc.connect(fd, address, address.length);
+    const socket = adopt(fds[0], {}, { backend });
+    console.log(socket.remoteAddr.path);
+    socket.terminate();
+    Deno.permissions.revokeSync({ name: "net" });
+    try {
+      adopt(fds[1], {}, { backend });
+    } catch (error) {
+      console.log(error.name);
+    }`,
+    { backend },
+  );
+  assertEquals([result.code, result.err], [0, ""]);
+  assertEquals(result.out, `${path}\nNotCapable\n`);
 });

@@ -66,6 +66,26 @@ testBackends("closing leaves an inherited socket to others", async (t) => {
   });
 });
 
+testBackends("an inherited socket is not taken over twice", async (t) => {
+  const result = await run(
+    t,
+    `const server = listen({ fd: 3, backend }, echo);
+    try {
+      listen({ fd: 3, backend }, echo);
+    } catch (error) {
+      console.log(error.name);
+    }
+    console.log(await ask(server.addr.port));
+    await server.close();`,
+  );
+  assertEquals(result, {
+    code: 0,
+    signal: null,
+    out: "Busy\nhello\n",
+    err: "",
+  });
+});
+
 testBackends("an inherited address has to be allowed", async (t) => {
   const result = await run(
     t,

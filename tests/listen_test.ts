@@ -1,8 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests of listen(): where it listens, whom it lets in, and how it ends.
 
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { listen, type Socket, type SocketHandlers } from "../mod.ts";
+import { runChild } from "./child.ts";
 import { ResettableSocket } from "./libc.ts";
 import { RawClient } from "./raw_client.ts";
 import {
@@ -16,6 +23,7 @@ import {
   withoutErrors,
 } from "./testing.ts";
 
+const MODULE = new URL("../mod.ts", import.meta.url).href;
 const MIB = 1024 * 1024;
 const LOCAL = { hostname: "127.0.0.1", port: 0 };
 
@@ -395,5 +403,75 @@ testBackends("close() and a signal cut everything at once", async (t) => {
       () => Deno.connect({ ...LOCAL, port: server.addr.port }),
       Deno.errors.ConnectionRefused,
     );
+  }
+});
+
+testBackends("an address that is denied is not listened on", async (t) => {
+  const result = await runChild(
+    `
+    const { listen } = await import(${JSON.stringify(MODULE)});
+    for (const open of [
+      () => listen({ hostname: "localhost", port: 0, backend }, {}),
+      () => serve({ hostname: "localhost", port: 0, backend }, () => new Response()),
+    ]) {
+      try {
+        open();
+        console.log("listens");
+      } catch (error) {
+        console.log(error.name);
+      }
+    }
+    Deno.exit();`,
+    {
+      backend: t.backend,
+      flags: [
+        "--allow-ffi",
+        "--allow-read",
+        "--allow-net",
+        "--deny-net=127.0.0.1,[::1]",
+      ],
+    },
+  );
+  assertEquals(result.out.trim().split("\n"), ["NotCapable", "NotCapable"]);
+});
+
+testBackends("shutdown() tells who is accepted last too", async (t) => {
+  const { backend } = t;
+  const told: string[] = [];
+  const server = listen({ ...LOCAL, backend }, {
+    open: () => void told.push("open"),
+    shutdown(socket): void {
+      told.push("shutdown");
+      socket.terminate();
+    },
+  });
+  // The kernel has taken it in, and the server has not yet.
+  using _client = new ResettableSocket(server.addr.port);
+  const report = await server.shutdown({ timeout: 3000 });
+  assertEquals(told, ["open", "shutdown"]);
+  assertEquals(report, { connections: 0, requests: 0, forced: 0 });
+});
+
+testBackends("a file that cannot be removed ends no process", async (t) => {
+  const directory = await Deno.makeTempDir();
+  try {
+    const { code, out, err } = await runChild(
+      `
+      const { listen } = await import(${JSON.stringify(MODULE)});
+      const path = ${JSON.stringify(`${directory}/socket`)};
+      const controller = new AbortController();
+      const { signal } = controller;
+      const server = listen({ path, backend, signal }, {});
+      Deno.permissions.revokeSync({ name: "write" });
+      controller.abort();
+      await server.finished;
+      await new Promise((resolve) => setTimeout(resolve));
+      console.log("goes on");`,
+      { backend: t.backend },
+    );
+    assertEquals([code, out], [0, "goes on\n"]);
+    assertStringIncludes(err, "NotCapable");
+  } finally {
+    await Deno.remove(directory, { recursive: true });
   }
 });

@@ -109,3 +109,28 @@ Deno.test("requirePath() wants to read, to write and the net", async () => {
     assertEquals(await outcomes(call, flags), [expected], flags.join(" "));
   }
 });
+
+Deno.test("requirePath() takes paths and names that no flag could", async () => {
+  const calls = ['requirePath("socket")', 'requirePath("@name")'];
+  const files = ["--allow-read", "--allow-write"];
+  const cases: [string[], string[]][] = [
+    [["--allow-net"], ["ok", "ok"]],
+    [["--allow-net", "--deny-net=127.0.0.1"], ["ok", "ok"]],
+    [[`--allow-net=unix:${Deno.cwd()}/socket`], [
+      "ok",
+      refused("net", "unix:@name"),
+    ]],
+    [["--allow-net=127.0.0.1"], [
+      refused("net", "unix:socket"),
+      refused("net", "unix:@name"),
+    ]],
+    [["--allow-net", `--deny-net=unix:${Deno.cwd()}/socket`], [
+      refused("net", "unix:socket"),
+      "ok",
+    ]],
+  ];
+  for (const [flags, expected] of cases) {
+    const found = await outcomes(calls, [...files, ...flags]);
+    assertEquals(found, expected, flags.join(" "));
+  }
+});

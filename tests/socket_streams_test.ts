@@ -3,6 +3,7 @@
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { listen, type ListenOptions, StreamConn, streams } from "../mod.ts";
+import { ResettableSocket } from "./libc.ts";
 import { RawClient } from "./raw_client.ts";
 import {
   assertSameBytes,
@@ -194,4 +195,46 @@ testBackends("a handler that fails cuts its connection", async (t) => {
     assertEquals((await client.ending()).reset, true);
   });
   assertEquals(errors.length, 1);
+});
+
+testBackends("writes that nobody waits for keep their order", async (t) => {
+  const [conn, client] = await pair(t);
+  const bytes = pattern(24 * MIB);
+  const third = bytes.length / 3;
+  const writes = [0, 1, 2].map((at) =>
+    conn.write(bytes.subarray(at * third, (at + 1) * third))
+  );
+  assertSameBytes(await client.exactly(bytes.length), bytes, "the order");
+  assertEquals(await Promise.all(writes), [third, third, third]);
+});
+
+testBackends("a peer that resets is not logged", async (t) => {
+  const ways: ((conn: StreamConn) => Promise<unknown>)[] = [
+    (conn) => conn.readable.pipeTo(conn.writable),
+    (conn) => conn.write(pattern(16 * MIB)),
+    async (conn) => {
+      conn.socket.write(pattern(12 * MIB));
+      await conn.closeWrite();
+    },
+  ];
+  const errors = await withoutErrors(async () => {
+    for (const way of ways) {
+      const gone = Promise.withResolvers<unknown>();
+      const server = t.closing(listen<StreamConn>(
+        { hostname: "127.0.0.1", port: 0, backend: t.backend },
+        streams(async (conn) => {
+          const going = way(conn);
+          going.then(gone.resolve, gone.resolve);
+          await going;
+        }),
+      ));
+      const client = new ResettableSocket((server.addr as Deno.NetAddr).port);
+      client.send(latin1("hello"));
+      await until(() => server.statistics().connections === 1, "it is open");
+      client.reset();
+      assert(await gone.promise instanceof Error);
+      await settled(() => server.statistics().connections);
+    }
+  });
+  assertEquals(errors, []);
 });

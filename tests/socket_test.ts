@@ -5,6 +5,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import {
   listen,
   type ListenOptions,
+  rawSocket,
   type Socket,
   type SocketHandlers,
   type SocketServer,
@@ -469,4 +470,30 @@ testBackends("the kernel's options can be set", async (t) => {
   );
   socket.write("alive");
   await client.exactly(5);
+});
+
+testBackends("flushed() is not told of the answers before it", async (t) => {
+  const waiting = Promise.withResolvers<number>();
+  const route = rawSocket({
+    open(socket): void {
+      socket.write(pattern(12 * MIB));
+      socket.flushed().then(() => waiting.resolve(socket.bufferedAmount));
+    },
+  });
+  const completed: Promise<void>[] = [];
+  const server = t.serve((request, info) => {
+    if (request.headers.has("upgrade")) return route.upgrade(request);
+    completed.push(info.completed);
+    return new Response("first");
+  });
+  const client = t.using(await RawClient.connect(server));
+  await client.write(
+    "GET / HTTP/1.1\r\nHost: a\r\n\r\n" +
+      "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+  );
+  await client.exactly(20 * 1024);
+  await settled(() => server.statistics().sentBytes);
+  const reading = client.exactly(12 * MIB - 20 * 1024);
+  assertEquals(await waiting.promise, 0);
+  await Promise.all([reading, ...completed]);
 });

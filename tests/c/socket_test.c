@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -357,6 +358,105 @@ end:
   return t_close(&server) && ok;
 }
 
+// Two connections with one descriptor would close it twice, the second time that of somebody else.
+static bool run_adopted_twice(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  bool ok = true;
+  int pair[2];
+  uint32_t handle = 0, second = 0;
+  T_NEED(t_open_reactor(&server, &o) == 0);
+  T_NEED(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+  T_NEED(mr_adopt(server.reactor, pair[0], &handle) == 0);
+  T_NEED(mr_adopt(server.reactor, pair[0], &second) == -EBUSY && second == 0);
+  T_NEED(server.control->connections == 1);
+  close(pair[1]);
+end:
+  return t_close(&server) && ok;
+}
+
+// What is sent leaves at once, as with sockets that we have opened.
+static bool run_foreign_no_delay(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  bool ok = true;
+  uint32_t handle = 0;
+  int client = -1;
+  T_NEED(t_open_reactor(&server, &o) == 0);
+  const int listener = foreign_listener();
+  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)server.where.port)};
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  client = socket(AF_INET, SOCK_STREAM, 0);
+  T_NEED(connect(client, (struct sockaddr *)&to, sizeof(to)) == 0);
+  const int accepted = accept(listener, NULL, NULL);
+  T_NEED(option(accepted, IPPROTO_TCP, TCP_NODELAY) == 0);
+  T_NEED(mr_adopt(server.reactor, accepted, &handle) == 0);
+  T_NEED(option(accepted, IPPROTO_TCP, TCP_NODELAY) == 1);
+  T_NEED(inherit(listener) >= 0 && option(listener, IPPROTO_TCP, TCP_NODELAY) == 1);
+end:
+  if (client >= 0) close(client);
+  return t_close(&server) && ok;
+}
+
+static bool sleeps(void) {
+  uint8_t byte;
+  while (read(server.wake, &byte, 1) > 0) continue;
+  for (int i = 0; i < 1000; i++) {
+    t_turn(&server);
+    if (mr_arm(server.reactor) != 0) continue;
+    struct pollfd wake = {.fd = server.wake, .events = POLLIN};
+    return poll(&wake, 1, 50) == 0;
+  }
+  return false;
+}
+
+// Somebody else holds the socket: the peer sees the end all the same, and we hear no more of it.
+static bool shared(uint32_t backend, int family, uint16_t op) {
+  struct mr_options o = t_options(backend);
+  o.linger_timeout = 1;
+  bool ok = true;
+  uint32_t handle = 0;
+  char byte;
+  int pair[2] = {-1, -1};
+  T_NEED(t_open_reactor(&server, &o) == 0);
+  if (family == AF_UNIX) {
+    T_NEED(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+  } else {
+    const int listener = foreign_listener();
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)server.where.port)};
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    pair[1] = socket(AF_INET, SOCK_STREAM, 0);
+    T_NEED(connect(pair[1], (struct sockaddr *)&to, sizeof(to)) == 0);
+    pair[0] = accept(listener, NULL, NULL);
+    close(listener);
+  }
+  const int other = dup(pair[0]);
+  T_NEED(mr_adopt(server.reactor, pair[0], &handle) == 0);
+  struct t_conn *c = t_conn(&server, handle);
+  c->handle = handle;
+  c->live = true;
+  server.opened = 1;
+  t_turn(&server);
+  t_command(&server, handle, op, 0);
+  T_NEED(t_until_closed(&server, 1));
+  const ssize_t got = recv(pair[1], &byte, 1, MSG_DONTWAIT);
+  const bool reset = op == MR_CMD_TERMINATE && family == AF_INET;
+  T_NEED(reset ? got == -1 && errno == ECONNRESET : got == 0);
+  close(pair[1]);
+  T_NEED(sleeps());
+  close(other);
+end:
+  return t_close(&server) && ok;
+}
+
+static bool run_shared(uint32_t backend) {
+  static const int families[] = {AF_UNIX, AF_INET};
+  for (int i = 0; i < 2; i++) {
+    if (!shared(backend, families[i], MR_CMD_TERMINATE) || !shared(backend, families[i], MR_CMD_FINISH)) {
+      return false;
+    }
+  }
+  return true;
+}
+
 int main(void) {
   T_BOTH("a listener without HTTP delivers the first byte as it is", run_first_byte);
   T_BOTH("its connections are closed when they are idle", run_idle);
@@ -369,5 +469,8 @@ int main(void) {
   T_BOTH("what cannot be inherited stays the caller's", run_not_inherited);
   T_BOTH("a connected socket is adopted", run_adopt);
   T_BOTH("what cannot be adopted stays the caller's", run_not_adopted);
+  T_BOTH("a connection's own socket is not adopted again", run_adopted_twice);
+  T_BOTH("what another process has opened does not wait for more to send", run_foreign_no_delay);
+  T_BOTH("an adopted socket is ended although somebody else holds it", run_shared);
   return t_done();
 }
