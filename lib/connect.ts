@@ -267,9 +267,11 @@ class Connector<Data> implements Dialer {
   readonly #opening: SocketOpening;
   readonly #socket: Socket<Data>;
   readonly #resolve: (socket: Socket<Data>) => void;
-  readonly #reject: (error: Error) => void;
+  readonly #reject: (reason: unknown) => void;
   readonly #forget: () => void;
   #taken = false;
+  // The signal's reason, and what callbacks are given in its place.
+  #aborted: { error: Error; reason: unknown } | null = null;
 
   constructor(
     plan: Plan<Data>,
@@ -291,7 +293,12 @@ class Connector<Data> implements Dialer {
     };
     this.#opening = new SocketOpening(limits, (error) => dial.abort(error));
     this.#socket = new Socket(this.#opening, data, target as Deno.Addr);
-    const abort = (): void => dial.abort(signal!.reason as Error);
+    const abort = (): void => {
+      const { reason } = signal!;
+      const error = abortionOf(reason);
+      this.#aborted = { error, reason };
+      dial.abort(error);
+    };
     signal?.addEventListener("abort", abort, { once: true });
     this.#forget = (): void => signal?.removeEventListener("abort", abort);
   }
@@ -329,7 +336,8 @@ class Connector<Data> implements Dialer {
   failed(error: Error): void {
     this.#forget();
     this.#opening.failed(error);
-    this.#reject(error);
+    const aborted = this.#aborted;
+    this.#reject(error === aborted?.error ? aborted.reason : error);
     if (this.#taken) this.#plan.host.close(this.#socket, error);
   }
 }
@@ -364,6 +372,13 @@ function connectionOf<Data>(
   const connection = new SocketConnection(handle, loop, host, false, client);
   connection.setTimeout(host.idleTimeout);
   return connection;
+}
+
+// A reason need not be an Error, but callbacks are given one.
+function abortionOf(reason: unknown): Error {
+  return reason instanceof Error
+    ? reason
+    : new Error("Connecting was aborted", { cause: reason });
 }
 
 // Who has connected to a Unix socket has most often no name.

@@ -488,3 +488,26 @@ testBackends("the peer of an adopted socket has to be allowed", async (t) => {
   assertEquals([result.code, result.err], [0, ""]);
   assertEquals(result.out, `${path}\nNotCapable\n`);
 });
+
+testBackends(
+  "callbacks get an error, whatever the signal's reason",
+  async (t) => {
+    const { backend } = t;
+    const addr = serve(t, echo);
+    for (const reason of ["no longer wanted", null]) {
+      const errors: (Error | null)[] = [];
+      const controller = new AbortController();
+      const { signal } = controller;
+      const connecting = connect({ ...addr, backend, signal }, {
+        close: (_, error) => void errors.push(error),
+      });
+      const { socket } = connecting;
+      controller.abort(reason);
+      assertEquals(await connecting.catch((error) => error), reason);
+      assertEquals(errors.length, 1);
+      assert(errors[0] instanceof Error);
+      assertEquals(errors[0].cause, reason);
+      assertEquals([socket.writable, socket.write("x")], [false, "dropped"]);
+    }
+  },
+);
