@@ -48,6 +48,7 @@ export {
 } from "./lib/listen.ts";
 export type { CompressOptions, ContentCoding } from "./lib/compression.ts";
 export type {
+  RunningServer,
   ShutdownOptions,
   ShutdownReport,
 } from "./lib/listening_server.ts";

@@ -8,9 +8,10 @@ import {
   type ServerWebSocket,
   websocket,
 } from "../mod.ts";
+import chatCss from "./chat.css" with { type: "text" };
 import html from "./chat.html" with { type: "text" };
 import { listen, run } from "./command.ts";
-import { page, router, upgrade } from "./routes.ts";
+import { file, get, page, router, upgrade } from "./routes.ts";
 
 const USAGE =
   `Usage: deno run --allow-net --allow-ffi examples/chat.ts [options]
@@ -234,6 +235,7 @@ function fillRooms(): void {
 
 const handle = router({
   ...page(html),
+  "/chat.css": get(() => file(chatCss, "text/css")),
   "/ws": upgrade((request) => {
     const data = { name: "", room: null, dropped: 0, fill: false, fillers: 0 };
     return chat.upgrade(request, { data });

@@ -19,9 +19,10 @@ import {
   SAY,
   type Welcome,
 } from "./chat_rpc_actions.ts";
+import chatCss from "./chat.css" with { type: "text" };
 import html from "./chat_rpc.html" with { type: "text" };
 import { listen, type ListenOptions, run } from "./command.ts";
-import { page, router, upgrade } from "./routes.ts";
+import { file, get, page, router, upgrade } from "./routes.ts";
 
 const USAGE =
   `Usage: deno run --allow-net --allow-ffi examples/chat_rpc.ts [options]
@@ -127,6 +128,7 @@ async function start(options: ListenOptions, tcp: number): Promise<void> {
     options,
     router({
       ...page(html),
+      "/chat.css": get(() => file(chatCss, "text/css")),
       "/ws": upgrade((request) => route.upgrade(request)),
     }),
     { TCP: `tcp://${hostname}:${port}` },

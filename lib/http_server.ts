@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // http_server.ts - a server of HTTP: what its connections share; made by serve.ts.
 
-import type { BackendName } from "../ffi/mod.ts";
 import { type Compression, compressionOf } from "./compression.ts";
 import type { Connection } from "./connection.ts";
 import { HeadText } from "./head_text.ts";
@@ -11,12 +10,12 @@ import type { UrlBase } from "./http_request.ts";
 import type { ServerAddress } from "./listen_address.ts";
 import {
   ListeningServer,
+  type RunningServer,
   type ShutdownOptions,
   type ShutdownReport,
 } from "./listening_server.ts";
 import { type EngineOptions, resolveOptions } from "./options.ts";
 import { type AllTimeouts, timeoutsOf } from "./request_timeouts.ts";
-import type { ServerStatistics } from "./statistics.ts";
 import type { TopicListener } from "./topics.ts";
 import type { Sendable, SendOptions } from "./ws_socket.ts";
 
@@ -26,31 +25,15 @@ import type { Sendable, SendOptions } from "./ws_socket.ts";
  * @typeParam Addr What its address is like.
  */
 export interface HttpServer<Addr extends Deno.Addr = Deno.Addr>
-  extends AsyncDisposable {
-  /** Resolves when the server is closed. */
-  readonly finished: Promise<void>;
-  /** The address that it listens on. */
-  readonly addr: Addr;
-  /** The kernel interface in use. */
-  readonly backend: BackendName;
-  /** Why it was chosen. */
-  readonly backendReason: string;
-  /** Has the server keep the process alive, which is the default. */
-  ref(): void;
-  /** Lets the process end while the server runs. */
-  unref(): void;
+  extends RunningServer<Addr> {
   /**
    * Stops accepting, lets requests in flight finish, closes idle connections at once and WebSockets with 1001, and
    * waits for raw sockets.
-   *
-   * Further calls wait for the first one, whose timeout counts.
    *
    * @param options When to stop waiting.
    * @returns What was open and what had to be cut.
    */
   shutdown(options?: ShutdownOptions): Promise<ShutdownReport>;
-  /** A copy of the counters. */
-  statistics(): ServerStatistics;
   /**
    * Sends a message to all WebSockets that are subscribed to a topic.
    *

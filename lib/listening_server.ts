@@ -41,6 +41,37 @@ export interface ShutdownOptions {
   timeout?: number;
 }
 
+/**
+ * What running servers of every kind have.
+ *
+ * @typeParam Addr What its address is like.
+ */
+export interface RunningServer<Addr extends Deno.Addr = Deno.Addr>
+  extends AsyncDisposable {
+  /** Resolves when the server is closed. */
+  readonly finished: Promise<void>;
+  /** The address that it listens on. */
+  readonly addr: Addr;
+  /** The kernel interface in use. */
+  readonly backend: BackendName;
+  /** Why it was chosen. */
+  readonly backendReason: string;
+  /** Has the server keep the process alive, which is the default. */
+  ref(): void;
+  /** Lets the process end while the server runs, also with connections. */
+  unref(): void;
+  /**
+   * Stops accepting, and waits until all connections are closed. Further calls wait for the first one, whose timeout
+   * counts.
+   *
+   * @param options When to stop waiting.
+   * @returns What was open and what had to be cut.
+   */
+  shutdown(options?: ShutdownOptions): Promise<ShutdownReport>;
+  /** A copy of the counters. */
+  statistics(): ServerStatistics;
+}
+
 /** Where to listen, and how. */
 export interface ListenInit {
   address: ServerAddress;
@@ -56,7 +87,8 @@ const TIMER_MAX_MS = 0x7fffffff;
 const SHUTDOWN_MS = 30_000;
 
 /** A server that listens. Its subclass says what a connection is, and calls `begin()` when it is whole. */
-export abstract class ListeningServer<Addr extends Deno.Addr> {
+export abstract class ListeningServer<Addr extends Deno.Addr>
+  implements RunningServer<Addr> {
   readonly loop: PollLoop;
   readonly addr: Addr;
   readonly finished: Promise<void>;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // socket_server.ts - a server whose connections carry plain bytes; made by listen.ts.
 
-import type { BackendName, SocketTuning } from "../ffi/mod.ts";
+import type { SocketTuning } from "../ffi/mod.ts";
 import type { Connection } from "./connection.ts";
 import type { ServerAddress } from "./listen_address.ts";
 import {
   ListeningServer,
+  type RunningServer,
   type ShutdownOptions,
   type ShutdownReport,
 } from "./listening_server.ts";
@@ -13,7 +14,6 @@ import type { Settings } from "./options.ts";
 import { Socket } from "./socket.ts";
 import { SocketConnection } from "./socket_connection.ts";
 import type { SocketHost } from "./socket_host.ts";
-import type { ServerStatistics } from "./statistics.ts";
 
 /**
  * A running server of plain sockets.
@@ -21,24 +21,10 @@ import type { ServerStatistics } from "./statistics.ts";
  * @typeParam Addr What its address is like.
  */
 export interface SocketServer<Addr extends Deno.Addr = Deno.Addr>
-  extends AsyncDisposable {
-  /** Resolves when the server is closed. */
-  readonly finished: Promise<void>;
-  /** The address that it listens on. */
-  readonly addr: Addr;
-  /** The kernel interface in use. */
-  readonly backend: BackendName;
-  /** Why it was chosen. */
-  readonly backendReason: string;
-  /** Has the server keep the process alive, which is the default. */
-  ref(): void;
-  /** Lets the process end while the server runs, also with connections. */
-  unref(): void;
+  extends RunningServer<Addr> {
   /**
    * Stops accepting, calls `shutdown` for each socket and waits until all are closed. Sockets without such a callback
    * are waited for as well, until the deadline: who they are to be ended by only the application knows.
-   *
-   * Further calls wait for the first one, whose timeout counts.
    *
    * @param options When to stop waiting.
    * @returns What was open and what had to be cut.
@@ -46,8 +32,6 @@ export interface SocketServer<Addr extends Deno.Addr = Deno.Addr>
   shutdown(options?: ShutdownOptions): Promise<ShutdownReport>;
   /** Stops accepting and cuts all connections at once. */
   close(): Promise<void>;
-  /** A copy of the counters; those of HTTP stay 0. */
-  statistics(): ServerStatistics;
 }
 
 /** Where to listen, and what to do then. */
