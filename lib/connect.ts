@@ -17,7 +17,12 @@ import {
   type Settings,
 } from "./options.ts";
 import { requireAddress } from "./permissions.ts";
-import { requireInteger, requireKnown } from "./route_options.ts";
+import {
+  requireInteger,
+  requireKnown,
+  requireSignal,
+  requireTypes,
+} from "./route_options.ts";
 import {
   Socket,
   type SocketHandlers,
@@ -396,18 +401,10 @@ function checkOptions<Data>(options: AnyOptions<Data>): void {
   if (typeof options !== "object" || options === null) {
     throw new TypeError("Cannot connect: the options must be an object");
   }
-  const { hostname, path, signal } = options;
-  const place = path === undefined ? ["port", "hostname"] : ["path"];
+  const place = options.path === undefined ? ["port", "hostname"] : ["path"];
   requireKnown("connect", options, [...KNOWN, ...place]);
-  for (const [name, value] of Object.entries({ hostname, path })) {
-    if (value === undefined || typeof value === "string") continue;
-    throw new TypeError(
-      `Cannot connect: "${name}" must be a string, is ${Deno.inspect(value)}`,
-    );
-  }
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw new TypeError('Cannot connect: "signal" must be an AbortSignal');
-  }
+  requireTypes("connect", options, { hostname: "string", path: "string" });
+  requireSignal("connect", options.signal);
 }
 
 function targetOf<Data>(options: AnyOptions<Data>): DialTarget {

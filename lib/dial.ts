@@ -8,12 +8,10 @@ import { type BackendChoice, ClientLoop } from "./client_loop.ts";
 import type { Connection } from "./connection.ts";
 import { requireNet, requireNotDenied, requirePath } from "./permissions.ts";
 import type { PollLoop } from "./poll_loop.ts";
+import { TIMER_MAX_MS } from "./route_options.ts";
 
 // RFC 8305 section 5: Connection Attempt Delay.
 const ATTEMPT_DELAY_MS = 250;
-
-// A longer timer would fire at once.
-const TIMER_MAX_MS = 0x7fffffff;
 
 /** Where to connect to. */
 export type DialTarget =

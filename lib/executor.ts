@@ -21,7 +21,7 @@
 
 import { Worker } from "node:worker_threads";
 import type { Job, Outcome, ThrownText } from "./executor_worker.ts";
-import { requireInteger, requireKnown } from "./route_options.ts";
+import { requireInteger, requireKnown, TIMER_MAX_MS } from "./route_options.ts";
 
 /** Bounds of an {@linkcode Executor}. */
 export interface ExecutorOptions {
@@ -104,9 +104,6 @@ const MAKE = "make an executor";
 const OPTIONS = ["maximum", "idleTimeout", "maxQueue"];
 const LARGEST_POOL = 1024;
 const LARGEST_QUEUE = 1_000_000;
-// A longer timer would fire at once.
-const TIMER_MAX_MS = 0x7fffffff;
-
 /** A bounded pool of workers that run functions of modules. */
 export class Executor implements AsyncDisposable {
   readonly #idleTimeout: number;

@@ -2,7 +2,7 @@
 // framer_length.ts - frames with their length in front; exported by framing.ts, used by packet.ts.
 
 import { DEFAULT_MAX_BYTES, Framer, Pieces, requireBytes } from "./framer.ts";
-import { requireKnown } from "./route_options.ts";
+import { requireKnown, requireTypes } from "./route_options.ts";
 
 /** How a {@linkcode LengthPrefixFramer} reads lengths. */
 export interface LengthPrefixOptions {
@@ -82,8 +82,7 @@ export class LengthPrefixFramer extends Framer {
         `Cannot make a framer: "lengthBytes" must be 1, 2, 4 or 8, is ${lengthBytes}`,
       );
     }
-    requireBoolean("littleEndian", littleEndian);
-    requireBoolean("inclusive", inclusive);
+    requireTypes("make a framer", options, FLAGS);
     requireBytes("maxFrameBytes", maxFrameBytes, 0);
     requireBytes("minFrameBytes", minFrameBytes, 0);
     this.#lengthBytes = lengthBytes;
@@ -197,16 +196,9 @@ const LENGTH_PREFIX_OPTIONS = [
   "maxFrameBytes",
 ];
 
+const FLAGS = { littleEndian: "boolean", inclusive: "boolean" } as const;
+
 // The largest value of so many bytes, as far as numbers are exact.
 function largest(lengthBytes: number): number {
   return Math.min(2 ** (8 * lengthBytes) - 1, Number.MAX_SAFE_INTEGER);
-}
-
-function requireBoolean(name: string, value: unknown): void {
-  if (typeof value === "boolean") return;
-  throw new TypeError(
-    `Cannot make a framer: "${name}" must be a boolean, is ${
-      Deno.inspect(value)
-    }`,
-  );
 }

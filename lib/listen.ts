@@ -7,7 +7,7 @@ import {
   resolveOptions,
   type Settings,
 } from "./options.ts";
-import { requireKnown } from "./route_options.ts";
+import { requireKnown, requireSignal, requireTypes } from "./route_options.ts";
 import type { SocketHandlers, SocketOptions } from "./socket.ts";
 import { SocketHost } from "./socket_host.ts";
 import {
@@ -150,7 +150,7 @@ const TYPES = {
   ipv6Only: "boolean",
   path: "string",
   reusePort: "boolean",
-};
+} as const;
 
 const ACTION = "listen";
 
@@ -228,18 +228,8 @@ function checkOptions<Data>(options: AnyOptions<Data>): void {
     throw new TypeError("Cannot listen: the options must be an object");
   }
   requireKnown(ACTION, options, [...KNOWN, ...placeNames(options)]);
-  for (const [name, type] of Object.entries(TYPES)) {
-    const value = (options as Record<string, unknown>)[name];
-    if (value !== undefined && typeof value !== type) {
-      throw new TypeError(
-        `Cannot listen: "${name}" must be a ${type}, is ${Deno.inspect(value)}`,
-      );
-    }
-  }
-  const { signal } = options;
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw new TypeError('Cannot listen: "signal" must be an AbortSignal');
-  }
+  requireTypes(ACTION, options, TYPES);
+  requireSignal(ACTION, options.signal);
 }
 
 // What says where, each of the three ways without the options of the others.

@@ -20,6 +20,7 @@ import {
 } from "./permissions.ts";
 import { PollLoop } from "./poll_loop.ts";
 import type { ServerStatistics } from "./statistics.ts";
+import { TIMER_MAX_MS } from "./route_options.ts";
 
 /** What a shutdown has done. */
 export interface ShutdownReport {
@@ -80,9 +81,6 @@ export interface ListenInit {
   stream: boolean;
   tuning: SocketTuning;
 }
-
-// A longer timer would fire at once.
-const TIMER_MAX_MS = 0x7fffffff;
 
 const SHUTDOWN_MS = 30_000;
 

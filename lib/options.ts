@@ -4,6 +4,7 @@
 import type { BackendName } from "../ffi/mod.ts";
 import type { CompressOptions } from "./compression.ts";
 import type { PollLoopOptions } from "./poll_loop.ts";
+import { TIMER_MAX_MS } from "./route_options.ts";
 
 /** Options that Millrace has beside those of `Deno.serve`. */
 export interface EngineOptions {
@@ -256,9 +257,6 @@ export const ENGINE_OPTION_NAMES: readonly string[] = [
 ];
 
 const WORD = 0xffffffff;
-// A longer timer of JavaScript would fire at once.
-const TIMER_MAX_MS = 0x7fffffff;
-
 const RANGES: Record<Name, [min: number, max: number]> = {
   batch: [1, 65536],
   ring: [8, 32768],

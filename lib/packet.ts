@@ -110,17 +110,20 @@ export function decodePacket(bytes: Uint8Array): Packet {
 export function packetFramer(
   maxPacketBytes: number = 1024 * 1024,
 ): LengthPrefixFramer {
-  const least = LENGTH_BYTES + HEAD_BYTES;
-  requireInteger(
-    "make a framer",
-    "maxPacketBytes",
-    maxPacketBytes,
-    least,
-    LARGEST_PACKET,
-  );
+  requirePacketBytes("make a framer", maxPacketBytes, LARGEST_PACKET);
   return new LengthPrefixFramer({
     inclusive: true,
     minFrameBytes: HEAD_BYTES,
     maxFrameBytes: maxPacketBytes - LENGTH_BYTES,
   });
+}
+
+/** Throws a RangeError unless packets may have so many bytes: those of its head at the least. */
+export function requirePacketBytes(
+  action: string,
+  maxPacketBytes: number,
+  most: number,
+): void {
+  const least = LENGTH_BYTES + HEAD_BYTES;
+  requireInteger(action, "maxPacketBytes", maxPacketBytes, least, most);
 }

@@ -4,6 +4,9 @@
 
 const MAX = 0xffffffff;
 
+/** Milliseconds of the longest timer; a longer one would fire at once. */
+export const TIMER_MAX_MS = 0x7fffffff;
+
 /**
  * The options with defaults for those that are not given. All are integers; those named in `mayBe0` from 0, the
  * others from 1. `what` is the thing to be made, with its article.
@@ -52,6 +55,29 @@ export function requireInteger(
   throw new RangeError(
     `Cannot ${action}: "${name}" must be an integer from ${min} to ${max}, is ${value}`,
   );
+}
+
+/** Throws a TypeError unless each option that is given has its type. */
+export function requireTypes(
+  action: string,
+  options: object,
+  types: Readonly<Record<string, "boolean" | "function" | "number" | "string">>,
+): void {
+  for (const [name, type] of Object.entries(types)) {
+    const value = (options as Record<string, unknown>)[name];
+    if (value === undefined || typeof value === type) continue;
+    throw new TypeError(
+      `Cannot ${action}: "${name}" must be a ${type}, is ${
+        Deno.inspect(value)
+      }`,
+    );
+  }
+}
+
+/** Throws a TypeError unless the signal, if there is one, is an AbortSignal. */
+export function requireSignal(action: string, signal: unknown): void {
+  if (signal === undefined || signal instanceof AbortSignal) return;
+  throw new TypeError(`Cannot ${action}: "signal" must be an AbortSignal`);
 }
 
 /** Throws a TypeError for an option that is not known: it would be taken for one that has an effect. */

@@ -4,11 +4,12 @@
 import type { BackendName } from "../ffi/mod.ts";
 import { type Codec, json, requireCodec } from "./codec.ts";
 import { checkedBackend } from "./options.ts";
-import { HEAD_BYTES, LENGTH_BYTES } from "./packet.ts";
-import { requireInteger, requireKnown } from "./route_options.ts";
+import { requirePacketBytes } from "./packet.ts";
+import { requireInteger, requireKnown, requireTypes } from "./route_options.ts";
 import type { RpcClient } from "./rpc_client.ts";
 import { requireTimeout } from "./rpc_router.ts";
 import { MOST_OWNERS } from "./rpc_sequences.ts";
+import { CALLBACKS } from "./rpc_options.ts";
 import { MOST_PACKET_BYTES } from "./rpc_transport.ts";
 import {
   type ReconnectOptions,
@@ -134,18 +135,8 @@ export function resolveRpcClient(options: RpcClientOptions): RpcClientSettings {
   requireTimeout(timeout, MAKE);
   requireTimeout(connectTimeout, MAKE, "connectTimeout");
   requireInteger(MAKE, "maxInFlight", maxInFlight, 1, MOST_OWNERS);
-  const least = LENGTH_BYTES + HEAD_BYTES;
-  requireInteger(
-    MAKE,
-    "maxPacketBytes",
-    maxPacketBytes,
-    least,
-    MOST_PACKET_BYTES,
-  );
-  for (const [name, value] of Object.entries({ onOpen, onClose, onError })) {
-    if (value === undefined || typeof value === "function") continue;
-    throw new TypeError(`Cannot ${MAKE}: "${name}" must be a function`);
-  }
+  requirePacketBytes(MAKE, maxPacketBytes, MOST_PACKET_BYTES);
+  requireTypes(MAKE, options, CALLBACKS);
   return {
     codec,
     protocol,

@@ -3,8 +3,8 @@
 
 import { type Codec, requireCodec } from "./codec.ts";
 import type { Executor } from "./executor.ts";
-import { HEAD_BYTES, LENGTH_BYTES } from "./packet.ts";
-import { requireInteger, requireKnown } from "./route_options.ts";
+import { requirePacketBytes } from "./packet.ts";
+import { requireInteger, requireKnown, requireTypes } from "./route_options.ts";
 import type { RpcConnection } from "./rpc_connection.ts";
 import type { RpcContext } from "./rpc_context.ts";
 import type { ReplyOrder } from "./rpc_peer.ts";
@@ -63,6 +63,14 @@ export interface RpcOptions {
 }
 
 const MAKE = "make an application";
+
+/** Options of applications and of clients that are called. */
+export const CALLBACKS = {
+  onOpen: "function",
+  onClose: "function",
+  onError: "function",
+} as const;
+
 const MOST_IN_FLIGHT = 0x10000;
 const OPTIONS = [
   "codec",
@@ -96,18 +104,7 @@ export function checkOptions(options: RpcOptions): void {
     requireInteger(MAKE, "maxInFlight", maxInFlight, 1, MOST_IN_FLIGHT);
   }
   if (maxPacketBytes !== undefined) {
-    const least = LENGTH_BYTES + HEAD_BYTES;
-    requireInteger(
-      MAKE,
-      "maxPacketBytes",
-      maxPacketBytes,
-      least,
-      MOST_PACKET_BYTES,
-    );
+    requirePacketBytes(MAKE, maxPacketBytes, MOST_PACKET_BYTES);
   }
-  for (const name of ["onOpen", "onClose", "onError"] as const) {
-    const value: unknown = options[name];
-    if (value === undefined || typeof value === "function") continue;
-    throw new TypeError(`Cannot ${MAKE}: "${name}" must be a function`);
-  }
+  requireTypes(MAKE, options, CALLBACKS);
 }

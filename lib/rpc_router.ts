@@ -4,7 +4,7 @@
 
 import { type Codec, requireCodec } from "./codec.ts";
 import { isInt16 } from "./packet.ts";
-import { requireKnown } from "./route_options.ts";
+import { requireKnown, TIMER_MAX_MS } from "./route_options.ts";
 import { abortion, type RpcContext } from "./rpc_context.ts";
 import { ERROR_ACTION, RpcCode, RpcError } from "./rpc_error.ts";
 
@@ -270,9 +270,6 @@ function checkRouteOptions(options: RpcRouteOptions): void {
     throw new TypeError(`Cannot ${action}: "worker" must be a URL`);
   }
 }
-
-// A longer timer would fire at once.
-const TIMER_MAX_MS = 0x7fffffff;
 
 /** Throws a RangeError unless the value is a time in milliseconds, or 0. */
 export function requireTimeout(

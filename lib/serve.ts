@@ -10,6 +10,7 @@ import { ENGINE_OPTION_NAMES, type EngineOptions } from "./options.ts";
 import type { RequestTimeouts } from "./request_timeouts.ts";
 import type { TopicListener } from "./topics.ts";
 import type { TrailersInit } from "./trailers.ts";
+import { requireSignal, requireTypes } from "./route_options.ts";
 
 /**
  * What a handler is told beside the request.
@@ -167,7 +168,7 @@ const TYPES = {
   port: "number",
   reusePort: "boolean",
   tcpBacklog: "number",
-};
+} as const;
 const TLS_OPTIONS = [
   "cert",
   "key",
@@ -283,19 +284,8 @@ function checkOptions(options: AnyOptions): void {
       throw new TypeError(`Cannot serve: unknown option "${name}"`);
     }
   }
-  for (const [name, type] of Object.entries(TYPES)) {
-    const value = (options as Record<string, unknown>)[name];
-    if (value !== undefined && typeof value !== type) {
-      throw new TypeError(
-        `Cannot serve: "${name}" must be a ${type}, is ${Deno.inspect(value)}`,
-      );
-    }
-  }
-  if (
-    options.signal !== undefined && !(options.signal instanceof AbortSignal)
-  ) {
-    throw new TypeError('Cannot serve: "signal" must be an AbortSignal');
-  }
+  requireTypes("serve", options, TYPES);
+  requireSignal("serve", options.signal);
   if (
     options.automaticCompression !== undefined && options.compress !== undefined
   ) {

@@ -7,6 +7,7 @@ import {
   requireCallbacks,
   requireInteger,
   requireKnown,
+  requireTypes,
 } from "./route_options.ts";
 import type { SocketHandlers, SocketOptions } from "./socket.ts";
 
@@ -110,7 +111,8 @@ export function tuningOf(
 ): SocketTuning {
   const { noDelay, keepAlive, sendBufferBytes, receiveBufferBytes } = options;
   const tuning: SocketTuning = {};
-  if (noDelay !== undefined) tuning.noDelay = checkedFlag(action, noDelay);
+  requireTypes(action, options, { noDelay: "boolean" });
+  if (noDelay !== undefined) tuning.noDelay = noDelay;
   if (keepAlive !== undefined) {
     tuning.keepAlive = checkedKeepAlive(action, keepAlive);
   }
@@ -124,13 +126,6 @@ export function tuningOf(
     tuning.receiveBufferBytes = receiveBufferBytes;
   }
   return tuning;
-}
-
-function checkedFlag(action: string, value: unknown): boolean {
-  if (typeof value === "boolean") return value;
-  throw new TypeError(
-    `Cannot ${action}: "noDelay" must be a boolean, is ${Deno.inspect(value)}`,
-  );
 }
 
 function checkedKeepAlive(

@@ -23,7 +23,7 @@ import {
   type ServerSentEventMessage,
   ServerSentEventStream,
 } from "@std/http/server-sent-event-stream";
-import { requireKnown } from "./route_options.ts";
+import { requireKnown, TIMER_MAX_MS } from "./route_options.ts";
 
 /** What one `send()` transmits; at least one field must be given. */
 export interface SseEvent {
@@ -88,9 +88,6 @@ export interface SseOptions {
 const OPTIONS = ["heartbeat", "retry", "signal", "headers"];
 
 const HEARTBEAT_MS = 15_000;
-// A longer timer would fire at once.
-const TIMER_MAX_MS = 0x7fffffff;
-
 const LINE_BREAK = /[\r\n]/;
 const LINE_BREAK_OR_NUL = /[\r\n\0]/;
 const LEADING_SPACE = /(^|\r\n|\r|\n) /g;

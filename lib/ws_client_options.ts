@@ -3,7 +3,12 @@
 
 import type { BackendName } from "../ffi/mod.ts";
 import { checkedBackend } from "./options.ts";
-import { resolveRoute, resolveWatermark } from "./route_options.ts";
+import {
+  requireSignal,
+  requireTypes,
+  resolveRoute,
+  resolveWatermark,
+} from "./route_options.ts";
 import type { DialTarget } from "./dial.ts";
 import type { SlowConsumerPolicy } from "./ws_backlog.ts";
 import {
@@ -14,7 +19,7 @@ import {
 } from "./ws_client_deflate.ts";
 import type { HandshakeRequest } from "./ws_client_handshake.ts";
 import { TOKEN } from "./ws_handshake.ts";
-import { checkedPolicy, type SocketSettings } from "./ws_options.ts";
+import { checkedPolicy, FLAGS, type SocketSettings } from "./ws_options.ts";
 import {
   type ReconnectOptions,
   type ReconnectSettings,
@@ -219,16 +224,8 @@ export function resolveClient(
     ...rest
   } = options;
   const limits = resolveRoute(WHAT, rest, DEFAULTS, MAY_BE_0);
-  requireBoolean("ordered", ordered);
-  requireBoolean("debug", debug);
-  if (path !== undefined && typeof path !== "string") {
-    throw new TypeError(
-      `Cannot make ${WHAT}: "path" must be a string, is ${Deno.inspect(path)}`,
-    );
-  }
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw new TypeError(`Cannot make ${WHAT}: "signal" must be an AbortSignal`);
-  }
+  requireTypes(`make ${WHAT}`, options, { ...FLAGS, path: "string" });
+  requireSignal(`make ${WHAT}`, signal);
   const parsed = parseUrl(String(url));
   const settings = resolveClientCompression(compression);
   return {
@@ -254,15 +251,6 @@ export function resolveClient(
     debug,
     backend: checkedBackend(backend, `make ${WHAT}`),
   };
-}
-
-function requireBoolean(name: string, value: unknown): void {
-  if (typeof value === "boolean") return;
-  throw new TypeError(
-    `Cannot make ${WHAT}: "${name}" must be a boolean, is ${
-      Deno.inspect(value)
-    }`,
-  );
 }
 
 function parseUrl(text: string): URL {

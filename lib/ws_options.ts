@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // ws_options.ts - everything that can be said to websocket(), with defaults; checked here, once.
 
-import { resolveRoute, resolveWatermark } from "./route_options.ts";
+import {
+  requireTypes,
+  resolveRoute,
+  resolveWatermark,
+  TIMER_MAX_MS,
+} from "./route_options.ts";
 import type { SlowConsumerPolicy } from "./ws_backlog.ts";
 import {
   type CompressionSettings,
@@ -161,8 +166,8 @@ const POLICIES: readonly unknown[] = [
   "close",
 ];
 
-// A longer timer would fire at once.
-const TIMER_MAX_MS = 0x7fffffff;
+/** Options that are on or off. */
+export const FLAGS = { ordered: "boolean", debug: "boolean" } as const;
 
 /** Fills in defaults. Throws a RangeError or TypeError that names the option that is wrong. */
 export function resolveWebSocket(options: WebSocketOptions): RouteSettings {
@@ -182,15 +187,7 @@ export function resolveWebSocket(options: WebSocketOptions): RouteSettings {
       `Cannot make a WebSocket route: "maxLifetime" must be at most ${TIMER_MAX_MS}, is ${limits.maxLifetime}`,
     );
   }
-  for (const [name, value] of Object.entries({ ordered, debug })) {
-    if (typeof value !== "boolean") {
-      throw new TypeError(
-        `Cannot make a WebSocket route: "${name}" must be a boolean, is ${
-          String(value)
-        }`,
-      );
-    }
-  }
+  requireTypes(`make ${what}`, options, FLAGS);
   return {
     ...limits,
     lowWatermark: resolveWatermark(what, lowWatermark, limits.highWatermark),

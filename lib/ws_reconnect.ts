@@ -2,7 +2,7 @@
 // ws_reconnect.ts - when a WebSocket client tries again, and how long it waits before that; used by
 // ws_client_session.ts.
 
-import { requireKnown } from "./route_options.ts";
+import { requireKnown, TIMER_MAX_MS } from "./route_options.ts";
 
 /** How a client connects again. */
 export interface ReconnectOptions {
@@ -50,9 +50,6 @@ const DEFAULTS: ReconnectSettings = {
   jitter: 1,
   maxAttempts: Infinity,
 };
-
-// A longer timer would fire at once.
-const TIMER_MAX_MS = 0x7fffffff;
 
 const RANGES: Record<keyof ReconnectSettings, [min: number, max: number]> = {
   minDelay: [0, TIMER_MAX_MS],
