@@ -21,8 +21,8 @@ export const LENGTH_BYTES = 4;
 /** Bytes of action and sequence. */
 export const HEAD_BYTES = 4;
 
-/** The largest packet that its signed length can tell. */
-export const LARGEST_PACKET = 0x7fffffff;
+// The largest packet that its signed length can tell.
+const LARGEST_PACKET = 0x7fffffff;
 
 const INT16_MIN = -0x8000;
 const INT16_MAX = 0x7fff;

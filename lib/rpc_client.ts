@@ -13,13 +13,12 @@ import { NOTIFICATION } from "./rpc_peer.ts";
 import { requireAction, requireTimeout } from "./rpc_router.ts";
 import { Sequences } from "./rpc_sequences.ts";
 import {
-  NORMAL,
   packetBytes,
-  PROTOCOL_ERROR,
   type Transport,
   type TransportEvents,
 } from "./rpc_transport.ts";
 import { thrownError } from "./thrown.ts";
+import { NORMAL_CLOSURE, PROTOCOL_ERROR } from "./ws_codes.ts";
 import { reconnectDelay, type ReconnectSettings } from "./ws_reconnect.ts";
 
 /** How one call differs from the others. */
@@ -219,7 +218,7 @@ export class RpcClient implements AsyncDisposable {
       clearTimeout(this.#retry);
       this.#rejectAll(null);
       if (this.#transport === null) this.#closed.resolve(null);
-      else this.#transport.close(NORMAL, "");
+      else this.#transport.close(NORMAL_CLOSURE, "");
       // What is open by now has its closing handshake.
       if (this.#transport === null) this.#dialing.abort(lost(null));
     }
@@ -330,7 +329,7 @@ export class RpcClient implements AsyncDisposable {
         this.#failure = new Error(`The server sent what is no packet: ${why}`);
         transport.close(PROTOCOL_ERROR, why);
       },
-      ended: () => transport.close(NORMAL, ""),
+      ended: () => transport.close(NORMAL_CLOSURE, ""),
       closed: (error) => this.#gone(this.#failure ?? error),
     };
   }

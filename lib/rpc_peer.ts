@@ -16,14 +16,12 @@ import {
   type Router,
 } from "./rpc_router.ts";
 import {
-  GOING_AWAY,
-  NORMAL,
   packetBytes,
-  PROTOCOL_ERROR,
   type Transport,
   type TransportEvents,
 } from "./rpc_transport.ts";
 import { thrownError } from "./thrown.ts";
+import { GOING_AWAY, NORMAL_CLOSURE, PROTOCOL_ERROR } from "./ws_codes.ts";
 import type { SendStatus } from "./ws_socket.ts";
 
 /** In which order the replies of one connection are sent: as handlers are done, or as requests came. */
@@ -52,8 +50,8 @@ export interface PeerCounters {
 /** The sequence of requests that want no answer. */
 export const NOTIFICATION = -1;
 
-/** The sequence of packets that nobody has asked for. */
-export const PUSH = 0;
+// The sequence of packets that nobody has asked for.
+const PUSH = 0;
 
 const NO_TURN = -1;
 
@@ -180,7 +178,7 @@ export class Peer implements TransportEvents {
   }
 
   close(): void {
-    this.#leave(NORMAL, "");
+    this.#leave(NORMAL_CLOSURE, "");
   }
 
   terminate(): void {

@@ -5,6 +5,7 @@
 import { type Framer, FramingError } from "./framer.ts";
 import { HEAD_BYTES, LENGTH_BYTES, packetFramer, writeHead } from "./packet.ts";
 import { SOCKET_DEFAULTS } from "./socket_options.ts";
+import { GOING_AWAY, NO_STATUS, NORMAL_CLOSURE } from "./ws_codes.ts";
 import { OPEN } from "./ws_connection.ts";
 import type { SendStatus } from "./ws_socket.ts";
 
@@ -70,11 +71,6 @@ export interface MessageSocket {
   close(code: number, reason: string): void;
   terminate(): void;
 }
-
-/** Codes of RFC 6455 section 7.4.1. */
-export const NORMAL = 1000;
-export const GOING_AWAY = 1001;
-export const PROTOCOL_ERROR = 1002;
 
 const NOTHING = new Uint8Array(0);
 
@@ -314,7 +310,9 @@ export class MessageTransport implements Transport {
 
 /** Why a WebSocket that was closed with this code was closed; null when in order. */
 export function closeError(code: number, reason: string): Error | null {
-  if (code === NORMAL || code === GOING_AWAY || code === 1005) return null;
+  if (code === NORMAL_CLOSURE || code === GOING_AWAY || code === NO_STATUS) {
+    return null;
+  }
   return new Deno.errors.ConnectionAborted(
     `The WebSocket was closed with ${code}${reason && `: ${reason}`}`,
   );

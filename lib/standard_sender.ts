@@ -2,6 +2,7 @@
 // standard_sender.ts - sends messages of a standard WebSocket in order, although a Blob has to be read first; used by
 // standard_websocket.ts.
 
+import { INTERNAL_ERROR } from "./ws_codes.ts";
 import { closeWithoutCode, type ServerWebSocket } from "./ws_socket.ts";
 
 /** What a close frame says. */
@@ -11,8 +12,6 @@ export interface Close {
 }
 
 type Message = string | Uint8Array | Blob;
-
-const INTERNAL_ERROR = 1011;
 
 /** The sending side of one socket. */
 export class StandardSender {

@@ -8,7 +8,9 @@
 import { type Close, StandardSender } from "./standard_sender.ts";
 import type { MessageBatch } from "./ws_batch.ts";
 import type { WebSocketHandlers } from "./websocket.ts";
-import { isSendable, REASON_BYTES } from "./ws_base_socket.ts";
+import { REASON_BYTES } from "./ws_base_socket.ts";
+import { GOING_AWAY, isSendable } from "./ws_codes.ts";
+import { CLOSED, CLOSING, CONNECTING, OPEN } from "./ws_connection.ts";
 import { type ServerWebSocket, wasClean } from "./ws_socket.ts";
 
 /** Callbacks of the route of all these sockets. */
@@ -17,12 +19,6 @@ export let HANDLERS: WebSocketHandlers<StandardWebSocket>;
 /** A socket will not open, for this reason. */
 export let refused: (socket: StandardWebSocket, why: string) => void;
 
-const CONNECTING = 0;
-const OPEN = 1;
-const CLOSING = 2;
-const CLOSED = 3;
-
-const GOING_AWAY = 1001;
 const TIMED_OUT = "ETIMEDOUT";
 const NO_PONG = "No response from ping frame.";
 const CODE_MAX = 0xffff;

@@ -4,6 +4,7 @@
 
 import { toBytes } from "./bytes.ts";
 import { idOf, nextSocket } from "./socket_id.ts";
+import { isSendable } from "./ws_codes.ts";
 import { CLOSED, CLOSING, OPEN } from "./ws_connection.ts";
 import { PreparedMessage } from "./ws_prepared.ts";
 import type {
@@ -278,13 +279,6 @@ export abstract class BaseWebSocket<Data = unknown> {
   terminate(): void {
     this.#ground.terminate();
   }
-}
-
-/** Whether a code may be sent in a close frame (RFC 6455 section 7.4): others are reserved, or only reported locally. */
-export function isSendable(code: number): boolean {
-  return Number.isInteger(code) &&
-    (code >= 1000 && code <= 1003 || code >= 1007 && code <= 1014 ||
-      code >= 3000 && code <= 4999);
 }
 
 function checkedPayload(what: string, payload: Uint8Array): Uint8Array {

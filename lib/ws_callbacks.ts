@@ -6,14 +6,13 @@ import type { WebSocketCallbacks } from "./websocket.ts";
 import type { SlowConsumerPolicy } from "./ws_backlog.ts";
 import { type BaseWebSocket, watch } from "./ws_base_socket.ts";
 import type { MessageBatch } from "./ws_batch.ts";
+import { INTERNAL_ERROR } from "./ws_codes.ts";
 import type { SocketHost } from "./ws_connection.ts";
 import type { Reception } from "./ws_inbound.ts";
 import type { SocketSettings } from "./ws_options.ts";
 import type { Outgoing } from "./ws_outbound.ts";
 import { PreparedMessage } from "./ws_prepared.ts";
 import type { Message } from "./ws_socket.ts";
-
-const INTERNAL_ERROR = 1011;
 
 /** The callbacks and limits of some sockets. */
 export class Callbacks<Socket extends BaseWebSocket>

@@ -16,6 +16,7 @@ import { WebSocketHandshakeError } from "./ws_client_handshake.ts";
 import { type Agreement, type Opener, Opening } from "./ws_client_opening.ts";
 import type { ClientSettings } from "./ws_client_options.ts";
 import { ClientWebSocket } from "./ws_client_socket.ts";
+import { NORMAL_CLOSURE, POLICY_VIOLATION } from "./ws_codes.ts";
 import {
   CLOSED,
   CLOSING,
@@ -24,9 +25,6 @@ import {
 } from "./ws_connection.ts";
 import { reconnectDelay } from "./ws_reconnect.ts";
 import type { SendStatus, SocketStatistics } from "./ws_socket.ts";
-
-const NORMAL_CLOSURE = 1000;
-const POLICY_VIOLATION = 1008;
 
 // Request Timeout, Too Early, Too Many Requests: the same request may do later.
 const PASSING_STATUSES = [408, 425, 429];

@@ -8,6 +8,7 @@ import type { PollLoop } from "./poll_loop.ts";
 import type { Subscriber } from "./topics.ts";
 import { violationText } from "./violations.ts";
 import { Assembler } from "./ws_assembler.ts";
+import { ABNORMAL_CLOSURE, GOING_AWAY, NO_STATUS } from "./ws_codes.ts";
 import type { Deflater } from "./ws_deflate.ts";
 import { OPCODE_PONG, writeCloseFrame, writeFrame } from "./ws_encoder.ts";
 import { Inbound, type InboundHost } from "./ws_inbound.ts";
@@ -41,9 +42,6 @@ export const OPEN = 1;
 export const CLOSING = 2;
 export const CLOSED = 3;
 
-const NO_STATUS = 1005; // RFC 6455 section 7.1.5: a close frame without a code
-const ABNORMAL = 1006; // the connection ended without a close frame
-const GOING_AWAY = 1001;
 const WHOLE = layout.FIRST | layout.LAST;
 
 const NO_BYTES = new Uint8Array(0);
@@ -70,7 +68,7 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
   // Null while messages are handed on as they come.
   #inbound: Inbound<Socket> | null;
   #lifetime: ReturnType<typeof setTimeout> | undefined;
-  #closeCode = ABNORMAL;
+  #closeCode = ABNORMAL_CLOSURE;
   #closeReason = "";
   #pong: Uint8Array | null = null;
   // Null on the side of a server.

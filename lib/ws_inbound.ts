@@ -5,6 +5,7 @@
 import { type Inbox, layout } from "../ffi/mod.ts";
 import type { PollLoop } from "./poll_loop.ts";
 import { endBatch, MessageBatch, poison } from "./ws_batch.ts";
+import { POLICY_VIOLATION } from "./ws_codes.ts";
 import { OPEN, type WebSocketConnection } from "./ws_connection.ts";
 import type { Message } from "./ws_socket.ts";
 
@@ -33,7 +34,6 @@ interface Held {
   fin: boolean;
 }
 
-const POLICY_VIOLATION = 1008;
 const WHOLE = layout.FIRST | layout.LAST;
 
 /** The receiving side of one connection. */

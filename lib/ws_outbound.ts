@@ -10,6 +10,7 @@ import {
   type SlowConsumerPolicy,
   type Waiting,
 } from "./ws_backlog.ts";
+import { TRY_AGAIN_LATER } from "./ws_codes.ts";
 import { CLOSED, OPEN, type WebSocketConnection } from "./ws_connection.ts";
 import type { Deflater } from "./ws_deflate.ts";
 import {
@@ -54,8 +55,6 @@ const FRAGMENTS_DROPPED = 3; // of a message whose first fragment was dropped
 
 // No message is within it: all of them take the slow path. That spares the others to look at the connection's state.
 const NO_LIMIT_FITS = -1;
-
-const TOO_SLOW = 1013;
 
 const ENCODER = new TextEncoder();
 
@@ -392,7 +391,7 @@ export class Outbound<Socket> {
   #refuse(message: Outgoing): SendStatus {
     const status = this.#drop(message);
     if (this.#host.slowConsumer === "close") {
-      this.#connection.close(TOO_SLOW, "Too slow");
+      this.#connection.close(TRY_AGAIN_LATER, "Too slow");
     }
     return status;
   }
@@ -421,7 +420,7 @@ export class Outbound<Socket> {
       return before === WHOLE_MESSAGES ? this.#refuse(chunk) : "dropped";
     }
     const status = this.#drop(chunk);
-    this.#connection.close(TOO_SLOW, "Too slow");
+    this.#connection.close(TRY_AGAIN_LATER, "Too slow");
     return status;
   }
 
