@@ -2,6 +2,7 @@
 // connect.ts - struct mr_connect_options for the reactor; used by reactor.ts.
 
 import * as layout from "./layout.ts";
+import { writeName } from "./text.ts";
 
 /** Struct mr_connect_options. */
 export interface ConnectAddress {
@@ -32,12 +33,6 @@ export function packConnect(
   view.setUint32(layout.CONNECT_OPTIONS_FLAGS, flags, true);
   view.setUint32(layout.CONNECT_OPTIONS_PORT, address.port, true);
   view.setUint32(layout.CONNECT_OPTIONS_TIMEOUT, address.timeout, true);
-  const host = new TextEncoder().encode(address.host);
-  if (host.length >= layout.TEXT_BYTES || host.includes(0)) {
-    throw new TypeError(
-      `Cannot connect to "${address.host}": the name is too long or contains NUL`,
-    );
-  }
-  bytes.set(host, layout.CONNECT_OPTIONS_HOST);
+  writeName(bytes, layout.CONNECT_OPTIONS_HOST, address.host, "connect to");
   return bytes;
 }

@@ -11,7 +11,7 @@ import * as layout from "./layout.ts";
 import { library } from "./library.ts";
 import { Outbox } from "./outbox.ts";
 import { packTuning, type SocketTuning } from "./socket_tuning.ts";
-import { readText } from "./text.ts";
+import { readText, writeName } from "./text.ts";
 
 /** The kernel interface under a reactor. */
 export type BackendName = "io_uring" | "epoll";
@@ -464,12 +464,6 @@ function packAddress(address: ListenAddress): Uint8Array<ArrayBuffer> {
   view.setUint32(layout.LISTEN_OPTIONS_PORT, address.port, true);
   view.setUint32(layout.LISTEN_OPTIONS_BACKLOG, address.backlog, true);
   view.setUint32(layout.LISTEN_OPTIONS_FD, address.fd ?? 0, true);
-  const host = new TextEncoder().encode(address.host);
-  if (host.length >= layout.TEXT_BYTES || host.includes(0)) {
-    throw new TypeError(
-      `Cannot listen on "${address.host}": the name is too long or contains NUL`,
-    );
-  }
-  bytes.set(host, layout.LISTEN_OPTIONS_HOST);
+  writeName(bytes, layout.LISTEN_OPTIONS_HOST, address.host, "listen on");
   return bytes;
 }
