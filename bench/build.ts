@@ -90,7 +90,8 @@ function isFresh(output: string, inputs: readonly string[]): boolean {
   return built > 0 && inputs.every((input) => modified(input) < built);
 }
 
-function modified(path: string): number {
+/** When a file was last written, in milliseconds; 0 when there is none. */
+export function modified(path: string): number {
   try {
     return Deno.statSync(path).mtime?.getTime() ?? 0;
   } catch (error) {

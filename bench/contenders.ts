@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // contenders.ts - who is measured, and how a fresh process of each is started on its core and stopped again.
 import { buildFloor } from "./build.ts";
+import { findGnet, findHon } from "./go_peers.ts";
 import { benchPath } from "./paths.ts";
 import { findBun, findNode, PEERS } from "./peers.ts";
 import type { Workload } from "./workloads.ts";
@@ -8,7 +9,7 @@ import type { Workload } from "./workloads.ts";
 const READY_MS_MAX = 20_000;
 const STOP_MS_MAX = 3_000;
 const SPIN_US = 50;
-const FLOOR_ROUTES = ["/plaintext", "/ws"];
+const PLAIN_ROUTES = ["/plaintext", "/ws"];
 // Deno.serve declines permessage-deflate.
 const COMPRESSED_ROUTE = "/ws-json";
 
@@ -75,6 +76,8 @@ const MAKERS: readonly [name: string, make: Maker][] = [
   ["deno", denoServe],
   ["bun", bunServe],
   ["node", onNode],
+  ["gnet", gnet],
+  ["hon", hon],
 ];
 
 /** Names of all contenders, the absent ones too. */
@@ -107,9 +110,7 @@ async function floor(name: string, backend: string): Promise<Contender> {
     name,
     command,
     tcp: [...command, "tcp"],
-    takes: ({ protocol, path, app, probe }) =>
-      protocol === "tcp" ||
-      FLOOR_ROUTES.includes(path) && app === undefined && probe === undefined,
+    takes: (workload) => workload.protocol === "tcp" || isPlain(workload),
     version: "",
   };
 }
@@ -141,11 +142,41 @@ async function onNode(name: string): Promise<Contender> {
   if ("reason" in node) throw new Error(node.reason);
   return {
     name,
-    command: [node.path, benchPath("servers/ws_node.mjs")],
+    command: [node.path, benchPath("servers/node_http.mjs")],
     tcp: [node.path, benchPath("servers/tcp_node.mjs")],
-    takes: ({ protocol, probe }) => protocol !== "http" && probe === undefined,
+    takes: ({ app }) => app === undefined,
     version: node.version,
   };
+}
+
+async function gnet(name: string): Promise<Contender> {
+  const program = await findGnet();
+  if ("reason" in program) throw new Error(program.reason);
+  return {
+    name,
+    command: [program.path],
+    tcp: [program.path, "tcp"],
+    takes: (workload) => workload.protocol === "tcp" || isPlain(workload),
+    version: program.version,
+  };
+}
+
+async function hon(name: string): Promise<Contender> {
+  const program = await findHon();
+  if ("reason" in program) throw new Error(program.reason);
+  return {
+    name,
+    command: [program.path],
+    tcp: [],
+    takes: isPlain,
+    version: program.version,
+  };
+}
+
+// Asks for nothing but what a server in C or Go has a route for.
+function isPlain({ protocol, path, app, probe }: Workload): boolean {
+  return protocol !== "tcp" && PLAIN_ROUTES.includes(path) &&
+    app === undefined && probe === undefined;
 }
 
 function onDeno(script: string, ...args: string[]): string[] {

@@ -2,6 +2,8 @@
 // routes.ts - the HTTP routes that every server of the benchmark offers, in one source so that all do the same
 // work. /ws is left to each server.
 
+import { payload } from "./payload.mjs";
+
 const LARGE = payload(1024 * 1024);
 
 /** Path of an absolute URL without its query; cheaper than a `URL` object. */
@@ -62,17 +64,4 @@ async function sleep(): Promise<Response> {
 async function fetchText(url: string): Promise<Response> {
   const answer = await fetch(url);
   return new Response(await answer.text());
-}
-
-// Payload 0 of ../load_payload.c, which knows what has to come.
-function payload(length: number): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(length).fill("0".charCodeAt(0));
-  let random = 1;
-  for (let i = 0; i < length - 4; i++) {
-    random ^= random << 13;
-    random ^= random >>> 17;
-    random ^= random << 5;
-    bytes[i] = random >>> 7;
-  }
-  return bytes;
 }
