@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// chart_latency.ts - latencies at a fixed rate, by percentile: a panel for each workload, a line for each contender.
+import type { Result } from "./charts.ts";
+import {
+  type Chart,
+  duration,
+  FONT,
+  markOf,
+  panelTitle,
+  SHOWN,
+  type Theme,
+} from "./chart_theme.ts";
+import { median } from "./summary.ts";
+
+const PANEL_WIDTH = 480;
+const PANEL_HEIGHT = 300;
+const COLUMNS = 2;
+const TITLE_HEIGHT = 44;
+const AXIS_WIDTH = 62;
+const LEGEND_HEIGHT = 34;
+// 0, 90, 99, 99.9 and 99.99 %: each step has a tenth of the answers before it behind it.
+const NINES_MAX = 4;
+
+type Point = readonly [nines: number, us: number];
+
+interface Panel {
+  readonly title: string;
+  readonly lines: readonly { contender: string; points: readonly Point[] }[];
+}
+
+/** A chart of the workloads that keep a rate, as far as they were run, or nothing. */
+export function drawLatencies(
+  results: readonly Result[],
+  theme: Theme,
+): Chart | undefined {
+  const rated = results.filter(({ asked_rate, distribution_us }) =>
+    asked_rate !== undefined && distribution_us !== undefined
+  );
+  const panels = [...new Set(rated.map(({ workload }) => workload))].map(
+    (workload) => panelOf(rated.filter((it) => it.workload === workload)),
+  );
+  if (panels.length === 0) return undefined;
+  const columns = Math.min(COLUMNS, panels.length);
+  const rows = Math.ceil(panels.length / columns);
+  const at = (index: number): [left: number, top: number] => [
+    index % columns * PANEL_WIDTH,
+    LEGEND_HEIGHT + Math.floor(index / columns) * PANEL_HEIGHT,
+  ];
+  return {
+    width: columns * PANEL_WIDTH,
+    height: LEGEND_HEIGHT + rows * PANEL_HEIGHT,
+    option: {
+      legend: legend(theme),
+      title: panels.map(({ title }, index) =>
+        panelTitle(title, at(index)[0] + 16, at(index)[1] + 12, theme)
+      ),
+      grid: panels.map((_panel, index) => ({
+        left: at(index)[0] + AXIS_WIDTH,
+        top: at(index)[1] + TITLE_HEIGHT,
+        width: PANEL_WIDTH - AXIS_WIDTH - 30,
+        height: PANEL_HEIGHT - TITLE_HEIGHT - 40,
+      })),
+      xAxis: panels.map((_panel, index) => percentiles(index, theme)),
+      yAxis: panels.map((_panel, index) => latencies(index, theme)),
+      series: panels.flatMap(({ lines }, index) =>
+        lines.map(({ contender, points }) => line(contender, points, index))
+      ),
+    },
+  };
+}
+
+function panelOf(results: readonly Result[]): Panel {
+  const [first] = results;
+  return {
+    title: `${first?.workload}: ${
+      first?.asked_rate?.toLocaleString("en")
+    } a second`,
+    lines: SHOWN.flatMap((contender) => {
+      const own = results.filter((result) => result.contender === contender);
+      return own.length === 0 ? [] : [{ contender, points: pointsOf(own) }];
+    }),
+  };
+}
+
+// The median of the rounds at each percentile.
+function pointsOf(rounds: readonly Result[]): Point[] {
+  const [first] = rounds;
+  return (first?.distribution_us ?? []).flatMap(([percentile], index) => {
+    const nines = -Math.log10(1 - percentile / 100);
+    if (!(nines <= NINES_MAX + 1e-9)) return [];
+    const us = rounds.flatMap(({ distribution_us }) =>
+      distribution_us?.[index]?.[1] ?? []
+    );
+    return [[nines, median(us)] as const];
+  });
+}
+
+function legend(theme: Theme): object {
+  return {
+    top: 6,
+    itemWidth: 16,
+    itemHeight: 4,
+    icon: "roundRect",
+    // Nothing measures text here: room for the longest name.
+    textStyle: { color: theme.text, fontFamily: FONT, fontSize: 12, width: 92 },
+  };
+}
+
+function percentiles(gridIndex: number, theme: Theme): object {
+  return {
+    type: "value",
+    gridIndex,
+    min: 0,
+    max: NINES_MAX,
+    interval: 1,
+    axisLine: { lineStyle: { color: theme.line } },
+    splitLine: { lineStyle: { color: theme.line, type: "dashed" } },
+    axisLabel: {
+      color: theme.faint,
+      fontFamily: FONT,
+      formatter: (nines: number) =>
+        nines === 0 ? "0 %" : `${+(100 - 10 ** (2 - nines)).toFixed(2)} %`,
+    },
+  };
+}
+
+function latencies(gridIndex: number, theme: Theme): object {
+  return {
+    type: "log",
+    gridIndex,
+    axisLine: { show: false },
+    splitLine: { lineStyle: { color: theme.line } },
+    axisLabel: {
+      color: theme.faint,
+      fontFamily: FONT,
+      formatter: (us: number) => duration(us),
+    },
+  };
+}
+
+function line(
+  contender: string,
+  data: readonly Point[],
+  index: number,
+): object {
+  const { label, color } = markOf(contender);
+  return {
+    type: "line",
+    name: label,
+    xAxisIndex: index,
+    yAxisIndex: index,
+    data,
+    showSymbol: false,
+    color,
+    lineStyle: { color, width: contender.startsWith("millrace") ? 2.5 : 1.5 },
+  };
+}
