@@ -58,7 +58,7 @@ const COLUMNS: Readonly<Record<TableKind, readonly Column<Row>[]>> = {
     ...LATENCIES,
     ...LOADS,
     { head: "MiB at rest", cell: (row) => mebibytes(row.restBytes) },
-    { head: "then", cell: (row) => mebibytes(row.residentBytes) },
+    { head: "MiB after", cell: (row) => mebibytes(row.residentBytes) },
     { head: "calls/req", cell: syscalls },
     { head: "least", cell: (row) => optionalCount(row.evenness?.least) },
     { head: "median", cell: (row) => optionalCount(row.evenness?.median) },
