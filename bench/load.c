@@ -9,7 +9,7 @@
 //     tcp:  [--payload 64]
 //     ws and tcp: [--packets json|protobuf]
 //     http and ws: [--churn]
-//     all:  [--rate REQUESTS-A-SECOND] [--distribution] [--trace FILE] [--sleep]
+//     all:  [--rate REQUESTS-A-SECOND] [--answers AT-MOST] [--distribution] [--trace FILE] [--sleep]
 //           [--probe PATH --probe-expect TEXT --probes 200 [--upstream]]
 #include "load.h"
 

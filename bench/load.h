@@ -40,6 +40,7 @@ struct options {
   uint32_t connections;
   uint32_t in_flight;       // with a rate: the most that a connection has unanswered
   uint32_t rate;            // requests a second over all connections, 0: closed loop
+  uint32_t answers;         // the most in the window, and in the warm-up, 0: as many as come
   uint32_t payload;         // bytes of a WebSocket message, or of a plain one
   uint32_t body;            // bytes of a posted body
   uint32_t expect_payload;  // bytes of payload 0 that are the body of every HTTP answer, 0: see expect

@@ -226,7 +226,8 @@ void loop_open(struct load *load) {
 void loop_turn(struct load *load) {
   struct epoll_event events[EVENTS];
   if (load->schedule != NULL) rate_turn(load);
-  int count = epoll_wait(load->epoll, events, EVENTS, load->options->sleep ? 50 : 0);
+  int patience = !load->options->sleep ? 0 : load->schedule != NULL ? 1 : 50;
+  int count = epoll_wait(load->epoll, events, EVENTS, patience);
   if (count > 0) {
     load->idle_since = 0;
     for (int i = 0; i < count; i++) {
@@ -289,23 +290,29 @@ static void start(struct load *load) {
     loop_ask(load, &load->connections[i], options->in_flight);
 }
 
+// A window ends with its time, with the last answer that was wanted, or when nobody is left to answer.
+static bool goes_on(const struct load *load, uint64_t end) {
+  uint32_t wanted = load->options->answers;
+  return load->now < end && load->alive > 0 && (wanted == 0 || load->answers < wanted);
+}
+
 // Runs the warm-up and the measured window; returns the seconds that the window took.
 double loop_run(struct load *load, struct usage *before, struct usage *after) {
   const struct options *options = load->options;
   load->now = clock_now();
-  uint64_t begin = load->now + (uint64_t)(options->warmup * (double)SECOND);
+  uint64_t planned = load->now + (uint64_t)(options->warmup * (double)SECOND);
   start(load);
-  while (load->now < begin && load->alive > 0) loop_turn(load);
+  while (goes_on(load, planned)) loop_turn(load);
   if (options->trace != NULL) trace_begin(load);
   begin_window(load, before);
-  begin = load->now = clock_now();
+  uint64_t begin = load->now = clock_now();
   // What is on its way when a closed loop's window begins is part of it. A schedule goes by when things were
   // due.
-  if (load->schedule != NULL) load->counted_from = begin;
+  if (load->schedule != NULL)
+    load->counted_from = options->trace == NULL && planned < begin ? planned : begin;
   if (load->probe != NULL) probe_start(load);
   uint64_t end = begin + (uint64_t)(options->seconds * (double)SECOND);
-  while (load->now < end && load->alive > 0 && (load->probe == NULL || load->probe->left > 0))
-    loop_turn(load);
+  while (goes_on(load, end) && (load->probe == NULL || load->probe->left > 0)) loop_turn(load);
   usage_read(options->pid, after);
   uint64_t took = load->now > begin ? load->now - begin : 1;
   if (load->trace != NULL) trace_end(load);

@@ -27,6 +27,7 @@ static const struct row ROWS[] = {
     {"connections", NUMBER, PLACE(connections), 1, 1000000},
     {"in-flight", NUMBER, PLACE(in_flight), 1, 65536},
     {"rate", NUMBER, PLACE(rate), 1, RATE_MAX},
+    {"answers", NUMBER, PLACE(answers), 1, UINT32_MAX},
     {"seconds", SECONDS, PLACE(seconds), 0, 0},
     {"warmup", SECONDS, PLACE(warmup), 0, 0},
     {"pid", NUMBER, PLACE(pid), 1, 0x7fffffff},
@@ -109,8 +110,8 @@ static void check(const struct options *options) {
   if (packets != NULL && plain_http) die("packets go over ws and tcp");
   if (packets != NULL && strcmp(packets, "json") != 0 && strcmp(packets, "protobuf") != 0)
     die("packets are neither json nor protobuf");
-  if (options->rate > 0 && (options->sleep || options->publish != NULL || options->churn))
-    die("a rate goes with neither --sleep nor --publish nor --churn");
+  if (options->rate > 0 && (options->publish != NULL || options->churn))
+    die("a rate goes with neither --publish nor --churn");
   if (options->churn && (options->plain || options->deflate || options->publish != NULL || options->body > 0))
     die("--churn is for GET over http, and for ws without --deflate and --publish");
   if (options->trace != NULL && options->pid == 0) die("--trace needs --pid");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // workloads.ts - what is asked of every contender, over HTTP; see ws_workloads.ts, tcp_workloads.ts,
 // rpc_workloads.ts, rate_workloads.ts, churn_workloads.ts and starvation.ts for the others.
-import { CHURN_WORKLOADS } from "./churn_workloads.ts";
+import { HTTP_CHURN, WS_CHURN } from "./churn_workloads.ts";
 import { RATE_WORKLOADS } from "./rate_workloads.ts";
 import { RPC_WORKLOADS } from "./rpc_workloads.ts";
 import { STARVATION_WORKLOADS } from "./starvation.ts";
@@ -19,8 +19,6 @@ export interface Workload {
   readonly inFlight: number;
   /** Requests a second, sent on a schedule instead of when others are answered. */
   readonly rate?: number;
-  /** Every request has a connection of its own. */
-  readonly churn?: true;
   /** The system calls that the server makes are counted too, once. */
   readonly syscalls?: true;
   /** How evenly the connections are served is shown. */
@@ -99,11 +97,12 @@ const HTTP_WORKLOADS: readonly Workload[] = [
 /** Everything that is measured, in this order. */
 export const WORKLOADS: readonly Workload[] = [
   ...HTTP_WORKLOADS,
+  HTTP_CHURN,
   ...WS_WORKLOADS,
+  WS_CHURN,
   ...TCP_WORKLOADS,
   ...RPC_WORKLOADS,
   ...RATE_WORKLOADS,
-  ...CHURN_WORKLOADS,
   ...STARVATION_WORKLOADS,
 ];
 

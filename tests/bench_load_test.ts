@@ -6,9 +6,11 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { websocket } from "../mod.ts";
 import type { LoadResult } from "../bench/measure.ts";
 import { type LoadRun, runLoad } from "./bench_testing.ts";
-import { testBackends } from "./testing.ts";
+import { sleep, testBackends } from "./testing.ts";
 
-const SHORT = ["--seconds", "0.2", "--warmup", "0"];
+// Until so many are answered: a window of time may pass with nothing on a busy machine. The client sleeps when
+// nothing has come, so that it leaves the machine to the server.
+const SHORT = "--seconds 20 --warmup 0 --answers 60 --sleep".split(" ");
 
 /** Runs the client, which has to find nothing wrong. */
 async function load(
@@ -19,7 +21,6 @@ async function load(
   const { code, err, result } = await asked(protocol, port, ...args);
   assertEquals(code, 0, err);
   assertEquals(result.error_kinds, {});
-  assert(result.count > 0);
   return result;
 }
 
@@ -69,29 +70,34 @@ testBackends(
 );
 
 testBackends("load: a rate is kept over HTTP", async ({ serve }) => {
-  let requests = 0;
-  const { addr } = serve(() => {
-    requests++;
-    return hello();
-  });
-  const args = [...EXPECT, "--connections", "4", "--rate", "500"];
+  const { addr } = serve(hello);
+  const args = [...EXPECT, "--connections", "4", ...AT_RATE];
   const result = await load("http", addr.port, ...args, "--distribution");
-  assertEquals(result.asked_rate, 500);
-  assertEquals(result.backlog, 0);
-  // 100 are due within 0.2 s; one more is the first answer.
-  assert(requests <= 102, `${requests} requests`);
+  checkRate(result);
   checkDistribution(result);
 });
 
 testBackends("load: a rate is kept over WebSockets", async ({ serve }) => {
   const echo = websocket({ message: (socket, data) => void socket.send(data) });
   const { addr } = serve((request) => echo.upgrade(request));
-  const args = ["--connections", "4", "--in-flight", "8", "--rate", "500"];
+  const args = ["--connections", "4", "--in-flight", "8", ...AT_RATE];
   const result = await load("ws", addr.port, ...args, "--distribution");
-  assertEquals(result.backlog, 0);
-  assert(result.count <= 101, `${result.count} answers`);
+  checkRate(result);
   checkDistribution(result);
 });
+
+const RATE = 500;
+const AT_RATE = ["--rate", String(RATE), "--answers", "200"];
+// What was due while the window was opened, which takes long on a busy machine.
+const SLACK_SECONDS = 0.2;
+
+// A closed loop would have them all within a few milliseconds.
+function checkRate({ asked_rate, count, seconds }: LoadResult): void {
+  assertEquals(asked_rate, RATE);
+  assert(count >= 200);
+  const due = RATE * (seconds + SLACK_SECONDS);
+  assert(count <= due, `${count} answers in ${seconds} s`);
+}
 
 function checkDistribution({ distribution_us = [], max_us }: LoadResult): void {
   assert(distribution_us.length >= 30);
@@ -120,6 +126,7 @@ testBackends(
     const args = [...EXPECT, "--connections", "3", "--churn"];
     const { count } = await load("http", addr.port, ...args);
     // The first answer has a connection too; what ends behind the window is not counted.
+    assert(count >= 60);
     assert(requests > count, `${requests} requests, ${count} answers`);
     assertEquals(peers.size, requests);
   },
@@ -143,7 +150,7 @@ testBackends(
       "3",
       "--churn",
     );
-    assert(opened >= count);
+    assert(count >= 60 && opened >= count);
     assertEquals(codes.length, opened);
     assertEquals(new Set(codes), new Set([1000]));
   },
@@ -165,7 +172,7 @@ testBackends(
 
 /** Echoes bytes over TCP, each piece when `ready` says so. */
 async function withEcho(
-  ready: (seen: number) => Promise<void> | boolean,
+  ready: (seen: number) => Promise<boolean> | boolean,
   use: (port: number) => Promise<void>,
 ): Promise<void> {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
@@ -177,7 +184,7 @@ async function withEcho(
     for (let length; (length = await connection.read(buffer)) !== null;) {
       seen += length;
       held = new Uint8Array([...held, ...buffer.subarray(0, length)]);
-      if (await ready(seen) === false) continue;
+      if (!await ready(seen)) continue;
       await connection.write(held);
       held = new Uint8Array();
     }
@@ -195,24 +202,24 @@ Deno.test("load: a schedule does not wait for answers", async () => {
   await withEcho((seen) => seen >= 20 * BYTES, async (port) => {
     const args = [...ONE, "--in-flight", "64", "--rate", "1000"];
     const { max_us } = await load("tcp", port, ...args);
-    // The second was due 18 ms before the last of those that it waited for; the first, maybe before the window.
-    assert(max_us >= 18_000, `${max_us} µs`);
+    // The first was due 19 ms before the last of those that it waited for.
+    assert(max_us >= 19_000, `${max_us} µs`);
   });
 });
+
+// These windows end with their time.
+const TIMED = ["--answers", "1000000", "--in-flight", "1", "--rate", "1000"];
 
 Deno.test("load: what a stopped server is owed waits since it was due", async () => {
   // The server stops once, for as long as 50 requests take to fall due, which one connection cannot send.
   let stopped = false;
-  const stop = async (): Promise<void> => {
-    if (stopped) return;
-    stopped = true;
-    await new Promise((resolve) => setTimeout(resolve, 50));
+  const stop = async (): Promise<boolean> => {
+    if (!stopped) await sleep(50);
+    return stopped = true;
   };
   await withEcho(stop, async (port) => {
-    const args = [...ONE, "--in-flight", "1", "--rate", "1000"];
-    const { distribution_us = [] } = await load(
-      ...["tcp", port, ...args, "--distribution"] as const,
-    );
+    const args = [...ONE, ...TIMED, "--seconds", "0.2", "--distribution"];
+    const { distribution_us = [] } = await load("tcp", port, ...args);
     // A quarter of 200 are late, evenly from 0 to 50 ms; a closed loop would know of one.
     const p90 = distribution_us.find(([percentile]) => percentile === 90);
     assert(p90 !== undefined && p90[1] > 10_000, `${p90} µs`);
@@ -220,13 +227,16 @@ Deno.test("load: what a stopped server is owed waits since it was due", async ()
 });
 
 Deno.test("load: what was due and could not be sent is told", async () => {
-  const stop = (): Promise<void> =>
-    new Promise((resolve) => setTimeout(resolve, 100));
+  const stop = async (): Promise<boolean> => {
+    await sleep(100);
+    return true;
+  };
   await withEcho(stop, async (port) => {
-    const args = [...ONE, "--in-flight", "1", "--rate", "1000"];
+    const args = [...ONE, ...TIMED, "--seconds", "0.4"];
     const { backlog, count, max_us } = await load("tcp", port, ...args);
-    assert(count < 10, `${count} answers`);
-    assert(backlog !== undefined && backlog > 100, `${backlog} not sent`);
+    assert(count <= 4, `${count} answers`);
+    // Of 400, but for the answered and the one that waits for its answer.
+    assert(backlog !== undefined && backlog >= 394, `${backlog} not sent`);
     assert(max_us > 100_000, `${max_us} µs`);
   });
 });
@@ -238,7 +248,7 @@ Deno.test("load: it says why strace counts nothing", async () => {
     const { result } = await runLoad(args, { PATH: "/nonexistent" });
     assertEquals(result.traced, false);
     assertStringIncludes(result.untraced_because ?? "", "strace cannot be run");
-    assert(result.count > 0);
+    assert(result.count >= 60);
   });
 });
 
@@ -246,8 +256,7 @@ for (
   const [args, message] of [
     [["http", "--rate", "0"], "--rate 0: not a whole number from 1"],
     [["http", "--seconds", "soon"], "--seconds soon: not a number of seconds"],
-    [["http", "--rate", "1", "--sleep"], "a rate goes with neither --sleep"],
-    [["http", "--rate", "1", "--churn"], "a rate goes with neither --sleep"],
+    [["http", "--rate", "1", "--churn"], "a rate goes with neither --publish"],
     [["tcp", "--churn"], "--churn is for GET over http, and for ws"],
     [["http", "--churn", "--body", "1"], "--churn is for GET over http"],
     [["http", "--trace", "file"], "--trace needs --pid"],
