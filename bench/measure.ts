@@ -77,6 +77,8 @@ export interface MeasureOptions {
   readonly warmup: number;
   readonly serverCore: number;
   readonly clientCore: number;
+  /** Whether system calls are counted, where a workload asks for it. */
+  readonly syscalls: boolean;
 }
 
 /** The longest that all probes of a round may take. */
@@ -98,7 +100,8 @@ export async function measure(
     const args = loadArguments(workload, server.port, server.pid, options);
     const result = await runLoad(args, options);
     const reason = voidReason(result);
-    const counts = workload.syscalls && round === 1 && reason === undefined;
+    const counts = countsSyscalls(workload, round, options) &&
+      reason === undefined;
     return {
       workload: workload.name,
       contender: contender.name,
@@ -111,6 +114,15 @@ export async function measure(
   } finally {
     await server.stop();
   }
+}
+
+/** Whether a round ends with strace: the first one does. */
+export function countsSyscalls(
+  workload: Workload,
+  round: number,
+  options: Pick<MeasureOptions, "syscalls">,
+): boolean {
+  return options.syscalls && workload.syscalls === true && round === 1;
 }
 
 /** What the load client is asked for. */

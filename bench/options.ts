@@ -54,6 +54,8 @@ export function readOptions(args: string[]): RunOptions {
     warmup: seconds("warmup", parsed.warmup, quick ? 0.3 : 0.5, 0),
     serverCore,
     clientCore,
+    // Each takes almost as long as a short round.
+    syscalls: !quick,
     only,
     quick,
     targets: parsed.targets,

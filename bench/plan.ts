@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // plan.ts - which contender is measured when under which workload, and how long all of it takes.
 import { type Contender, CONTENDER_NAMES, takes } from "./contenders.ts";
-import { TRACE_SECONDS } from "./measure.ts";
+import { countsSyscalls, TRACE_SECONDS } from "./measure.ts";
 import { type RunOptions, WORKLOAD_NAMES } from "./options.ts";
 import { TARGET_WORKLOADS } from "./targets.ts";
 import { QUICK_WORKLOADS, type Workload, WORKLOADS } from "./workloads.ts";
@@ -17,7 +17,7 @@ export interface Step {
 export type Choice = Pick<RunOptions, "only" | "quick" | "targets">;
 
 // A server starts and stops.
-const START_SECONDS = 0.6;
+const START_SECONDS = 0.3;
 // strace attaches and lets go, connections are opened once more.
 const TRACE_OVERHEAD_SECONDS = 0.5;
 // Most servers have answered all probes by then.
@@ -91,10 +91,11 @@ export function plan(
 /** About how many seconds a step takes. */
 export function estimate(
   { round, workload }: Step,
-  { seconds, warmup }: Pick<RunOptions, "seconds" | "warmup">,
+  options: Pick<RunOptions, "seconds" | "warmup" | "syscalls">,
 ): number {
+  const { seconds, warmup } = options;
   const window = workload.probe === undefined ? seconds : PROBED_SECONDS;
-  const traced = workload.syscalls && round === 1
+  const traced = countsSyscalls(workload, round, options)
     ? TRACE_SECONDS + TRACE_OVERHEAD_SECONDS
     : 0;
   return START_SECONDS + warmup + window + traced;

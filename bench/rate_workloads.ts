@@ -40,10 +40,10 @@ const TITLES = {
 
 /** Workloads whose requests come at a fixed rate. */
 export const RATE_WORKLOADS: readonly Workload[] = [
-  atRate("http", 10, FEW),
+  { ...atRate("http", 10, FEW), minor: true },
   atRate("http", 40, FEW),
   atRate("ws", 40, FEW),
-  atRate("ws", 40, MANY),
+  { ...atRate("ws", 40, MANY), minor: true },
   atRate("tcp", 40, FEW),
 ];
 

@@ -53,7 +53,11 @@ const HTTP_WORKLOADS: readonly Workload[] = [
   { ...plaintext("http-1", CONNECTIONS, 1), syscalls: true },
   plaintext("http-1-512", MANY_CONNECTIONS, 1),
   { ...plaintext("http-16", CONNECTIONS, 16), syscalls: true },
-  { ...plaintext("http-16-512", MANY_CONNECTIONS, 16), evenness: true },
+  {
+    ...plaintext("http-16-512", MANY_CONNECTIONS, 16),
+    evenness: true,
+    minor: true,
+  },
   plaintext("http-latency", 1, 1),
   ...onFewAndMany("json", "JSON with three header fields", {
     path: "/json",

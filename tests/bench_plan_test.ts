@@ -144,7 +144,7 @@ Deno.test("bench: a minor workload has one round, unless it is named", () => {
 });
 
 Deno.test("bench: counting system calls takes its time, in the first round", () => {
-  const options = { seconds: 1, warmup: 0.5 };
+  const options = { seconds: 1, warmup: 0.5, syscalls: true };
   const step = { round: 1, workload: WORKLOAD, contender: contender("a") };
   const traced: Workload = { ...WORKLOAD, syscalls: true };
   const plain = estimate(step, options);
@@ -154,6 +154,8 @@ Deno.test("bench: counting system calls takes its time, in the first round", () 
     estimate({ ...step, workload: traced, round: 2 }, options),
     plain,
   );
+  const quick = { ...options, syscalls: false };
+  assertEquals(estimate({ ...step, workload: traced }, quick), plain);
 });
 
 Deno.test("bench: the time left is scaled by how long the rest took", () => {
