@@ -13,10 +13,6 @@
   "Sec-WebSocket-Extensions: permessage-deflate; " \
   "server_no_context_takeover; client_no_context_takeover\r\n"
 
-// The key and the accept value of the example in RFC 6455 section 1.3.
-#define KEY "dGhlIHNhbXBsZSBub25jZQ=="
-#define ACCEPT "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-
 // Writes the head of a frame in its shortest form without the mask; returns its length.
 size_t ws_head(uint8_t *out, uint8_t first, bool masked, uint64_t payload) {
   uint8_t mask_bit = masked ? 0x80 : 0;
@@ -67,16 +63,14 @@ void ws_prepare(struct load *load) {
 }
 
 size_t ws_handshake_request(const struct options *options, const char *path, char *out, size_t capacity) {
-  return (size_t)snprintf(out, capacity,
-                          "GET %s HTTP/1.1\r\nHost: %s:%u\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                          "Sec-WebSocket-Key: " KEY "\r\nSec-WebSocket-Version: 13\r\n%s\r\n",
-                          path, options->host, options->port, options->deflate ? OFFER : "");
+  return (size_t)snprintf(out, capacity, "GET %s HTTP/1.1\r\nHost: %s:%u\r\n" WS_FIELDS "%s\r\n", path,
+                          options->host, options->port, options->deflate ? OFFER : "");
 }
 
 // What is wrong with the head of an answer to the handshake; NULL: nothing.
 const char *ws_handshake_fault(const struct options *options, const char *head) {
   if (strncmp(head, "HTTP/1.1 101 ", 13) != 0) return "the handshake was not answered with 101";
-  if (strstr(head, ACCEPT "\r\n") == NULL) return "the handshake has a wrong Sec-WebSocket-Accept";
+  if (strstr(head, WS_ACCEPT "\r\n") == NULL) return "the handshake has a wrong Sec-WebSocket-Accept";
   if (options->deflate && strcasestr(head, "permessage-deflate") == NULL)
     return "the server does not compress: it did not accept permessage-deflate";
   return NULL;

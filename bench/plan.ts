@@ -29,14 +29,20 @@ export function chooseWorkloads(
   workloads: readonly Workload[] = WORKLOADS,
 ): Workload[] {
   if (namesWorkloads(choice)) {
-    return workloads.filter(({ name }) =>
-      isWanted(name, choice.only, WORKLOAD_NAMES)
-    );
+    return workloads.filter(({ name }) => isWantedWorkload(name, choice.only));
   }
   return workloads.filter(({ name }) =>
     (!choice.quick || QUICK_WORKLOADS.includes(name)) &&
     (!choice.targets || TARGET_WORKLOADS.has(name))
   );
+}
+
+/** Whether a workload is among those that --only names, or it names none. */
+export function isWantedWorkload(
+  name: string,
+  only: readonly string[],
+): boolean {
+  return isWanted(name, only, WORKLOAD_NAMES);
 }
 
 /** Whether a contender takes part. */
