@@ -17,6 +17,7 @@ export const HTTP_CHURN: Workload = {
   extra: ["--expect", "Hello, World!", ...churn()],
   connections: SLOTS,
   inFlight: 1,
+  churn: true,
 };
 
 /** WebSockets that are opened for one message. */
@@ -29,6 +30,7 @@ export const WS_CHURN: Workload = {
   extra: ["--binary", "--payload", String(PAYLOAD), ...churn()],
   connections: SLOTS,
   inFlight: 1,
+  churn: true,
 };
 
 function churn(): string[] {

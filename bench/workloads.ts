@@ -19,6 +19,8 @@ export interface Workload {
   readonly inFlight: number;
   /** Requests a second, sent on a schedule instead of when others are answered. */
   readonly rate?: number;
+  /** Every request has a connection of its own, which the server closes. */
+  readonly churn?: true;
   /** The system calls that the server makes are counted too, once. */
   readonly syscalls?: true;
   /** How evenly the connections are served is shown. */
