@@ -13,6 +13,7 @@
 #include <time.h>
 
 #define DATE_PLACE "Thu, 01 Jan 1970 00:00:00 GMT"
+#define NO_STATUS 1005  // a close frame without a code
 #define NOT_FOUND "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
 
 // The defaults of lib/options.ts.
@@ -130,6 +131,13 @@ static void on_head(struct floor *floor, const struct mr_record *record, const u
   if (!(record->flags & MR_KEEP_ALIVE)) floor_command(floor, record->handle, MR_CMD_FINISH, 0);
 }
 
+// A close frame is answered with its own code, if it has one.
+static void on_close(struct floor *floor, const struct mr_record *record) {
+  uint8_t code[2] = {(uint8_t)(record->code >> 8), (uint8_t)record->code};
+  floor_control(floor, record->handle, 0x88, code, record->code == NO_STATUS ? 0 : sizeof code);
+  floor_command(floor, record->handle, MR_CMD_FINISH, 0);
+}
+
 static void on_record(struct floor *floor, const struct mr_record *record) {
   const uint8_t *bytes = record->block == MR_NO_BLOCK
                              ? NULL
@@ -152,8 +160,7 @@ static void on_record(struct floor *floor, const struct mr_record *record) {
       floor_control(floor, record->handle, 0x8a, bytes, record->length);
       break;
     case MR_CLOSE:
-      floor_control(floor, record->handle, 0x88, bytes, 0);
-      floor_command(floor, record->handle, MR_CMD_FINISH, 0);
+      on_close(floor, record);
       break;
     case MR_END:
       floor_command(floor, record->handle, MR_CMD_FINISH, 0);

@@ -42,7 +42,9 @@ static inline uint64_t histogram_share(const struct histogram *histogram, double
   uint64_t seen = 0;
   for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
     seen += histogram->buckets[i];
-    if (seen > rank) return histogram_value(i);
+    if (seen <= rank) continue;
+    uint64_t value = histogram_value(i);  // may lie above all that are in the bucket
+    return value < histogram->highest ? value : histogram->highest;
   }
   return histogram->highest;
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // load.h - what the files of the load client share: options, the traffic of a run, connections, results.
 //
-// The client is closed loop: every connection keeps exactly in_flight requests unanswered. What is sent and
-// what must come back are both fixed before the run, as rings of bytes, so that the hot path neither builds
-// a request nor parses an answer: it sends a slice of one ring and compares what it reads with the other.
+// The client is closed loop (every connection keeps exactly in_flight requests unanswered) unless a rate is
+// given, which makes it open loop (load_rate.c), or connections are (load_churn.c). What is sent and what
+// must come back are both fixed before the run, as rings of bytes, so that the hot path neither builds a
+// request nor parses an answer: it sends a slice of one ring and compares what it reads with the other.
 #ifndef BENCH_LOAD_H
 #define BENCH_LOAD_H
 
@@ -23,6 +24,8 @@ struct options {
   bool text;     // WebSocket messages are text instead of binary
   bool deflate;  // WebSocket messages are JSON, compressed both ways
   bool sleep;    // wait in the kernel instead of spinning when nothing has come
+  bool churn;    // every request has a connection of its own; connections is how many there are at a time
+  bool distribution;  // print the whole distribution of latencies
   const char *host;
   const char *path;
   const char *publish;  // path of the one connection whose messages go to all others; NULL: each has its own
@@ -35,12 +38,16 @@ struct options {
   bool upstream;             // serve the target of /fetch; the address goes into the query of the probe
   uint32_t port;
   uint32_t connections;
-  uint32_t in_flight;
+  uint32_t in_flight;       // with a rate: the most that a connection has unanswered
+  uint32_t rate;            // requests a second over all connections, 0: closed loop
+  uint32_t answers;         // the most in the window, and in the warm-up, 0: as many as come
   uint32_t payload;         // bytes of a WebSocket message, or of a plain one
   uint32_t body;            // bytes of a posted body
   uint32_t expect_payload;  // bytes of payload 0 that are the body of every HTTP answer, 0: see expect
   uint32_t expect_fields_count;
   uint32_t probes;
+  const char
+      *trace;  // file into which strace writes what system calls the server made in the window; NULL: none
   double seconds;  // with probes: the longest time that they may take
   double warmup;
   pid_t pid;  // server process whose CPU and memory are read, 0: none
@@ -48,7 +55,7 @@ struct options {
 
 #define BUFFER_BYTES (256 * 1024)  // what one read takes
 
-// The kinds of error are counted apart. The last three say which part of an answer was wrong.
+// The kinds of error are counted apart. Start, head and body say which part of an answer was wrong.
 enum error_kind {
   ERROR_READ,
   ERROR_WRITE,
@@ -57,9 +64,10 @@ enum error_kind {
   ERROR_LOST,
   ERROR_START,
   ERROR_HEAD,
-  ERROR_BODY
+  ERROR_BODY,
+  ERROR_CONNECT,
+  ERROR_KINDS
 };
-#define ERROR_KINDS 8
 
 // Requests and answers of a run. units of them differ from one another, so that an answer that belongs to
 // another request, or to another connection, is noticed; a connection goes round them from its own start.
@@ -79,14 +87,17 @@ struct load;
 struct probe;
 struct broadcast;
 struct deflated;
+struct schedule;
+struct churn;
+struct trace;
 
 // First member of everything that epoll watches.
 struct watched {
   void (*on_ready)(struct load *load, struct watched *watched, uint32_t events);
 };
 
-struct sent {  // requests that left together
-  uint64_t at;
+struct sent {   // requests that left together
+  uint64_t at;  // when they left; with a rate: when they were due
   uint64_t count;
 };
 
@@ -99,6 +110,8 @@ struct connection {
   size_t receive_at;  // place in the ring of answers; when they are compressed, unit of the current one
   size_t in_answer;   // bytes of the current answer that have come
   uint8_t *partial;   // those bytes, when it is compressed
+  uint64_t asked;     // requests so far; counted with a rate only
+  uint64_t answered;  // in the window
   uint32_t unanswered;
   uint32_t oldest;  // of the sent entries, taken modulo sent_slots
   uint32_t newest;
@@ -121,14 +134,19 @@ struct load {
   struct probe *probe;          // NULL: none
   struct broadcast *broadcast;  // NULL: each connection is answered on its own
   struct deflated *deflated;    // NULL: answers are not compressed
+  struct schedule *schedule;    // NULL: closed loop
+  struct churn *churn;          // NULL: connections stay
+  struct trace *trace;          // NULL: nobody counts system calls
   uint8_t *buffer;
   int epoll;
   uint32_t sent_slots;  // a power of two
   uint32_t alive;
   bool draining;  // the window is over: nothing more is asked, what is still to come is only checked
   uint64_t now;
-  uint64_t idle;        // nanoseconds of the window in which nothing was to do
-  uint64_t idle_since;  // when the loop last found nothing to do, 0: it was busy
+  uint64_t counted_from;  // the latency of what was asked before is not counted
+  uint64_t rest_bytes;    // resident set of the server before it was asked anything
+  uint64_t idle;          // nanoseconds of the window in which nothing was to do
+  uint64_t idle_since;    // when the loop last found nothing to do, 0: it was busy
   uint64_t answers;
   uint64_t errors[ERROR_KINDS];
   struct histogram latencies;
@@ -138,6 +156,12 @@ uint64_t clock_now(void);
 _Noreturn void die(const char *what);
 _Noreturn void die_errno(const char *what);
 
+// load_options.c
+void options_read(struct options *options, int count, char **values);
+
+// load_result.c
+void result_print(struct load *load, double seconds, const struct usage *before, const struct usage *after);
+
 // load_payload.c: UNITS_MAX payloads that differ from one another, as many as fit RING_BYTES
 size_t payload_units(size_t message_bytes, uint32_t in_flight);
 size_t *payload_places(size_t count, size_t bytes);
@@ -145,6 +169,7 @@ uint32_t payload_random(uint32_t *state);
 void payload_fill(uint8_t *out, size_t length, size_t unit, bool text);
 
 // load_socket.c
+int socket_open(void);
 int socket_connect(const struct options *options);
 void socket_send(int fd, const void *bytes, size_t length);
 void socket_receive(int fd, void *out, size_t length);
@@ -156,9 +181,37 @@ void loop_watch(struct load *load, int fd, struct watched *watched);
 void loop_open(struct load *load);
 void loop_connect(struct load *load, struct connection *connection, const char *path, size_t start);
 void loop_push(struct load *load, struct connection *connection);
+void loop_note(struct load *load, struct connection *connection, uint64_t at, uint64_t count);
+void loop_send(struct load *load, struct connection *connection, uint64_t count);
 void loop_ask(struct load *load, struct connection *connection, uint64_t count);
 void loop_fail(struct load *load, struct connection *connection, enum error_kind kind);
+bool loop_verify(struct load *load, struct connection *connection, const uint8_t *bytes, size_t length);
+void loop_turn(struct load *load);
 double loop_run(struct load *load, struct usage *before, struct usage *after);
+
+// load_rate.c
+void rate_start(struct load *load);
+void rate_turn(struct load *load);
+void rate_ask(struct load *load, struct connection *connection);
+void rate_end(struct load *load);
+uint64_t rate_backlog(const struct load *load);
+
+// load_churn.c
+void churn_open(struct load *load);
+void churn_start(struct load *load);
+uint64_t churn_missing(const struct load *load);
+
+// load_trace.c
+struct trace {
+  struct watched watched;
+  pid_t pid;
+  int fd;         // what strace says
+  bool attached;  // it counts
+  size_t length;
+  char said[512];  // why it does not
+};
+void trace_begin(struct load *load);
+void trace_end(struct load *load);
 
 // load_http.c
 struct http_answer {
@@ -177,9 +230,17 @@ void http_prepare(struct load *load);
 #define WS_RSV1 0x40
 #define WS_TEXT 0x01
 #define WS_BINARY 0x02
+// The key and the accept value of the example in RFC 6455 section 1.3.
+#define WS_ACCEPT "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+#define WS_FIELDS                                   \
+  "Upgrade: websocket\r\nConnection: Upgrade\r\n"   \
+  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" \
+  "Sec-WebSocket-Version: 13\r\n"
 size_t ws_head(uint8_t *out, uint8_t first, bool masked, uint64_t payload);
 void ws_mask(uint8_t *frame, size_t head_bytes, const uint8_t *payload, size_t length, uint32_t mask);
 void ws_prepare(struct load *load);
+size_t ws_handshake_request(const struct options *options, const char *path, char *out, size_t capacity);
+const char *ws_handshake_fault(const struct options *options, const char *head);
 void ws_handshake(const struct options *options, const char *path, int fd);
 
 // load_tcp.c
@@ -203,7 +264,8 @@ uint64_t broadcast_missing(const struct load *load);
 struct probe {
   struct watched watched;
   int fd;
-  uint32_t left;    // requests still to be answered
+  uint32_t left;  // requests still to be answered
+  uint32_t unanswered;
   uint32_t failed;  // answers that were wrong
   uint64_t sent_at;
   size_t request_bytes;
@@ -214,6 +276,7 @@ struct probe {
 };
 void probe_open(struct load *load);
 void probe_start(struct load *load);
+void probe_end(struct load *load);
 
 // load_usage.c
 void usage_read(pid_t pid, struct usage *usage);

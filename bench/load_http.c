@@ -50,7 +50,8 @@ static size_t request_head(const struct options *options, char *out) {
     length += snprintf(out + length, HEAD_BYTES - (size_t)length,
                        "Content-Type: application/octet-stream\r\nContent-Length: %u\r\n", options->body);
   }
-  length += snprintf(out + length, HEAD_BYTES - (size_t)length, "\r\n");
+  length += snprintf(out + length, HEAD_BYTES - (size_t)length, "%s\r\n",
+                     options->churn ? "Connection: close\r\n" : "");
   return (size_t)length;
 }
 

@@ -50,7 +50,7 @@ static size_t run_length(const struct traffic *traffic, size_t place, bool *skip
   return (*skip ? hole_end : traffic->answer_bytes) - in_answer;
 }
 
-static bool verify(struct load *load, struct connection *connection, const uint8_t *bytes, size_t length) {
+bool loop_verify(struct load *load, struct connection *connection, const uint8_t *bytes, size_t length) {
   const struct traffic *traffic = &load->traffic;
   size_t ring_bytes = traffic->units * traffic->answer_bytes;
   size_t place = connection->receive_at;
@@ -73,12 +73,16 @@ static bool verify(struct load *load, struct connection *connection, const uint8
 
 static void record(struct load *load, struct connection *connection, uint64_t count) {
   connection->unanswered -= (uint32_t)count;
-  if (load->draining) return;
-  load->answers += count;
+  if (!load->draining) {
+    load->answers += count;
+    connection->answered += count;
+  } else if (load->schedule == NULL) {
+    return;
+  }
   while (count > 0) {
     struct sent *sent = &connection->sent[connection->oldest & (load->sent_slots - 1)];
     uint64_t answered = sent->count < count ? sent->count : count;
-    histogram_add(&load->latencies, load->now - sent->at, answered);
+    if (sent->at >= load->counted_from) histogram_add(&load->latencies, load->now - sent->at, answered);
     sent->count -= answered;
     count -= answered;
     if (sent->count == 0) connection->oldest++;
@@ -101,19 +105,28 @@ void loop_push(struct load *load, struct connection *connection) {
   }
 }
 
-void loop_ask(struct load *load, struct connection *connection, uint64_t count) {
-  const size_t *request_at = load->traffic.request_at;
-  connection->sent[connection->newest++ & (load->sent_slots - 1)] = (struct sent){load->now, count};
+// Remembers that so many requests more wait for their answers, since a moment.
+void loop_note(struct load *load, struct connection *connection, uint64_t at, uint64_t count) {
+  connection->sent[connection->newest++ & (load->sent_slots - 1)] = (struct sent){at, count};
   connection->unanswered += (uint32_t)count;
+}
+
+void loop_send(struct load *load, struct connection *connection, uint64_t count) {
+  const size_t *request_at = load->traffic.request_at;
   connection->to_send += request_at[connection->next + count] - request_at[connection->next];
   connection->next = (connection->next + count) % load->traffic.units;
   loop_push(load, connection);
 }
 
+void loop_ask(struct load *load, struct connection *connection, uint64_t count) {
+  loop_note(load, connection, load->now, count);
+  loop_send(load, connection, count);
+}
+
 // Compares what has come, and tells how many answers are whole with it.
 static bool check(struct load *load, struct connection *connection, size_t length, uint64_t *count) {
   if (load->deflated != NULL) return deflated_check(load, connection, load->buffer, length, count);
-  if (!verify(load, connection, load->buffer, length)) return false;
+  if (!loop_verify(load, connection, load->buffer, length)) return false;
   size_t bytes = connection->in_answer + length;
   *count = bytes / load->traffic.answer_bytes;
   connection->in_answer = bytes - *count * load->traffic.answer_bytes;
@@ -127,7 +140,11 @@ static bool answered(struct load *load, struct connection *connection, uint64_t 
   }
   if (count > 0) {
     record(load, connection, count);
-    if (!load->draining) loop_ask(load, connection, count);
+    if (load->draining) return true;
+    if (load->schedule != NULL)
+      rate_ask(load, connection);
+    else
+      loop_ask(load, connection, count);
   }
   return connection->fd >= 0;
 }
@@ -182,12 +199,17 @@ void loop_connect(struct load *load, struct connection *connection, const char *
 // to another connection differs.
 void loop_open(struct load *load) {
   const struct options *options = load->options;
+  load->buffer = malloc(BUFFER_BYTES);
+  if (load->buffer == NULL) die("cannot allocate");
+  load->alive = options->connections;
+  if (options->churn) {
+    churn_open(load);
+    return;
+  }
   load->sent_slots = 1;
   while (load->sent_slots < options->in_flight) load->sent_slots *= 2;
   load->connections = calloc(options->connections, sizeof *load->connections);
-  load->buffer = malloc(BUFFER_BYTES);
-  if (load->connections == NULL || load->buffer == NULL) die("cannot allocate");
-  load->alive = options->connections;
+  if (load->connections == NULL) die("cannot allocate");
   if (options->publish != NULL) {
     broadcast_open(load);
     return;
@@ -201,9 +223,11 @@ void loop_open(struct load *load) {
   }
 }
 
-static void turn(struct load *load) {
+void loop_turn(struct load *load) {
   struct epoll_event events[EVENTS];
-  int count = epoll_wait(load->epoll, events, EVENTS, load->options->sleep ? 50 : 0);
+  if (load->schedule != NULL) rate_turn(load);
+  int patience = !load->options->sleep ? 0 : load->schedule != NULL ? 1 : 50;
+  int count = epoll_wait(load->epoll, events, EVENTS, patience);
   if (count > 0) {
     load->idle_since = 0;
     for (int i = 0; i < count; i++) {
@@ -224,11 +248,14 @@ static void begin_window(struct load *load, struct usage *before) {
   memset(&load->latencies, 0, sizeof load->latencies);
   load->answers = 0;
   load->idle = 0;
+  for (uint32_t i = 0; load->connections != NULL && i < load->options->connections; i++)
+    load->connections[i].answered = 0;
   usage_read(load->options->pid, before);
 }
 
 static uint64_t missing(const struct load *load) {
   uint64_t count = 0;
+  if (load->churn != NULL) return churn_missing(load);
   if (load->broadcast != NULL) return broadcast_missing(load);
   for (uint32_t i = 0; i < load->options->connections; i++) {
     if (load->connections[i].fd >= 0) count += load->connections[i].unanswered;
@@ -241,12 +268,20 @@ static uint64_t missing(const struct load *load) {
 static void drain(struct load *load) {
   uint64_t end = load->now + DRAIN_SECONDS * SECOND;
   load->draining = true;
-  while (load->alive > 0 && missing(load) > 0 && load->now < end) turn(load);
+  while (load->alive > 0 && missing(load) > 0 && load->now < end) loop_turn(load);
   load->errors[ERROR_LOST] += missing(load);
 }
 
 static void start(struct load *load) {
   const struct options *options = load->options;
+  if (load->churn != NULL) {
+    churn_start(load);
+    return;
+  }
+  if (options->rate > 0) {
+    rate_start(load);
+    return;
+  }
   if (load->broadcast != NULL) {
     broadcast_start(load);
     return;
@@ -255,20 +290,34 @@ static void start(struct load *load) {
     loop_ask(load, &load->connections[i], options->in_flight);
 }
 
+// A window ends with its time, with the last answer that was wanted, or when nobody is left to answer.
+static bool goes_on(const struct load *load, uint64_t end) {
+  uint32_t wanted = load->options->answers;
+  return load->now < end && load->alive > 0 && (wanted == 0 || load->answers < wanted);
+}
+
 // Runs the warm-up and the measured window; returns the seconds that the window took.
 double loop_run(struct load *load, struct usage *before, struct usage *after) {
   const struct options *options = load->options;
   load->now = clock_now();
-  uint64_t begin = load->now + (uint64_t)(options->warmup * (double)SECOND);
+  uint64_t planned = load->now + (uint64_t)(options->warmup * (double)SECOND);
   start(load);
-  while (load->now < begin && load->alive > 0) turn(load);
+  while (goes_on(load, planned)) loop_turn(load);
+  if (options->trace != NULL) trace_begin(load);
   begin_window(load, before);
-  begin = load->now = clock_now();
+  uint64_t begin = load->now = clock_now();
+  // What is on its way when a closed loop's window begins is part of it. A schedule goes by when things were
+  // due.
+  if (load->schedule != NULL)
+    load->counted_from = options->trace == NULL && planned < begin ? planned : begin;
   if (load->probe != NULL) probe_start(load);
   uint64_t end = begin + (uint64_t)(options->seconds * (double)SECOND);
-  while (load->now < end && load->alive > 0 && (load->probe == NULL || load->probe->left > 0)) turn(load);
+  while (goes_on(load, end) && (load->probe == NULL || load->probe->left > 0)) loop_turn(load);
   usage_read(options->pid, after);
   uint64_t took = load->now > begin ? load->now - begin : 1;
+  if (load->trace != NULL) trace_end(load);
+  if (load->schedule != NULL) rate_end(load);
+  if (load->probe != NULL) probe_end(load);
   drain(load);
   return (double)took / (double)SECOND;
 }

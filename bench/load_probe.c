@@ -127,3 +127,12 @@ void probe_open(struct load *load) {
 void probe_start(struct load *load) {
   probe_ask(load, load->probe);
 }
+
+// A probe that is not answered when the window ends has waited at least this long.
+void probe_end(struct load *load) {
+  struct probe *probe = load->probe;
+  if (probe->left == 0) return;
+  histogram_add(&probe->latencies, load->now - probe->sent_at, 1);
+  probe->unanswered = probe->left;
+  probe->left = 0;
+}

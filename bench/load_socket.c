@@ -13,18 +13,24 @@
 
 #define SETUP_SECONDS 10
 
-int socket_connect(const struct options *options) {
-  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)options->port)};
-  if (inet_pton(AF_INET, options->host, &address.sin_addr) != 1) die("HOST is not an IPv4 address");
+// A TCP socket as every connection of the load has it.
+int socket_open(void) {
+  int yes = 1;
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) die_errno("cannot open a socket");
-  struct timeval patience = {.tv_sec = SETUP_SECONDS};
-  int yes = 1;
-  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
   // The cheapest congestion control that every kernel has. Which one the server uses is not touched.
   setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
+  return fd;
+}
+
+int socket_connect(const struct options *options) {
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)options->port)};
+  if (inet_pton(AF_INET, options->host, &address.sin_addr) != 1) die("HOST is not an IPv4 address");
+  int fd = socket_open();
+  struct timeval patience = {.tv_sec = SETUP_SECONDS};
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
   if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) die_errno("cannot connect");
   return fd;
 }

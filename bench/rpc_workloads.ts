@@ -33,6 +33,7 @@ function call(
     connections: CONNECTIONS,
     inFlight,
     codec,
+    ...(inFlight === 1 ? { minor: true } : {}),
     extra: ["--packets", codec],
   };
 }

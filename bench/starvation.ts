@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// starvation.ts - whether a loop at full load starves the application: two deep WebSocket pipelines keep the
-// server busy while another connection asks, one at a time, for answers whose handler awaits something.
+// starvation.ts - whether a loop at full load starves the application: deep WebSocket pipelines, two or many, keep
+// the server busy while another connection asks, one at a time, for answers whose handler awaits something.
 import type { Probe, Workload } from "./workloads.ts";
 
 /** The bound on the 99th percentile of an awaiting handler under full load. */
@@ -8,30 +8,42 @@ export const STARVATION_P99_MS_MAX = 20;
 
 const PROBES = 200;
 
-/** Full load on two connections, with a probe beside it. */
+const SLEEP: Probe = {
+  path: "/sleep",
+  expect: "slept",
+  count: PROBES,
+  upstream: false,
+};
+
+const FETCH: Probe = {
+  path: "/fetch",
+  expect: "fetched",
+  count: PROBES,
+  upstream: true,
+};
+
+/** Full load with a probe beside it. */
 export const STARVATION_WORKLOADS: readonly Workload[] = [
-  starve("sleep", "a timer of 1 ms", {
-    path: "/sleep",
-    expect: "slept",
-    count: PROBES,
-    upstream: false,
-  }),
-  starve("fetch", "a fetch from another server", {
-    path: "/fetch",
-    expect: "fetched",
-    count: PROBES,
-    upstream: true,
-  }),
+  starve("sleep", "a timer of 1 ms", SLEEP, 2, 1024),
+  starve("fetch", "a fetch from another server", FETCH, 2, 1024),
+  starve("sleep-512", "a timer of 1 ms", SLEEP, 512, 16),
 ];
 
-function starve(name: string, what: string, probe: Probe): Workload {
+function starve(
+  name: string,
+  what: string,
+  probe: Probe,
+  connections: number,
+  inFlight: number,
+): Workload {
   return {
     name: `starvation-${name}`,
-    title: `A handler that awaits ${what} beside 2 saturating WebSockets`,
+    title:
+      `A handler that awaits ${what} beside ${connections} saturating WebSockets`,
     protocol: "ws",
     path: "/ws",
-    connections: 2,
-    inFlight: 1024,
+    connections,
+    inFlight,
     extra: ["--binary", "--payload", "64"],
     probe,
   };

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // summary.ts - from raw rounds to medians and ratios.
 import type { Contender } from "./contenders.ts";
-import type { Round } from "./measure.ts";
+import { disturbance, type Flaw, FLAWS, flawsOf } from "./flaws.ts";
+import type { Evenness, Round } from "./measure.ts";
+import type { Syscalls } from "./syscalls.ts";
 import type { Workload } from "./workloads.ts";
 
-/** A server that used less of its core than this was not the bottleneck. */
-export const SERVER_CPU_MIN = 0.9;
+/** With whom the others are compared; "floor" is the C floor of the same backend. */
+export const BASES = ["deno", "bun", "node", "gnet", "hon", "floor"] as const;
 
-/** A client that had something to do for more than this share of the time may have been the bottleneck. */
-export const CLIENT_BUSY_MAX = 0.98;
-
-/** Other processes that used more of a core than this disturbed the run. */
-export const OTHER_CPU_MAX = 0.05;
+/** One of them. */
+export type Base = typeof BASES[number];
 
 /** One row of a table; a figure is a median over the rounds that count. */
 export interface Row {
@@ -21,22 +20,27 @@ export interface Row {
   readonly ratePerCpuSecond: number;
   readonly p50Us: number;
   readonly p99Us: number;
+  readonly p999Us: number;
+  /** The longest of all rounds. */
+  readonly maxUs: number;
   readonly serverCpu: number;
   readonly clientBusy: number;
-  readonly otherCpu: number;
+  /** What others had of the machine, in cores, in the worst round. */
+  readonly disturbance: number;
+  readonly restBytes: number;
   readonly residentBytes: number;
-  /** Requests per CPU-second as a multiple of those of Deno.serve. */
-  readonly againstDeno?: number;
-  /** Requests per CPU-second as a multiple of those of Bun. */
-  readonly againstBun?: number;
-  /** Requests per CPU-second as a multiple of those of `ws` on Node. */
-  readonly againstNode?: number;
-  /** Requests per CPU-second as a multiple of those of the C floor on the same backend. */
-  readonly againstFloor?: number;
-  /** The 99th percentile as a multiple of that of Deno.serve. */
+  /** Requests per CPU-second as a multiple of another's. */
+  readonly against: Readonly<Partial<Record<Base, number>>>;
+  /** Latencies as multiples of those of Deno.serve. */
+  readonly p50AgainstDeno?: number;
   readonly p99AgainstDeno?: number;
+  readonly askedRate?: number;
+  readonly evenness?: Evenness;
+  readonly syscalls?: Syscalls;
   readonly probe?: ProbeRow;
   readonly rounds: number;
+  /** How many of the rounds have a flaw; those without are left out. */
+  readonly flaws: Readonly<Partial<Record<Flaw, number>>>;
   readonly voided: readonly string[];
 }
 
@@ -48,95 +52,191 @@ export interface ProbeRow {
   readonly asked: number;
 }
 
+/** What a table is to show. */
+export type TableKind = "throughput" | "latency" | "starvation";
+
 /** All rows of one workload. */
 export interface Table {
   readonly workload: string;
   readonly title: string;
+  readonly kind: TableKind;
   readonly rows: readonly Row[];
+}
+
+/** How many rounds there were, and what they are worth. */
+export interface Validity {
+  readonly rounds: number;
+  readonly voided: number;
+  readonly flaws: Readonly<Partial<Record<Flaw, number>>>;
 }
 
 /** Summarises the rounds of one workload. */
 export function summarize(
   workload: Workload,
-  contenders: readonly Contender[],
+  contenders: readonly Pick<Contender, "name" | "version" | "floor">[],
   rounds: readonly Round[],
 ): Table {
   const own = rounds.filter((round) => round.workload === workload.name);
   const rows = contenders
     .filter((contender) => own.some((round) => is(round, contender.name)))
-    .map((contender) => summarizeContender(contender, own));
-  return { workload: workload.name, title: workload.title, rows };
+    .map((contender) => summarizeContender(contender, workload, own));
+  return {
+    workload: workload.name,
+    title: workload.title,
+    kind: kindOf(workload),
+    rows,
+  };
+}
+
+function kindOf(workload: Workload): TableKind {
+  if (workload.probe !== undefined) return "starvation";
+  return workload.rate !== undefined || workload.connections === 1
+    ? "latency"
+    : "throughput";
 }
 
 function summarizeContender(
-  contender: Contender,
+  contender: Pick<Contender, "name" | "version" | "floor">,
+  workload: Workload,
   rounds: readonly Round[],
 ): Row {
   const own = rounds.filter((round) => is(round, contender.name));
   const valid = own.filter((round) => round.void === undefined);
   const figure = (of: (round: Round) => number): number =>
     median(valid.map(of));
+  const againstDeno = (of: (round: Round) => number): number | undefined =>
+    ratioTo("deno", valid, rounds, of);
   return {
     contender: contender.name,
     version: contender.version,
     rate: figure((round) => round.rate),
     ratePerCpuSecond: figure(ratePerCpuSecond),
-    p50Us: figure((round) => round.p50_us),
-    p99Us: figure((round) => round.p99_us),
+    p50Us: figure(p50),
+    p99Us: figure(p99),
+    p999Us: figure((round) => round.p999_us),
+    maxUs: Math.max(...valid.map((round) => round.max_us)),
     serverCpu: figure((round) => round.server_cpu_seconds / round.seconds),
     clientBusy: figure((round) => round.client_busy),
-    otherCpu: figure((round) => round.other_cpu_seconds / round.seconds),
+    disturbance: Math.max(0, ...valid.map(disturbance)),
+    restBytes: figure((round) => round.server_rest_bytes),
     residentBytes: figure((round) => round.server_resident_bytes),
-    ...optional("againstDeno", ratioTo("deno", valid, rounds)),
-    ...optional("againstBun", ratioTo("bun", valid, rounds)),
-    ...optional("againstNode", ratioTo("node", valid, rounds)),
-    ...optional("againstFloor", ratioTo(contender.floor, valid, rounds)),
-    ...optional("p99AgainstDeno", ratioTo("deno", valid, rounds, p99)),
+    against: againstBases(contender, valid, rounds),
+    ...optional("p50AgainstDeno", againstDeno(p50)),
+    ...optional("p99AgainstDeno", againstDeno(p99)),
+    ...optional("askedRate", workload.rate),
+    ...optional(
+      "evenness",
+      workload.evenness ? summarizeEvenness(valid) : undefined,
+    ),
+    ...optional("syscalls", valid.find((round) => round.syscalls)?.syscalls),
     ...optional("probe", summarizeProbe(valid)),
     rounds: valid.length,
+    flaws: countFlaws(valid),
     voided: own.flatMap((round) => round.void ?? []),
   };
 }
 
-// The clock of a machine drifts within minutes: each round is compared with the same round of the other only.
+function againstBases(
+  { floor }: Pick<Contender, "floor">,
+  valid: readonly Round[],
+  rounds: readonly Round[],
+): Partial<Record<Base, number>> {
+  const ratios: Partial<Record<Base, number>> = {};
+  for (const base of BASES) {
+    const name = base === "floor" ? floor : base;
+    const ratio = ratioTo(name, valid, rounds, ratePerCpuSecond);
+    if (ratio !== undefined) ratios[base] = ratio;
+  }
+  return ratios;
+}
+
 function ratioTo(
   base: string | undefined,
   own: readonly Round[],
   rounds: readonly Round[],
-  figure: (round: Round) => number = ratePerCpuSecond,
+  figure: (round: Round) => number,
 ): number | undefined {
-  const ratios = own.flatMap((round) => {
-    const other = rounds.find((other) =>
-      is(other, base) && other.round === round.round &&
-      other.void === undefined
-    );
-    return other === undefined || other === round
-      ? []
-      : figure(round) / figure(other);
-  });
+  const ratios = ratiosTo(base, own, rounds, figure);
   return ratios.length === 0 ? undefined : median(ratios);
+}
+
+/**
+ * A figure of each round as a multiple of another's. The clock of a machine drifts within minutes: each round is
+ * compared with the same round of the other only.
+ */
+export function ratiosTo(
+  base: string | undefined,
+  own: readonly Round[],
+  rounds: readonly Round[],
+  figure: (round: Round) => number,
+): number[] {
+  return own.flatMap((round) => {
+    const other = rounds.find((other) =>
+      is(other, base) && other.workload === round.workload &&
+      other.round === round.round && other.void === undefined
+    );
+    if (other === undefined || other === round) return [];
+    const ratio = figure(round) / figure(other);
+    return Number.isFinite(ratio) ? [ratio] : [];
+  });
+}
+
+// The least even of the rounds.
+function summarizeEvenness(rounds: readonly Round[]): Evenness | undefined {
+  return rounds.flatMap((round) => round.evenness ?? [])
+    .toSorted((a, b) => a.jain - b.jain)[0];
 }
 
 function summarizeProbe(rounds: readonly Round[]): ProbeRow | undefined {
   const probes = rounds.flatMap((round) => round.probe ?? []);
   if (probes.length === 0) return undefined;
+  // The last one that was not answered is in the latencies: it has waited at least that long.
+  const answered = probes.map((probe) =>
+    probe.count - (probe.unanswered > 0 ? 1 : 0)
+  );
   return {
     p50Ms: median(probes.map((probe) => probe.p50_us)) / 1000,
     p99Ms: Math.max(...probes.map((probe) => probe.p99_us)) / 1000,
-    answered: sum(probes.map((probe) => probe.count)),
-    asked: sum(probes.map((probe) => probe.count + probe.unanswered)),
+    answered: sum(answered),
+    asked: sum(answered) + sum(probes.map((probe) => probe.unanswered)),
   };
+}
+
+/** What all rounds together are worth. */
+export function validityOf(rounds: readonly Round[]): Validity {
+  const valid = rounds.filter((round) => round.void === undefined);
+  return {
+    rounds: rounds.length,
+    voided: rounds.length - valid.length,
+    flaws: countFlaws(valid),
+  };
+}
+
+function countFlaws(rounds: readonly Round[]): Partial<Record<Flaw, number>> {
+  const counts: Partial<Record<Flaw, number>> = {};
+  for (const flaw of FLAWS) {
+    const count = rounds.filter((it) => flawsOf(it).includes(flaw)).length;
+    if (count > 0) counts[flaw] = count;
+  }
+  return counts;
 }
 
 function is(round: Round, name: string | undefined): boolean {
   return round.contender === name;
 }
 
-function ratePerCpuSecond(round: Round): number {
+/** Answers per CPU-second of the server. */
+export function ratePerCpuSecond(round: Round): number {
   return round.count / round.server_cpu_seconds;
 }
 
-function p99(round: Round): number {
+/** The median latency. */
+export function p50(round: Round): number {
+  return round.p50_us;
+}
+
+/** The 99th percentile of the latencies. */
+export function p99(round: Round): number {
   return round.p99_us;
 }
 

@@ -8,11 +8,11 @@ const SIZES = { "64b": 64, "16k": 16 * 1024 };
 
 /** Workloads whose servers send back what they are sent. */
 export const TCP_WORKLOADS: readonly Workload[] = [
-  echo("64b", 1, FEW),
+  { ...echo("64b", 1, FEW), syscalls: true },
   echo("64b", 16, FEW),
-  echo("64b", 1, MANY),
+  { ...echo("64b", 1, MANY), minor: true },
   echo("16k", 1, FEW),
-  echo("16k", 16, FEW),
+  { ...echo("16k", 16, FEW), minor: true },
 ];
 
 function echo(

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // workloads.ts - what is asked of every contender, over HTTP; see ws_workloads.ts, tcp_workloads.ts,
-// rpc_workloads.ts and starvation.ts for the others.
+// rpc_workloads.ts, rate_workloads.ts, churn_workloads.ts and starvation.ts for the others.
+import { HTTP_CHURN, WS_CHURN } from "./churn_workloads.ts";
+import { RATE_WORKLOADS } from "./rate_workloads.ts";
 import { RPC_WORKLOADS } from "./rpc_workloads.ts";
 import { STARVATION_WORKLOADS } from "./starvation.ts";
 import { TCP_WORKLOADS } from "./tcp_workloads.ts";
@@ -13,7 +15,18 @@ export interface Workload {
   readonly protocol: "http" | "ws" | "tcp";
   readonly path: string;
   readonly connections: number;
+  /** Requests that are unanswered on each connection; with a rate, the most that may be. */
   readonly inFlight: number;
+  /** Requests a second, sent on a schedule instead of when others are answered. */
+  readonly rate?: number;
+  /** Every request has a connection of its own, which the server closes. */
+  readonly churn?: true;
+  /** The system calls that the server makes are counted too, once. */
+  readonly syscalls?: true;
+  /** How evenly the connections are served is shown. */
+  readonly evenness?: true;
+  /** Says little that another workload does not: measured in the first round alone, unless it is asked for. */
+  readonly minor?: true;
   /** What the server runs instead of the routes of all other workloads. */
   readonly app?: "hono";
   /** What the bodies of packets are; without it, nothing is asked of the action router. */
@@ -39,9 +52,14 @@ const POST_BYTES = 4096;
 const LARGE_BYTES = 1024 * 1024;
 
 const HTTP_WORKLOADS: readonly Workload[] = [
-  plaintext("http-1", CONNECTIONS, 1),
+  { ...plaintext("http-1", CONNECTIONS, 1), syscalls: true },
   plaintext("http-1-512", MANY_CONNECTIONS, 1),
-  plaintext("http-16", CONNECTIONS, 16),
+  { ...plaintext("http-16", CONNECTIONS, 16), syscalls: true },
+  {
+    ...plaintext("http-16-512", MANY_CONNECTIONS, 16),
+    evenness: true,
+    minor: true,
+  },
   plaintext("http-latency", 1, 1),
   ...onFewAndMany("json", "JSON with three header fields", {
     path: "/json",
@@ -85,9 +103,12 @@ const HTTP_WORKLOADS: readonly Workload[] = [
 /** Everything that is measured, in this order. */
 export const WORKLOADS: readonly Workload[] = [
   ...HTTP_WORKLOADS,
+  HTTP_CHURN,
   ...WS_WORKLOADS,
+  WS_CHURN,
   ...TCP_WORKLOADS,
   ...RPC_WORKLOADS,
+  ...RATE_WORKLOADS,
   ...STARVATION_WORKLOADS,
 ];
 
@@ -97,21 +118,14 @@ export const QUICK_WORKLOADS: readonly string[] = [
   "http-16",
   "json",
   "post",
-  "download",
-  "upload",
-  "hono",
   "ws-1",
   "ws-16",
   "ws-16b-128",
   "ws-16k-1",
-  "ws-1m-1",
-  "ws-json-1",
-  "broadcast-1000",
-  "tcp-64b-1",
   "tcp-64b-16",
-  "tcp-16k-1",
-  "rpc-tcp-json-16",
-  "rpc-ws-protobuf-16",
+  "http-rate-40k",
+  "ws-rate-40k",
+  "http-churn",
 ];
 
 function plaintext(
@@ -137,6 +151,7 @@ function onFewAndMany(
   asked: Pick<Workload, "path" | "app" | "extra">,
 ): Workload[] {
   return [CONNECTIONS, MANY_CONNECTIONS].map((connections) => ({
+    ...(connections === CONNECTIONS ? {} : { minor: true }),
     name: connections === CONNECTIONS ? name : `${name}-${connections}`,
     title: `HTTP, ${what}${on(connections)}`,
     protocol: "http",

@@ -14,20 +14,33 @@ const SIZES = { "16b": 16, "1k": 1024, "16k": 16 * 1024, "1m": 1024 * 1024 };
 
 /** Workloads whose servers are asked over WebSockets. */
 export const WS_WORKLOADS: readonly Workload[] = [
-  echo("ws-1", SIZE, 1),
-  echo("ws-16", SIZE, 16),
+  { ...echo("ws-1", SIZE, 1), syscalls: true },
+  { ...echo("ws-16", SIZE, 16), syscalls: true },
   echo("ws-text-16", SIZE, 16, CONNECTIONS, "text"),
-  echo("ws-1-512", SIZE, 1, MANY_CONNECTIONS),
-  echo("ws-16-512", SIZE, 16, MANY_CONNECTIONS),
-  ...sized("16b", [1, 16, 128], [1, 16]),
-  ...sized("1k", [1, 16], [1, 16]),
-  ...sized("16k", [1, 16], [1, 16]),
+  { ...echo("ws-1-512", SIZE, 1, MANY_CONNECTIONS), syscalls: true },
+  {
+    ...echo("ws-16-512", SIZE, 16, MANY_CONNECTIONS),
+    evenness: true,
+    minor: true,
+  },
+  echo("ws-latency", SIZE, 1, 1),
+  ...minor(sized("16b", [1, 16], [1, 16])),
+  ...sized("16b", [128], []),
+  ...minor(sized("1k", [1], [])),
+  ...sized("1k", [16], []),
+  ...sized("16k", [1, 16], []),
+  ...minor(sized("1k", [], [1, 16])),
+  ...minor(sized("16k", [], [1, 16])),
   // More of them would be more memory than servers have for what is on its way.
   ...sized("1m", [1], []),
   json(1),
-  json(16),
+  ...minor([json(16)]),
   ...SUBSCRIBERS.map(broadcast),
 ];
+
+function minor(workloads: readonly Workload[]): Workload[] {
+  return workloads.map((workload) => ({ ...workload, minor: true }));
+}
 
 function sized(
   size: keyof typeof SIZES,
