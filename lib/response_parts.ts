@@ -114,6 +114,12 @@ export function discardResponse(value: unknown, reason: unknown): void {
   }
 }
 
+/** All fields of a response. */
+export function fieldsOf({ fields, contentType }: ResponseParts): Field[] {
+  return fields ??
+    (contentType === null ? [] : [["content-type", contentType]]);
+}
+
 /** A body that is not to be written as text. */
 export function bytesOf(
   body: ResponseParts["body"],
