@@ -109,7 +109,7 @@ async function floor(name: string, backend: string): Promise<Contender> {
     tcp: [...command, "tcp"],
     takes: ({ protocol, path, app, probe }) =>
       protocol === "tcp" ||
-      FLOOR_ROUTES.includes(path) && app === undefined && probe === undefined,
+      FLOOR_ROUTES.includes(path) && app !== "hono" && probe === undefined,
     version: "",
   };
 }

@@ -15,7 +15,7 @@ export interface Workload {
   readonly connections: number;
   readonly inFlight: number;
   /** What the server runs instead of the routes of all other workloads. */
-  readonly app?: "hono";
+  readonly app?: "hono" | "static";
   /** What the bodies of packets are; without it, nothing is asked of the action router. */
   readonly codec?: "json" | "protobuf";
   /** Further arguments of the load client. */
@@ -43,6 +43,8 @@ const HTTP_WORKLOADS: readonly Workload[] = [
   plaintext("http-1-512", MANY_CONNECTIONS, 1),
   plaintext("http-16", CONNECTIONS, 16),
   plaintext("http-latency", 1, 1),
+  fromTable("static-1", 1),
+  fromTable("static-16", 16),
   ...onFewAndMany("json", "JSON with three header fields", {
     path: "/json",
     extra: [
@@ -127,6 +129,15 @@ function plaintext(
     connections,
     inFlight,
     extra: ["--expect", "Hello, World!"],
+  };
+}
+
+// The same answer from a table of routes, where a server has one; the others have their handler give it.
+function fromTable(name: string, inFlight: number): Workload {
+  return {
+    ...plaintext(name, CONNECTIONS, inFlight),
+    title: `HTTP, a static route, ${inFlight} in flight`,
+    app: "static",
   };
 }
 

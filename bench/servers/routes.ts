@@ -2,6 +2,11 @@
 // routes.ts - the HTTP routes that every server of the benchmark offers, in one source so that all do the same
 // work. /ws is left to each server.
 
+/** What servers with a table of routes answer from it in the workloads `static-*`. */
+export const STATIC: Record<string, Response> = {
+  "/plaintext": new Response("Hello, World!"),
+};
+
 const LARGE = payload(1024 * 1024);
 
 /** Path of an absolute URL without its query; cheaper than a `URL` object. */
