@@ -72,8 +72,9 @@ static uint32_t head_step(struct mr_reactor *r, struct conn *c, uint32_t block, 
   c->heads++;
   uint16_t route = 0;
   if (r->routes.count > 0 && conn_routed(r, c, bytes, &head, &route)) {
+    if (c->life != LIFE_OPEN) return 0;  // its queue was too short, and its input is gone
     c->keep_alive = true;
-    if (c->life == LIFE_OPEN) request_ended(r, c);
+    request_ended(r, c);
     return (uint32_t)used;
   }
   struct mr_record *record = inbox_push_head(r, c, bytes + head.start, (uint32_t)used - head.start);
