@@ -4,11 +4,9 @@
 
 import { layout, type Reactor, type RouteResponse } from "../ffi/mod.ts";
 import type { Compression } from "./compression.ts";
-import { checkConditions } from "./file_conditions.ts";
-import { asksToClose, fieldOf, headBytes } from "./http_response.ts";
+import { asksToClose, headBytes } from "./http_response.ts";
+import { KnownResponse } from "./known_response.ts";
 import {
-  type Field,
-  fieldsOf,
   isResponse,
   NO_PARTS,
   type ResponseParts,
@@ -22,69 +20,50 @@ export interface StaticRoutesHost {
   readonly refuses: boolean;
 }
 
-/** A response that is written more than once. */
-type StaticParts = ResponseParts & { body: Uint8Array<ArrayBuffer> | null };
-
 const UTF8 = new TextEncoder();
 const NO_BYTES = new Uint8Array(0);
 const ORIGIN = "http://localhost";
 
-// What a 304 has of the 200 that it stands for (RFC 9110 section 15.4.5).
-const OF_NOT_MODIFIED = new Set([
-  "cache-control",
-  "content-location",
-  "date",
-  "etag",
-  "expires",
-  "last-modified",
-  "vary",
-]);
+type BytesParts = ResponseParts & { body: Uint8Array | null };
+
+interface Route {
+  path: string;
+  parts: BytesParts;
+  known: KnownResponse;
+}
 
 /** Responses by the numbers that the reactor knows their paths by. */
 export class StaticRoutes {
-  readonly #paths: string[] = [];
-  readonly #parts: StaticParts[] = [];
+  readonly #routes: Route[] = [];
 
   /** Takes copies of the responses. Throws a TypeError for one that is not known beforehand. */
   constructor(routes: Readonly<Record<string, Response>>) {
     for (const [path, response] of Object.entries(routes)) {
       requireExactPath(path);
-      this.#paths.push(path);
-      this.#parts.push(partsOf(path, response));
+      const parts = partsOf(path, response);
+      this.#routes.push({ path, parts, known: new KnownResponse(parts) });
     }
-    if (this.#paths.length <= layout.ROUTES_MAX) return;
+    if (this.#routes.length <= layout.ROUTES_MAX) return;
     throw new RangeError(
-      `Cannot serve: "routes" has ${this.#paths.length} paths, at most ${layout.ROUTES_MAX} are possible`,
+      `Cannot serve: "routes" has ${this.#routes.length} paths, at most ${layout.ROUTES_MAX} are possible`,
     );
   }
 
   /** Tells the reactor of them, which numbers them from 1 on in the order in which they are told. */
   register(reactor: Reactor, host: StaticRoutesHost): void {
-    this.#paths.forEach((path, index) => {
-      const parts = this.#parts[index]!;
+    for (const { path, parts, known } of this.#routes) {
       reactor.addRoute({
         path: UTF8.encode(path),
         response: imageOf(parts, host.compression),
-        conditional: isConditional(parts),
+        conditional: known.isConditional,
         heard: host.refuses,
       });
-    });
+    }
   }
 
   /** The answer to a request that the reactor has not answered. */
   answer(number: number, request: Request): Response {
-    const parts = this.#parts[number - 1]!;
-    const headers = fieldsOf(parts);
-    const status = isConditional(parts) ? statusFor(request, parts) : null;
-    if (status === 412) return new Response(null, { status });
-    if (status === 304) {
-      return new Response(null, { status, headers: ofNotModified(headers) });
-    }
-    return new Response(parts.body, {
-      status: parts.status,
-      statusText: parts.statusText,
-      headers,
-    });
+    return this.#routes[number - 1]!.known.respond(request);
   }
 }
 
@@ -123,7 +102,7 @@ function requireExactPath(path: string): void {
   );
 }
 
-function partsOf(path: string, response: unknown): StaticParts {
+function partsOf(path: string, response: unknown): BytesParts {
   const cannot = `Cannot serve: the route ${JSON.stringify(path)}`;
   if (!isResponse(response)) {
     throw new TypeError(
@@ -152,7 +131,7 @@ function partsOf(path: string, response: unknown): StaticParts {
 
 // Null for a response that has to be looked at each time.
 function imageOf(
-  parts: StaticParts,
+  parts: BytesParts,
   compression: Compression | null,
 ): RouteResponse | null {
   if (asksToClose(parts.fields) || compression?.concerns(parts)) return null;
@@ -161,21 +140,4 @@ function imageOf(
   return head.length + body.length > layout.ROUTE_BYTES
     ? null
     : { head, date, body };
-}
-
-function isConditional({ status, fields }: StaticParts): boolean {
-  return status === 200 &&
-    (fieldOf(fields, "etag") ?? fieldOf(fields, "last-modified")) !== null;
-}
-
-function statusFor(request: Request, { fields }: StaticParts): number {
-  const modified = Date.parse(fieldOf(fields, "last-modified") ?? "");
-  return checkConditions(request.headers, {
-    etag: fieldOf(fields, "etag"),
-    mtime: Number.isNaN(modified) ? null : modified,
-  });
-}
-
-function ofNotModified(fields: Field[]): Field[] {
-  return fields.filter(([name]) => OF_NOT_MODIFIED.has(name.toLowerCase()));
 }
