@@ -86,8 +86,10 @@ export interface CachedHandler<Rest extends unknown[]> {
 
 interface Entry {
   response: KnownResponse;
+  /** When it was made, in milliseconds since 1970. */
+  made: number;
+  /** The age up to which it is given without a question. */
   fresh: number;
-  stale: number;
 }
 
 // What all who wait for the same response have of it: null when each needs its own, "again" when nobody tries to get
@@ -145,7 +147,7 @@ class ResponseCache<Rest extends unknown[]> {
   readonly #options: Required<CachedOptions>;
   readonly #entries: LRUCache<string, Entry>;
   readonly #flights = new Map<string, Promise<Outcome>>();
-  #sweepAt = 0;
+  #swept = 0;
 
   constructor(handler: Handler<Rest>, options: Required<CachedOptions>) {
     this.#handler = handler;
@@ -164,9 +166,9 @@ class ResponseCache<Rest extends unknown[]> {
     if (key === null) return this.#handler(request, ...rest);
     const entry = this.#entries.get(key);
     if (entry !== undefined) {
-      const now = performance.now();
-      if (now < entry.fresh) return entry.response.respond(request);
-      if (now < entry.stale) {
+      const age = ageOf(entry);
+      if (age < entry.fresh) return entry.response.respond(request);
+      if (age < entry.fresh + this.#options.staleWhileRevalidate) {
         if (method === "GET") this.#renew(key, request, rest);
         return entry.response.respond(request);
       }
@@ -259,31 +261,38 @@ class ResponseCache<Rest extends unknown[]> {
 
   // Null for a response that is not to be given to others, and is left as it is.
   #keep(key: string, response: Response): KnownResponse | null {
-    const { key: keyOf, ttl, staleWhileRevalidate } = this.#options;
+    const { key: keyOf, ttl } = this.#options;
     const lifetime = lifetimeOf(response, ttl, keyOf !== urlOfAnyone);
     const parts = lifetime === 0 ? null : wholePartsOf(response);
     if (parts === null) return null;
-    const now = performance.now();
-    const fresh = now + lifetime;
     const known = new KnownResponse(parts);
-    this.#sweep(now);
+    this.#sweep();
     this.#entries.set(
       key,
-      { response: known, fresh, stale: fresh + staleWhileRevalidate },
+      { response: known, made: Date.now(), fresh: lifetime },
       { size: sizeOf(key, parts) },
     );
     return known;
   }
 
   // Those that nobody asks for any more would stay until there are too many.
-  #sweep(now: number): void {
-    if (now < this.#sweepAt) return;
+  #sweep(): void {
     const { ttl, staleWhileRevalidate } = this.#options;
-    this.#sweepAt = now + Math.max(SWEEP_MIN_MS, ttl + staleWhileRevalidate);
-    for (const [key, { stale }] of [...this.#entries.entries()]) {
-      if (stale <= now) this.#entries.delete(key);
+    const sinceSwept = Date.now() - this.#swept;
+    const every = Math.max(SWEEP_MIN_MS, ttl + staleWhileRevalidate);
+    if (sinceSwept >= 0 && sinceSwept < every) return;
+    this.#swept = Date.now();
+    for (const [key, entry] of [...this.#entries.entries()]) {
+      const useful = entry.fresh + staleWhileRevalidate;
+      if (ageOf(entry) >= useful) this.#entries.delete(key);
     }
   }
+}
+
+// A clock that is set back makes it too old, not young again. Asking a clock that never is costs twice as much.
+function ageOf({ made }: Entry): number {
+  const age = Date.now() - made;
+  return age < 0 ? Infinity : age;
 }
 
 // A stream can be read once, and nobody knows how long it is.

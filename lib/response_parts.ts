@@ -49,7 +49,8 @@ const DESCRIPTIONS: Record<keyof ResponseSlots, string> = {
 // in `fastContentType`.
 const DEFAULT_TEXT = 1;
 
-const TEXT_PLAIN = "text/plain;charset=UTF-8";
+/** The type of text that has been given none. */
+export const TEXT_PLAIN = "text/plain;charset=UTF-8";
 
 // What Deno's fetch() decodes.
 const DECODED = /^(?:gzip|br)$/i;

@@ -12,11 +12,11 @@ import { testBackends, turn, until, withoutErrors } from "./testing.ts";
 
 /** A clock that goes when it is told to. */
 class Clock implements Disposable {
-  readonly #now = performance.now;
+  readonly #now = Date.now;
   #time = 1_000_000;
 
   constructor() {
-    performance.now = () => this.#time;
+    Date.now = () => this.#time;
   }
 
   pass(ms: number): void {
@@ -24,7 +24,7 @@ class Clock implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    performance.now = this.#now;
+    Date.now = this.#now;
   }
 }
 
@@ -299,6 +299,16 @@ Deno.test("a stale response is given while a new one is made", async () => {
   const late = it.text();
   go.resolve();
   assertEquals(await late, "3");
+});
+
+Deno.test("a clock that is set back keeps nothing for longer", async () => {
+  using clock = new Clock();
+  const it = new Counting();
+  await it.text();
+  clock.pass(-1);
+  assertEquals(await it.text(), "2");
+  clock.pass(999);
+  assertEquals(await it.text(), "2");
 });
 
 Deno.test("a failed renewal leaves the stale response", async () => {
