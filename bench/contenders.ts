@@ -144,7 +144,7 @@ async function onNode(name: string): Promise<Contender> {
     name,
     command: [node.path, benchPath("servers/node_http.mjs")],
     tcp: [node.path, benchPath("servers/tcp_node.mjs")],
-    takes: ({ app }) => app === undefined,
+    takes: ({ app }) => app !== "hono",
     version: node.version,
   };
 }
@@ -176,7 +176,7 @@ async function hon(name: string): Promise<Contender> {
 // Asks for nothing but what a server in C or Go has a route for.
 function isPlain({ protocol, path, app, probe }: Workload): boolean {
   return protocol !== "tcp" && PLAIN_ROUTES.includes(path) &&
-    app === undefined && probe === undefined;
+    app !== "hono" && probe === undefined;
 }
 
 function onDeno(script: string, ...args: string[]): string[] {

@@ -28,7 +28,7 @@ export interface Workload {
   /** Says little that another workload does not: measured in the first round alone, unless it is asked for. */
   readonly minor?: true;
   /** What the server runs instead of the routes of all other workloads. */
-  readonly app?: "hono";
+  readonly app?: "hono" | "static";
   /** What the bodies of packets are; without it, nothing is asked of the action router. */
   readonly codec?: "json" | "protobuf";
   /** Further arguments of the load client. */
@@ -61,6 +61,8 @@ const HTTP_WORKLOADS: readonly Workload[] = [
     minor: true,
   },
   plaintext("http-latency", 1, 1),
+  fromTable("static-1", 1),
+  fromTable("static-16", 16),
   ...onFewAndMany("json", "JSON with three header fields", {
     path: "/json",
     extra: [
@@ -141,6 +143,15 @@ function plaintext(
     connections,
     inFlight,
     extra: ["--expect", "Hello, World!"],
+  };
+}
+
+// The same answer from a table of routes, where a server has one; the others have their handler give it.
+function fromTable(name: string, inFlight: number): Workload {
+  return {
+    ...plaintext(name, CONNECTIONS, inFlight),
+    title: `HTTP, a static route, ${inFlight} in flight`,
+    app: "static",
   };
 }
 

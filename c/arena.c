@@ -48,6 +48,7 @@ static void control_fill(struct mr_control *control, const struct mr_options *o,
   control->outbox_offset = (uint32_t)part(used, control->outbox_bytes);
   control->heads_bytes = HEADS_BYTES;
   control->heads_offset = (uint32_t)part(used, control->heads_bytes);
+  part(used, REPLIES_BYTES);
   control->blocks_offset = (uint32_t)part(used, (uint64_t)control->blocks_capacity * MR_BLOCK_BYTES);
   control->abi = mr_abi();
 }
@@ -68,6 +69,7 @@ static int map_shared(struct mr_arena *arena) {
   arena->rows = (struct mr_row *)(arena->base + plan.rows_offset);
   arena->outbox = arena->base + plan.outbox_offset;
   arena->heads = arena->base + plan.heads_offset;
+  arena->replies = arena->heads + plan.heads_bytes;
   arena->block_bytes = arena->base + plan.blocks_offset;
   return 0;
 }

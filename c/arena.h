@@ -23,7 +23,7 @@ struct block {
 };
 
 struct mr_arena {
-  uint8_t *base;  // shared: control, records, commands, rows, outbox, heads, blocks
+  uint8_t *base;  // shared: control, records, commands, rows, outbox, heads, replies, blocks
   uint64_t bytes;
   enum pages pages;
   struct mr_control *control;
@@ -32,6 +32,7 @@ struct mr_arena {
   struct mr_command *commands;
   uint8_t *outbox;
   uint8_t *heads;
+  uint8_t *replies;  // JavaScript has no use for them
   uint8_t *block_bytes;
   struct block *blocks;   // private from here on
   uint32_t *free_blocks;  // a stack: the block used last is still in the cache

@@ -128,6 +128,7 @@ void conn_end(struct mr_reactor *r, struct conn *c) {
 void conn_finish(struct mr_reactor *r, struct conn *c) {
   if (c->life != LIFE_OPEN) return;
   c->life = LIFE_FINISHING;
+  c->lingered = 0;
   c->deaf = true;
   if (!c->connecting) c->phase_deadline = 0;
   input_clear(r, c);

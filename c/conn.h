@@ -107,6 +107,11 @@ static inline bool conn_pipeline_full(const struct mr_reactor *r, const struct c
   return c->protocol == PROTOCOL_HTTP && c->phase == PHASE_IDLE && c->requests >= r->options->max_pipelined;
 }
 
+// Answers a request by its route, if it has one that is to be answered here: false where it is not. Sets its
+// number, 0 for none.
+bool conn_routed(struct mr_reactor *r, struct conn *c, const uint8_t *bytes, const struct http_head *head,
+                 uint16_t *number);
+
 // When a peer that has moved bytes since then falls below a rate, in ms; 0 = never.
 uint64_t conn_rate_due(const struct mr_reactor *r, uint64_t since, uint64_t bytes, uint32_t rate);
 

@@ -69,7 +69,16 @@ static uint32_t head_step(struct mr_reactor *r, struct conn *c, uint32_t block, 
     c->seen = length;
     return 0;
   }
+  c->heads++;
+  uint16_t route = 0;
+  if (r->routes.count > 0 && conn_routed(r, c, bytes, &head, &route)) {
+    if (c->life != LIFE_OPEN) return 0;  // its queue was too short, and its input is gone
+    c->keep_alive = true;
+    request_ended(r, c);
+    return (uint32_t)used;
+  }
   struct mr_record *record = inbox_push_head(r, c, bytes + head.start, (uint32_t)used - head.start);
+  record->code = route;
   // A body would come before the other protocol, and its handler needs it to answer: nothing to hold for.
   if ((head.flags & MR_HAS_BODY) != 0) head.flags &= (uint8_t)~MR_UPGRADE;
   record->flags = head.flags;
@@ -77,7 +86,6 @@ static uint32_t head_step(struct mr_reactor *r, struct conn *c, uint32_t block, 
   record->total_low = (uint32_t)head.content_length;
   record->total_high = (uint32_t)(head.content_length >> 32);
   c->requests++;
-  c->heard = true;
   c->keep_alive = (head.flags & MR_KEEP_ALIVE) != 0;
   c->held = (head.flags & MR_UPGRADE) != 0;
   if ((head.flags & MR_HAS_BODY) != 0) {
@@ -153,7 +161,7 @@ void http_expired(struct mr_reactor *r, struct conn *c) {
   c->phase_deadline = 0;
   switch (c->phase) {
     case PHASE_IDLE:
-      conn_count_timeout(r, c->heard ? &r->control->idle_timeouts : &r->control->silent_timeouts);
+      conn_count_timeout(r, c->heads > 0 ? &r->control->idle_timeouts : &r->control->silent_timeouts);
       conn_finish(r, c);
       break;
     case PHASE_HEAD:

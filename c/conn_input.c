@@ -251,6 +251,8 @@ void conn_parse(struct mr_reactor *r, struct conn *c) {
   } else {
     ready_push(r, c);
   }
+  // Requests were answered by their routes: nobody else would send that before the next turn.
+  if (c->in_dirty) conn_send_dirty(r, false);
   tell_sent(r, c);
   tell(r, c);
   r->backend->receive(r, c);

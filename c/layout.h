@@ -17,12 +17,14 @@
 #define MR_NO_BLOCK 0xffffffff
 #define MR_BLOCK_BYTES 16384
 #define MR_TEXT_BYTES 256
+#define MR_ROUTES_MAX 4096
+#define MR_ROUTE_BYTES 16384
 
 // What arrived, one fixed-size record for each. Bytes stay valid until the next mr_poll.
 enum mr_record_kind {
   MR_OPEN = 1,  // accepted; code = listener
   MR_HEAD = 2,  // HTTP request head, copied to the heads; aux = target length << 8 | method length; total =
-                // content length
+                // content length; code = the route of mr_route that it asks for, 0 = none
   MR_BODY = 3,  // piece of a request body, MR_LAST on the final one (which may be empty)
   MR_MESSAGE = 4,     // piece of a WebSocket message; total = length of the frame the piece belongs to
   MR_PING = 5,        // whole payload
@@ -40,6 +42,7 @@ enum mr_record_kind {
   MR_FILE_SENT = 16,  // the kernel has all bytes of MR_CMD_FILE
   MR_CONNECTED = 17,  // a connection of mr_connect stands; when it will not, MR_CLOSED says why
   MR_RESPONSE = 18,   // head of a response; what follows is held until MR_CMD_DECLINE, _WEBSOCKET or _STREAM
+  MR_ROUTED = 20,     // requests were answered by their routes; aux = how many, one after the other
 };
 
 enum mr_head_flag {
@@ -124,6 +127,11 @@ enum mr_connect_flag {
   MR_CONNECT_UNIX = 1,  // host is a path; a leading '@' names an abstract socket
   MR_CONNECT_RESPONSE =
       2,  // the peer answers with the head of a response, MR_RESPONSE; without: with MR_DATA
+};
+
+enum mr_route_flag {
+  MR_ROUTE_CONDITIONAL = 1,  // JavaScript answers requests with conditions (RFC 9110 section 13.1)
+  MR_ROUTE_HEARD = 2,        // and the first one of each connection, which it may refuse to have
 };
 
 // One for every rule that a peer can break. The text behind each is shown to people (lib/violations.ts).
@@ -276,6 +284,7 @@ struct mr_options {  // JS writes; times in milliseconds, sizes in bytes
   uint32_t reserved;
   uint64_t max_body_bytes;
   uint64_t max_deflate_bytes;  // what deflate_bytes may grow to
+  uint64_t max_requests;       // of a connection; 0 = no limit
 };
 
 // What one request may have otherwise than the options say.
@@ -332,6 +341,15 @@ struct mr_file {   // C writes
   uint32_t kind;  // mr_file_kind
 };
 
+// A response that is known beforehand. Its bytes lie one after the other: path, head, body.
+struct mr_route_options {  // JS writes
+  uint32_t path_length;
+  uint32_t head_length;  // 0: JavaScript answers all requests for it
+  uint32_t body_length;
+  uint32_t date;   // where in the head the value of its Date field is to be written; 0 = nowhere
+  uint32_t flags;  // mr_route_flag
+};
+
 // Part of a file that MR_CMD_FILE sends.
 struct mr_file_range {  // JS writes
   uint64_t start;
@@ -344,9 +362,10 @@ _Static_assert(sizeof(struct mr_record) == 32, "record is 32 bytes");
 _Static_assert(sizeof(struct mr_command) == 16, "command is 16 bytes");
 _Static_assert(sizeof(struct mr_row) == 16, "row is 16 bytes");
 _Static_assert(sizeof(struct mr_control) == 272, "control has no padding");
-_Static_assert(sizeof(struct mr_options) == 112, "options have no padding");
+_Static_assert(sizeof(struct mr_options) == 120, "options have no padding");
 _Static_assert(sizeof(struct mr_timeouts) == 16, "timeouts have no padding");
 _Static_assert(sizeof(struct mr_deflate_options) == 24, "deflate options have no padding");
+_Static_assert(sizeof(struct mr_route_options) == 20, "route options have no padding");
 _Static_assert(sizeof(struct mr_file) == 40, "file has no padding");
 _Static_assert(sizeof(struct mr_file_range) == 24, "file range has no padding");
 _Static_assert(sizeof(struct mr_socket_options) == 28, "socket options have no padding");

@@ -35,6 +35,10 @@
 // Request heads of one turn. They are copied side by side, which JavaScript turns into text at one blow.
 #define HEADS_BYTES (1u << 20)
 
+// Answers of routes in one turn; they are sent from where they are put together, and JavaScript gives those
+// for which there is no room.
+#define REPLIES_BYTES (1u << 20)
+
 // A deadline that passes while a connection is paused is looked at again after this long.
 #define PAUSED_RECHECK_MS 1000
 

@@ -117,6 +117,7 @@ int32_t mr_listen(mr_reactor *r, const struct mr_listen_options *options,
 int32_t mr_unlisten(mr_reactor *r, uint32_t id) {
   if (id >= LISTENERS_MAX || !r->listeners[id].open) return -EINVAL;
   r->listeners[id].closing = true;
+  r->routes.closing = true;
   r->listeners[id].resume_at = 0;
   return 0;
 }

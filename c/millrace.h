@@ -48,6 +48,14 @@ int32_t mr_listen(mr_reactor *reactor, const struct mr_listen_options *options,
 // when it is done.
 int32_t mr_unlisten(mr_reactor *reactor, uint32_t listener);
 
+// Has GET and HEAD of a path be answered by the reactor itself, from the next mr_poll on, where nothing
+// speaks against it: an earlier request of the connection is still to be answered, the peer does not take
+// what it is sent, or the response has to say something else, as that the connection ends. Such requests go
+// to JavaScript, and all of them do after mr_unlisten. The bytes are copied: at most MR_ROUTE_BYTES of head
+// and body. Returns the number of the route, from 1 on. -EEXIST: there is one with this path.
+int32_t mr_route(mr_reactor *reactor, const struct mr_route_options *options, const uint8_t *bytes,
+                 uint32_t length);
+
 // Writes the bound address to out (MR_TEXT_BYTES long): "host port", or a path. Returns MR_UNIX for the
 // latter, 0 for the former; so do the next two.
 int32_t mr_listen_address(mr_reactor *reactor, uint32_t listener, char *out);

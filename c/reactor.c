@@ -119,6 +119,7 @@ int32_t mr_close(mr_reactor *r) {
   }
   listener_close_all(r);
   ws_contexts_close(r);
+  routes_close(&r->routes);
   close_fds(r);
   // A retired block belongs to whoever the application has given it to, for good.
   if (rc == 0 && r->control->blocks_lost > 0) rc = -EBUSY;
@@ -138,6 +139,7 @@ int32_t mr_poll(mr_reactor *r) {
   if (++r->turn == 0) r->turn = 1;
   r->records = 0;
   r->heads_used = 0;
+  r->replies_used = 0;
   r->slots_buried = 0;
   r->batch_left = r->options->batch;
   r->now = timer_now();

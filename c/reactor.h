@@ -9,6 +9,7 @@
 #include "http_body.h"
 #include "http_head.h"
 #include "limits.h"
+#include "routes.h"
 #include "ws_deflate.h"
 #include "ws_frame.h"
 
@@ -77,7 +78,6 @@ struct conn {
   bool in_starved : 1;
   bool in_files : 1;
   bool in_dead : 1;
-  bool heard : 1;         // a request has come
   bool timeouts_end : 1;  // the server's own timeouts are to be back once the queue is sent
 
   uint32_t in_head;  // blocks of unparsed bytes, oldest first
@@ -107,7 +107,10 @@ struct conn {
   uint32_t wheel_next;
   uint32_t wheel_prev;
   uint32_t idle_ms;
-  uint32_t lingered;  // bytes that came after MR_CMD_FINISH
+  union {
+    uint32_t heads;     // requests that have come
+    uint32_t lingered;  // from MR_CMD_FINISH on: bytes that have come since
+  };
   struct mr_timeouts timeouts;
   uint64_t send_since;  // ms; the socket has been full since then, 0 = it is not
   uint64_t send_moved;  // ms; when the peer was last seen to take something
@@ -181,6 +184,7 @@ struct mr_reactor {
   uint32_t evicted_turn;  // when a slow peer was last cut off
   uint32_t records;       // in the inbox
   uint32_t heads_used;    // bytes of the heads area
+  uint32_t replies_used;  // bytes of the answers of routes
   uint32_t records_data;  // capacity for bytes; the rest is kept for the lives of connections
   uint32_t batch_left;    // connections that may still be parsed in this turn
   uint32_t files_left;    // bytes of files that may still be sent in this turn
@@ -190,6 +194,7 @@ struct mr_reactor {
   uint64_t polled_at;     // ms, of the last turn
 
   struct ws_contexts contexts;
+  struct routes routes;
 
   uint64_t wheel_tick;  // the last tick that was looked at
   uint32_t wheel[WHEEL_SLOTS];

@@ -38,6 +38,7 @@ struct state {
   uint32_t buffers_given;  // receive buffers that the kernel has
   uint32_t ops;            // operations that the kernel has
   uint32_t direct;         // sends straight from the outbox among them
+  bool reaping;            // completions are being looked at
   int event_fd;
 };
 
@@ -225,7 +226,7 @@ static void uring_send(struct mr_reactor *r, struct conn *c) {
   c->sending = true;
   c->ops++;
   // A message for very many: what has been sent makes room for the completions of what follows.
-  if (direct && s->direct >= s->ring.cq.ring_entries) {
+  if (direct && !s->reaping && s->direct >= s->ring.cq.ring_entries) {
     io_uring_submit(&s->ring);
     reap(r);
   }
@@ -389,9 +390,11 @@ static void on_completion(struct mr_reactor *r, const struct io_uring_cqe *cqe) 
 }
 
 static uint32_t reap(struct mr_reactor *r) {
-  struct io_uring *ring = &((struct state *)r->state)->ring;
+  struct state *s = r->state;
+  struct io_uring *ring = &s->ring;
   uint32_t head, count = 0;
   struct io_uring_cqe *cqe;
+  s->reaping = true;
   // Copied out first: what a completion leads to may submit, and the kernel then reuses the entry's place.
   io_uring_for_each_cqe(ring, head, cqe) {
     const struct io_uring_cqe copy = *cqe;
@@ -399,6 +402,7 @@ static uint32_t reap(struct mr_reactor *r) {
     count++;
   }
   io_uring_cq_advance(ring, count);
+  s->reaping = false;
   return count;
 }
 

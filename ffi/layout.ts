@@ -2,13 +2,15 @@
 // layout.ts - generated from c/layout.h by ffi/layout_gen.ts, do not edit: constants, and offsets in bytes.
 
 /** First 32 bits of the SHA-256 of c/layout.h and c/millrace.h. */
-export const ABI_HASH = 0xfa959cc8;
+export const ABI_HASH = 0x54833347;
 
 export const SLOT_BITS = 20;
 export const SLOT_MASK = 1048575;
 export const NO_BLOCK = 4294967295;
 export const BLOCK_BYTES = 16384;
 export const TEXT_BYTES = 256;
+export const ROUTES_MAX = 4096;
+export const ROUTE_BYTES = 16384;
 export const OPEN = 1;
 export const HEAD = 2;
 export const BODY = 3;
@@ -27,6 +29,7 @@ export const SENT = 15;
 export const FILE_SENT = 16;
 export const CONNECTED = 17;
 export const RESPONSE = 18;
+export const ROUTED = 20;
 export const KEEP_ALIVE = 1;
 export const CHUNKED = 2;
 export const UPGRADE = 4;
@@ -71,6 +74,8 @@ export const SET_SEND_BUFFER = 4;
 export const SET_RECEIVE_BUFFER = 8;
 export const CONNECT_UNIX = 1;
 export const CONNECT_RESPONSE = 2;
+export const ROUTE_CONDITIONAL = 1;
+export const ROUTE_HEARD = 2;
 export const BAD_REQUEST_LINE = 1;
 export const BAD_METHOD = 2;
 export const BAD_TARGET = 3;
@@ -185,7 +190,7 @@ export const CONTROL_BLOCKS_FREE = 248;
 export const CONTROL_BLOCKS_LOST = 256;
 export const CONTROL_DEFLATE_BYTES = 264;
 
-export const OPTIONS_BYTES = 112;
+export const OPTIONS_BYTES = 120;
 export const OPTIONS_BACKEND = 0;
 export const OPTIONS_RING_ENTRIES = 4;
 export const OPTIONS_BATCH = 8;
@@ -212,6 +217,7 @@ export const OPTIONS_MAX_PIPELINED = 88;
 export const OPTIONS_RESERVED = 92;
 export const OPTIONS_MAX_BODY_BYTES = 96;
 export const OPTIONS_MAX_DEFLATE_BYTES = 104;
+export const OPTIONS_MAX_REQUESTS = 112;
 
 export const TIMEOUTS_BYTES = 16;
 export const TIMEOUTS_BODY_TIMEOUT = 0;
@@ -256,6 +262,13 @@ export const FILE_INODE = 16;
 export const FILE_DEVICE = 24;
 export const FILE_FD = 32;
 export const FILE_KIND = 36;
+
+export const ROUTE_OPTIONS_BYTES = 20;
+export const ROUTE_OPTIONS_PATH_LENGTH = 0;
+export const ROUTE_OPTIONS_HEAD_LENGTH = 4;
+export const ROUTE_OPTIONS_BODY_LENGTH = 8;
+export const ROUTE_OPTIONS_DATE = 12;
+export const ROUTE_OPTIONS_FLAGS = 16;
 
 export const FILE_RANGE_BYTES = 24;
 export const FILE_RANGE_START = 0;

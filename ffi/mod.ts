@@ -23,5 +23,6 @@ export {
   type ReactorCounters,
   type ReactorOptions,
 } from "./reactor.ts";
+export type { RouteImage, RouteResponse } from "./route.ts";
 export type { KeepAlive, SocketTuning } from "./socket_tuning.ts";
 export { readTopology, type Topology } from "./topology.ts";

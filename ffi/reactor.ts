@@ -10,6 +10,7 @@ import { Inbox } from "./inbox.ts";
 import * as layout from "./layout.ts";
 import { library } from "./library.ts";
 import { Outbox } from "./outbox.ts";
+import { packRoute, type RouteImage } from "./route.ts";
 import { packTuning, type SocketTuning } from "./socket_tuning.ts";
 import { readText, writeName } from "./text.ts";
 
@@ -44,6 +45,8 @@ export interface ReactorOptions {
   maxPipelined: number;
   maxBodyBytes: number;
   maxDeflateBytes: number;
+  /** Infinity for no limit. */
+  maxRequests: number;
 }
 
 /** Struct mr_listen_options. */
@@ -202,6 +205,15 @@ export class Reactor {
       this.#inherited.push(fd);
     }
     return answer;
+  }
+
+  /** Has the reactor answer requests for a path by itself, and returns the route's number, from 1 on. */
+  addRoute(route: RouteImage): number {
+    const { options, bytes } = packRoute(route);
+    return unwrap(
+      this.#shim.mr_route(this.#pointer, options, bytes, bytes.length),
+      "add a route",
+    );
   }
 
   /** Starts closing a listening socket; it is closed when `listeners` has fallen. */
@@ -437,6 +449,12 @@ function packOptions(options: ReactorOptions): Uint8Array<ArrayBuffer> {
   view.setBigUint64(
     layout.OPTIONS_MAX_DEFLATE_BYTES,
     BigInt(options.maxDeflateBytes),
+    true,
+  );
+  const { maxRequests } = options;
+  view.setBigUint64(
+    layout.OPTIONS_MAX_REQUESTS,
+    maxRequests === Infinity ? 0n : BigInt(maxRequests),
     true,
   );
   return bytes;

@@ -62,6 +62,15 @@ export const SYMBOLS = {
     ],
     result: "i32",
   },
+  mr_route: {
+    parameters: [
+      "pointer", // mr_reactor *reactor
+      "buffer", // const struct mr_route_options *options
+      "buffer", // const uint8_t *bytes
+      "u32", // uint32_t length
+    ],
+    result: "i32",
+  },
   mr_listen_address: {
     parameters: [
       "pointer", // mr_reactor *reactor

@@ -12,7 +12,7 @@ import {
   zlibSettings,
 } from "./compression_stream.ts";
 import { fieldOf, givenLength, isBodyless } from "./http_response.ts";
-import type { Field, ResponseParts } from "./response_parts.ts";
+import { type Field, fieldsOf, type ResponseParts } from "./response_parts.ts";
 
 /** A content coding that Millrace can apply. */
 export type ContentCoding = "br" | "gzip";
@@ -118,6 +118,12 @@ export class Compression {
     }
   }
 
+  /** Whether what is sent of a response with a body of bytes depends on the request. */
+  concerns(parts: ResponseParts & { body: Uint8Array | null }): boolean {
+    return this.#isMeant(parts, fieldsOf(parts)) &&
+      parts.body!.length >= this.#options.threshold;
+  }
+
   #apply(
     parts: ResponseParts,
     request: FieldSource,
@@ -196,11 +202,6 @@ function isCompressible(type: string): boolean {
 
 function mediaTypeOf(contentType: string): string {
   return contentType.split(";", 1)[0]!.trim().toLowerCase();
-}
-
-function fieldsOf({ fields, contentType }: ResponseParts): Field[] {
-  return fields ??
-    (contentType === null ? [] : [["content-type", contentType]]);
 }
 
 function valuesOf(fields: Field[], name: string): string {

@@ -65,6 +65,8 @@ export class Exchange implements RequestContext, BodyFlow, Staged {
   connects = false;
   /** The response has begun. */
   answered = false;
+  /** The number of the route that answers; 0: the handler does. */
+  route = 0;
   readonly #owner: ExchangeOwner;
   #awaited = false;
   #outcome: Error | null | undefined;

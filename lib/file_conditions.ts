@@ -1,17 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-// file_conditions.ts - what a request knows of a file already (RFC 9110 section 13); called by files.ts.
+// file_conditions.ts - what a request knows of a response already (RFC 9110 section 13); called by files.ts
+// and static_routes.ts.
+
+/** What tells one state of a response from another; null where it has none of the kind. */
+export interface Conditional {
+  etag: string | null;
+  /** Milliseconds since 1970. */
+  mtime: number | null;
+}
 
 /** What tells one state of a file from another. */
-export interface Validators {
+export interface Validators extends Conditional {
   etag: string;
-  /** Milliseconds since 1970. */
   mtime: number;
 }
+
+// An entity tag (RFC 9110 section 8.8.3), which may contain commas.
+const TAG = /(?:W\/)?"[^"]*"/g;
 
 /** The status that answers the conditions of a GET or HEAD: 200 when they hold or there are none. */
 export function checkConditions(
   headers: Headers,
-  { etag, mtime }: Validators,
+  { etag, mtime }: Conditional,
 ): 200 | 304 | 412 {
   const ifMatch = headers.get("if-match");
   if (ifMatch !== null) {
@@ -44,25 +54,23 @@ function isWeak(etag: string): boolean {
   return etag.startsWith("W/");
 }
 
-// Our tags contain no comma, so that it does not matter that others may.
-function lists(field: string, etag: string, weakly: boolean): boolean {
+function lists(field: string, etag: string | null, weakly: boolean): boolean {
   if (field.trim() === "*") return true;
-  if (!weakly && isWeak(etag)) return false;
+  if (etag === null || !weakly && isWeak(etag)) return false;
   const wanted = weakly ? opaque(etag) : etag;
-  return field.split(",").some((item) => {
-    const tag = item.trim();
-    return (weakly ? opaque(tag) : tag) === wanted;
-  });
+  return field.match(TAG)?.some((tag) =>
+    (weakly ? opaque(tag) : tag) === wanted
+  ) ?? false;
 }
 
 function opaque(tag: string): string {
   return isWeak(tag) ? tag.slice(2) : tag;
 }
 
-// Null when there is no such field or it is no date, and then it does not count.
-function isChanged(field: string | null, mtime: number): boolean | null {
+// Null when there is no such field, it is no date, or there is none to compare it with: then it does not count.
+function isChanged(field: string | null, mtime: number | null): boolean | null {
   const date = field === null ? null : parseDate(field);
-  return date === null ? null : wholeSeconds(mtime) > date;
+  return date === null || mtime === null ? null : wholeSeconds(mtime) > date;
 }
 
 // Dates have no more than seconds.

@@ -89,6 +89,8 @@ export class HttpConnection
     switch (this.#inbox.kind(index)) {
       case layout.HEAD:
         return this.#finished ? undefined : this.#onHead(index);
+      case layout.ROUTED:
+        return this.#onRouted(this.#inbox.aux(index));
       case layout.BODY:
         return this.#onBody(index);
       case layout.TRAILER:
@@ -226,6 +228,7 @@ export class HttpConnection
       this.#dropped = 0;
       this.#continued = false;
     }
+    if (this.#host.routes !== null) exchange.route = inbox.code(index);
     const request = readRequest(this.#host, index, exchange);
     if (
       this.#current === null && this.#waiting === null &&
@@ -236,6 +239,11 @@ export class HttpConnection
     }
     this.#enqueue({ request, exchange });
     if (this.#current === null) this.#outbox.wantDrain(this.handle);
+  }
+
+  #onRouted(count: number): void {
+    this.#responses.routed(count);
+    this.#host.loop.tally.routed += count;
   }
 
   // Requests are answered one after the other (RFC 9112 section 9.3.2). While one waits, no more than those of this
@@ -255,12 +263,19 @@ export class HttpConnection
     if (odd && !URL.canParse(request.url)) return this.#refuseHost();
     let result: Response | Promise<Response>;
     try {
-      result = this.#host.handler(request, new HandlerInfo(exchange));
+      result = exchange.route === 0
+        ? this.#host.handler(request, new HandlerInfo(exchange))
+        : this.#route(request, exchange.route);
     } catch (error) {
       this.#fail(exchange, error, false);
       return;
     }
     this.#take(exchange, result, false);
+  }
+
+  #route(request: LazyRequest, number: number): Response {
+    this.#host.loop.tally.routed++;
+    return this.#host.routes!.answer(number, request);
   }
 
   // With recovering, the result is that of the error handler, which is not asked again.

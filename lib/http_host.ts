@@ -7,6 +7,7 @@ import type { HeadText } from "./head_text.ts";
 import type { UrlBase } from "./http_request.ts";
 import type { PollLoop } from "./poll_loop.ts";
 import type { AllTimeouts } from "./request_timeouts.ts";
+import type { StaticRoutes } from "./static_routes.ts";
 
 /** A `Deno.serve` handler. */
 export type Handler = (
@@ -19,6 +20,8 @@ export interface HttpHost {
   readonly loop: PollLoop;
   readonly heads: HeadText;
   readonly handler: Handler;
+  /** Null when the handler answers all requests. */
+  readonly routes: StaticRoutes | null;
   readonly onError: (error: unknown) => Response | Promise<Response>;
   readonly base: UrlBase;
   /** Null when responses go out as they are. */

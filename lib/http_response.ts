@@ -38,6 +38,8 @@ const SHORT_TEXT = 48;
 // Bytes that the digits of a length and an empty line take at the most.
 const HEAD_ROOM = 24;
 
+const DATE_LINE = "\r\ndate: ";
+
 // Fields that frame the message: they are ours to write, whatever the handler says.
 const FRAMING = new Set([
   "connection",
@@ -177,6 +179,22 @@ export function writeHead(
   } else {
     outbox.writeText(handle, head, responses);
   }
+}
+
+/** The head of a response that goes on being sent, and where in it the value of its date is, which changes. */
+export function headBytes(
+  parts: ResponseParts,
+  body: Uint8Array | null,
+): { head: Uint8Array; date: number } {
+  const mode = { headOnly: false, close: false, http10: false, now: 0 };
+  const framing = hasNoLength(parts.status)
+    ? ""
+    : `content-length: ${declaredLength(parts, body, mode)}\r\n`;
+  const head = `${makePrefix(parts, mode)}${framing}\r\n`;
+  const date = fieldOf(parts.fields, "date") === null
+    ? head.indexOf(DATE_LINE) + DATE_LINE.length
+    : 0;
+  return { head: latin1(head), date };
 }
 
 /** Writes an interim response (RFC 8297); fields that frame a message have no place in it. */

@@ -16,6 +16,7 @@ import {
 } from "./listening_server.ts";
 import { type EngineOptions, resolveOptions } from "./options.ts";
 import { type AllTimeouts, timeoutsOf } from "./request_timeouts.ts";
+import { type StaticRoutes, staticRoutesOf } from "./static_routes.ts";
 import type { TopicListener } from "./topics.ts";
 import type { Sendable, SendOptions } from "./ws_socket.ts";
 
@@ -57,6 +58,8 @@ export interface HttpServer<Addr extends Deno.Addr = Deno.Addr>
 export interface ServerInit<Addr extends Deno.Addr> {
   address: ServerAddress;
   handler: Handler;
+  /** The option `routes`, of whatever type it is. */
+  routes: unknown;
   onError: (error: unknown) => Response | Promise<Response>;
   onListen: (addr: Addr) => void;
   onTopic: TopicListener | undefined;
@@ -75,6 +78,7 @@ class Server<Addr extends Deno.Addr> extends ListeningServer<Addr>
   implements HttpServer<Addr>, HttpHost {
   readonly heads: HeadText = new HeadText();
   readonly handler: Handler;
+  readonly routes: StaticRoutes | null;
   readonly onError: (error: unknown) => Response | Promise<Response>;
   readonly compression: Compression | null;
   readonly base: UrlBase;
@@ -86,6 +90,7 @@ class Server<Addr extends Deno.Addr> extends ListeningServer<Addr>
   constructor(init: ServerInit<Addr>) {
     const settings = resolveOptions(init.engine);
     const compression = compressionOf(init.engine.compress);
+    const routes = staticRoutesOf(init.routes);
     init.signal?.throwIfAborted();
     super({ address: init.address, settings, stream: false, tuning: {} });
     this.handler = init.handler;
@@ -97,6 +102,11 @@ class Server<Addr extends Deno.Addr> extends ListeningServer<Addr>
     this.timeouts = timeoutsOf(settings);
     this.loop.topics.listener = init.onTopic ?? null;
     this.base = baseOf(this.addr);
+    this.routes = routes;
+    routes?.register(this.loop.reactor, {
+      compression,
+      refuses: settings.maxConnectionsPerAddress > 0,
+    });
     this.begin(init.signal, init.onListen);
   }
 

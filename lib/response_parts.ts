@@ -49,7 +49,8 @@ const DESCRIPTIONS: Record<keyof ResponseSlots, string> = {
 // in `fastContentType`.
 const DEFAULT_TEXT = 1;
 
-const TEXT_PLAIN = "text/plain;charset=UTF-8";
+/** The type of text that has been given none. */
+export const TEXT_PLAIN = "text/plain;charset=UTF-8";
 
 // What Deno's fetch() decodes.
 const DECODED = /^(?:gzip|br)$/i;
@@ -112,6 +113,12 @@ export function discardResponse(value: unknown, reason: unknown): void {
   } catch {
     // It only inherits from Response, and has no body.
   }
+}
+
+/** All fields of a response. */
+export function fieldsOf({ fields, contentType }: ResponseParts): Field[] {
+  return fields ??
+    (contentType === null ? [] : [["content-type", contentType]]);
 }
 
 /** A body that is not to be written as text. */

@@ -117,6 +117,11 @@ export class ResponseWriter implements BodySink {
     this.#body = null;
   }
 
+  /** The reactor has given responses by itself. */
+  routed(count: number): void {
+    this.#ended += count;
+  }
+
   /** The peer is gone, or wants no more: whoever makes the body is told. */
   cancel(): void {
     this.#body?.cancel();

@@ -81,6 +81,13 @@ export interface ServeOptions<Addr extends Deno.Addr = Deno.Addr>
   extends EngineOptions {
   /** Closes the server and all its connections at once when it aborts. */
   signal?: AbortSignal;
+  /**
+   * Responses to GET and HEAD of exact paths, such as `{ "/health": new Response("ok") }`. They are known beforehand,
+   * so that most of them are given without running JavaScript: those of up to 16 KiB with their heads. Their bodies are
+   * text or bytes, and are copied when the server starts. Everything else is for the handler: other methods, other
+   * paths, what only the decoded path has in common. A query does not count.
+   */
+  routes?: Readonly<Record<string, Response>>;
   /** Answers for a handler that threw or rejected. By default logs the error and answers 500. */
   onError?: (error: unknown) => Response | Promise<Response>;
   /** Told when the server listens. By default logs the address. */
@@ -149,6 +156,7 @@ const COMMON_OPTIONS = [
   "onListen",
   "onTopic",
   "handler",
+  "routes",
   "transport",
   "automaticCompression",
 ];
@@ -243,6 +251,7 @@ export function serve(first: unknown, second?: unknown): HttpServer {
       request: Request,
       info: HandlerInfo,
     ) => Response | Promise<Response> as Handler,
+    routes: options.routes,
     onError: options.onError ?? logError,
     onListen: (options.onListen as ((addr: Deno.Addr) => void) | undefined) ??
       logAddress,

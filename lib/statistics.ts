@@ -14,6 +14,8 @@ export interface ServerStatistics extends ReactorCounters {
   handlerTimeouts: number;
   /** Connections that ended with their last request: `maxRequests`. */
   requestLimits: number;
+  /** Requests that were answered by `routes`. */
+  routed: number;
   /** Connections that ended because more than `maxDrainBytes` of a body was left unread. */
   unreadBodies: number;
 }
@@ -23,6 +25,7 @@ export class Tally {
   addressRefusals = 0;
   handlerTimeouts = 0;
   requestLimits = 0;
+  routed = 0;
   unreadBodies = 0;
   readonly #refusals = new Map<number, number>();
 
@@ -43,6 +46,7 @@ export class Tally {
       addressRefusals: this.addressRefusals,
       handlerTimeouts: this.handlerTimeouts,
       requestLimits: this.requestLimits,
+      routed: this.routed,
       unreadBodies: this.unreadBodies,
     };
   }

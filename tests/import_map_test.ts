@@ -12,6 +12,7 @@ const APPLICATION = `
 import { rawSocket, serve, websocket } from "@millrace/millrace";
 import { serveDir } from "@millrace/millrace/files";
 import { sse } from "@millrace/millrace/sse";
+import { cached } from "@millrace/millrace/cached";
 import { Executor } from "@millrace/millrace/executor";
 import { LengthPrefixFramer } from "@millrace/millrace/framing";
 import { rpc } from "@millrace/millrace/rpc";
@@ -23,10 +24,11 @@ const server = serve(
       ? sse(request, (stream) => stream.send({ data: "hello" }))
       : serveDir(request, "."),
 );
+const twice = cached(() => new Response(), { ttl: 1 });
 const { port } = server.addr;
 const events = await (await fetch(\`http://127.0.0.1:\${port}/events\`)).text();
 const file = await (await fetch(\`http://127.0.0.1:\${port}/main.ts\`)).text();
-for (const one of [Executor, LengthPrefixFramer, rpc]) {
+for (const one of [twice, Executor, LengthPrefixFramer, rpc]) {
   if (typeof one !== "function") throw new Error("Not exported");
 }
 console.log(JSON.stringify([typeof rawSocket, typeof websocket, events, file]));
@@ -45,7 +47,7 @@ Deno.test("the import map of the README names what deno.json names", () => {
   const others = Object.keys(imports).filter((name) =>
     !name.startsWith("@millrace/")
   );
-  assertEquals(others.length, 4);
+  assertEquals(others.length, 5);
   for (const name of others) assertEquals(imports[name], own[name], name);
 });
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// bun_serve.ts - the contender Bun.serve; takes perhaps "hono"; prints its port when it listens. Runs
+// bun_serve.ts - the contender Bun.serve; takes perhaps "hono" or "static"; prints its port when it listens. Runs
 // in Bun, is checked by Deno.
-import { pathOf, route } from "./routes.ts";
+import { pathOf, route, STATIC } from "./routes.ts";
 
 type BunMessage = string | Uint8Array;
 
@@ -25,6 +25,7 @@ interface BunOptions {
     request: Request,
     server: BunServer,
   ): Response | Promise<Response> | undefined;
+  routes: Record<string, Response>;
   websocket: {
     maxPayloadLength: number;
     perMessageDeflate: boolean;
@@ -61,6 +62,7 @@ const server = Bun.serve({
   port: 0,
   hostname: "127.0.0.1",
   fetch: Bun.argv[2] === "hono" ? (await import("./hono.ts")).fetch : handle,
+  routes: Bun.argv[2] === "static" ? STATIC : {},
   websocket: {
     maxPayloadLength: 64 << 20,
     perMessageDeflate: true,

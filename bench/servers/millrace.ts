@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // millrace.ts - the contender Millrace; takes the backend, the microseconds to spin and perhaps
-// "hono"; prints its port when it listens.
+// "hono" or "static"; prints its port when it listens.
 import { serve, websocket } from "../../mod.ts";
-import { pathOf, route } from "./routes.ts";
+import { pathOf, route, STATIC } from "./routes.ts";
 
 const [backend, spin, app] = Deno.args;
 if (backend !== "io_uring" && backend !== "epoll") {
@@ -61,6 +61,7 @@ const server = serve(
     spin: Number(spin),
     // No other server has this limit, and one connection makes more requests than it allows.
     maxRequests: 0,
+    ...(app === "static" ? { routes: STATIC } : {}),
     onListen: (address): void => console.log(address.port),
   },
   app === "hono" ? (await import("./hono.ts")).fetch : handle,

@@ -4,6 +4,11 @@
 
 import { payload } from "./payload.mjs";
 
+/** What servers with a table of routes answer from it in the workloads `static-*`. */
+export const STATIC: Record<string, Response> = {
+  "/plaintext": new Response("Hello, World!"),
+};
+
 const LARGE = payload(1024 * 1024);
 
 /** Path of an absolute URL without its query; cheaper than a `URL` object. */

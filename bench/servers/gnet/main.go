@@ -25,7 +25,11 @@ const (
 	maxPayload    = 64 << 20
 )
 
-var headEnd = []byte("\r\n\r\n")
+var (
+	headEnd = []byte("\r\n\r\n")
+	// As the load client writes it.
+	connectionClose = []byte("\r\nConnection: close")
+)
 
 type server struct {
 	gnet.BuiltinEventEngine
@@ -120,6 +124,9 @@ func (s *server) serveHTTP(c gnet.Conn) gnet.Action {
 		default:
 			s.out = append(s.out, notFound...)
 		}
+		if bytes.Contains(received[:end], connectionClose) {
+			return gnet.Close
+		}
 		_, _ = c.Discard(end + len(headEnd))
 	}
 	return gnet.None
@@ -148,7 +155,7 @@ func (s *server) serveFrames(c gnet.Conn) gnet.Action {
 		case ws.OpText, ws.OpBinary:
 			s.echo(header, payload)
 		case ws.OpClose:
-			s.out = append(s.out, ws.CompiledClose...)
+			s.echo(header, payload)
 			return gnet.Close
 		}
 	}
