@@ -7,6 +7,7 @@ import { checkedBackend } from "../options.ts";
 import {
   requireInteger,
   requireKnown,
+  requireLocalAddress,
   requireSignal,
   requireTypes,
 } from "../route_options.ts";
@@ -286,7 +287,7 @@ export function planOf(options: StressOptions): Plan {
     subprotocol: options.subprotocol,
     compression: options.compression ?? false,
     timeout,
-    sources: sourcesOf(options.sources),
+    sources: sourcesOf(options),
     backend: checkedBackend(backend, ACTION),
   };
   requireRamp(options.ramp);
@@ -393,14 +394,12 @@ function requireRoom({ payload, pipeline }: Plan): void {
   );
 }
 
-function sourcesOf(sources: readonly string[] = []): string[] {
-  const isAddress = (text: unknown): boolean =>
-    typeof text === "string" && /^[\d.]+$|^[\da-f:.]*:[\da-f:.]*$/i.test(text);
-  const bad = [...sources].find((source) => !isAddress(source));
-  if (bad === undefined) return [...sources];
-  throw new TypeError(
-    `Cannot ${ACTION}: "sources" are IP addresses, and ${
-      Deno.inspect(bad)
-    } is none`,
-  );
+function sourcesOf(
+  { kind, url, sources = [] }: StressOptions,
+): string[] {
+  for (const source of sources) requireLocalAddress(ACTION, source);
+  if (sources.length === 0 || targetOf(kind, String(url)).isIp) {
+    return [...sources];
+  }
+  throw new TypeError(`Cannot ${ACTION}: a Unix socket has no "sources"`);
 }

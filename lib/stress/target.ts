@@ -7,6 +7,8 @@ import type { StressKind } from "./options.ts";
 export interface Target {
   /** The URL, in full. */
   url: string;
+  /** Whether it is no Unix socket. */
+  isIp: boolean;
   /** What `connect()` takes; null where a client takes the URL itself. */
   place: { hostname: string; port: number } | { path: string } | null;
 }
@@ -49,7 +51,7 @@ export function targetOf(kind: StressKind, text: string): Target {
     throw wrong("it has a user; give a header field instead");
   }
   if (url.hash !== "") throw wrong("a fragment is never sent");
-  if (scheme === "ws:") return { url: url.href, place: null };
+  if (scheme === "ws:") return { url: url.href, isIp: true, place: null };
   const hostname = url.hostname.replace(/^\[(.*)\]$/, "$1");
   if (scheme === "tcp:") {
     if (url.port === "") throw wrong("it has no port");
@@ -58,7 +60,7 @@ export function targetOf(kind: StressKind, text: string): Target {
     }
   }
   const port = url.port === "" ? DEFAULT_PORT : Number(url.port);
-  return { url: url.href, place: { hostname, port } };
+  return { url: url.href, isIp: true, place: { hostname, port } };
 }
 
 /** Header fields as pairs. Throws a TypeError for what is none. */
@@ -69,5 +71,5 @@ export function headersOf(init: HeadersInit | undefined): [string, string][] {
 function unixTarget(text: string, wrong: (why: string) => Error): Target {
   const path = text.slice("unix:".length);
   if (path === "") throw wrong("it has no path");
-  return { url: text, place: { path } };
+  return { url: text, isIp: false, place: { path } };
 }
