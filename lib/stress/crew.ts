@@ -74,21 +74,22 @@ class WorkerHand implements Hand {
     this.share = share.promise;
     // Who waits for one of the two is told of the failure.
     share.promise.catch(() => {});
+    let isDone = false;
     this.#worker = new Worker(WORKER, { workerData: plan });
     this.#worker.on("message", (news: News) => {
+      isDone = "share" in news;
       if ("standing" in news) standing.resolve();
       else if ("snapshot" in news) this.snapshot = news.snapshot;
-      else share.resolve(news.share);
+      else void this.#worker.terminate().then(() => share.resolve(news.share));
     });
     const fail = (error: Error): void => {
       standing.reject(error);
       share.reject(error);
     };
     this.#worker.on("error", fail);
-    this.#worker.on(
-      "exit",
-      () => fail(new Error("A worker of the load has ended too early")),
-    );
+    this.#worker.on("exit", () => {
+      if (!isDone) fail(new Error("A worker of the load has ended too early"));
+    });
   }
 
   connect(): void {

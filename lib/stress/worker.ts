@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// worker.ts - what runs in the threads of crew.ts: one share of the load, as posted.
+// worker.ts - what runs in the threads of crew.ts: one share of the load.
 
 import { parentPort, workerData } from "node:worker_threads";
 import { LocalHand, type Share } from "./hand.ts";
@@ -21,14 +21,17 @@ const TELL_MS = 500;
 async function work(plan: Plan): Promise<void> {
   const port = parentPort!;
   const tell = (news: News): void => port.postMessage(news);
-  const hand = await LocalHand.of(plan);
-  port.on("message", (order: Order) => hand[order]());
+  const making = LocalHand.of(plan);
+  // From the beginning on: an order that nobody listens for is lost.
+  port.on("message", (order: Order) => {
+    void making.then((hand) => hand[order]());
+  });
+  const hand = await making;
   const timer = setInterval(() => tell({ snapshot: hand.snapshot }), TELL_MS);
   void hand.standing.then(() => tell({ standing: true }));
   const share = await hand.share;
   clearInterval(timer);
   tell({ share });
-  port.close();
 }
 
 await work(workerData as Plan);
