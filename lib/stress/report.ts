@@ -214,8 +214,10 @@ function timesOf(encoded: readonly string[]): StressTimes | null {
   return times;
 }
 
-// Bounds are 1, 2, 5, 10 and so on, from the shortest time to the longest.
-function distributionOf(histogram: Histogram): StressTimes["distribution"] {
+/** The rows of a histogram, bounds of which are 1, 2, 5, 10 and so on, from the shortest time to the longest. */
+export function distributionOf(
+  histogram: Histogram,
+): StressTimes["distribution"] {
   const rows: StressTimes["distribution"] = [];
   let before = 0;
   for (const upTo of bounds()) {
