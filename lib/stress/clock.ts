@@ -12,7 +12,7 @@ export interface Clock {
 /** The time of this process. */
 export const systemClock: Clock = {
   now: () => performance.now(),
-  after(ms, call) {
+  after(ms, call): () => void {
     const timer = setTimeout(call, ms);
     return () => clearTimeout(timer);
   },

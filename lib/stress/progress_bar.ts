@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // progress_bar.ts - a bar on the terminal that shows how the load goes; used by command.ts.
 
-// @ts-types="npm:@types/cli-progress@3.11.6"
+// @ts-types="./cli_progress.d.ts"
 import { SingleBar } from "cli-progress";
 import process from "node:process";
 import type { StressProgress } from "./options.ts";

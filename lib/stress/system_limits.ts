@@ -30,7 +30,7 @@ function descriptorObstacle(
 
 // Each pair of addresses has as many connections as there are local ports.
 function portObstacle(
-  { kind, url, connections, sources }: Plan,
+  { url, connections, sources }: Plan,
   range: string | null,
 ): string | null {
   const found = /^(\d+)\s+(\d+)/.exec(range ?? "");

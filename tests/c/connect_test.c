@@ -216,29 +216,6 @@ end:
   return t_close(&server) && ok;
 }
 
-// The peer sees the address that was asked for.
-static bool run_source(uint32_t backend) {
-  struct mr_options o = t_options(backend);
-  struct mr_connect_options to;
-  struct sockaddr_in seen;
-  socklen_t length = sizeof(seen);
-  uint32_t handle;
-  bool ok = true;
-  T_NEED(t_open_reactor(&server, &o) == 0 && listen_tcp(4, 0, &to));
-  strcpy(to.source, "127.0.0.2");
-  T_NEED(t_dial(&server, &to, &handle) == 0 && accept_peer());
-  T_NEED(getpeername(peer, (struct sockaddr *)&seen, &length) == 0);
-  T_NEED(seen.sin_addr.s_addr == htonl(0x7f000002));
-  uint32_t fds = t_open_fds();
-  t_fault(SYS_BIND, 0, 1, EADDRINUSE);
-  T_NEED(t_dial(&server, &to, &handle) == -EADDRINUSE && t_open_fds() == fds);
-  T_NEED(t_faults_fired() == 1);
-end:
-  t_faults_clear();
-  shut();
-  return t_close(&server) && ok;
-}
-
 static bool run_invalid(uint32_t backend) {
   struct mr_options o = t_options(backend);
   o.max_connections = 1;
@@ -262,18 +239,6 @@ static bool run_invalid(uint32_t backend) {
   bad.host[200] = '\0';
   bad.flags = MR_CONNECT_UNIX;
   T_NEED(mr_connect(server.reactor, &bad, &handle) == -ENAMETOOLONG);
-  strcpy(bad.host, "@nobody-listens-here");
-  strcpy(bad.source, "127.0.0.2");
-  T_NEED(mr_connect(server.reactor, &bad, &handle) == -EINVAL);
-  bad = to;
-  memset(bad.source, 'x', sizeof(bad.source));
-  T_NEED(mr_connect(server.reactor, &bad, &handle) == -EINVAL);
-  strcpy(bad.source, "localhost");
-  T_NEED(mr_connect(server.reactor, &bad, &handle) == -EADDRNOTAVAIL);
-  strcpy(bad.source, "::1");  // of the other family
-  T_NEED(mr_connect(server.reactor, &bad, &handle) == -EADDRNOTAVAIL);
-  strcpy(bad.source, "192.0.2.1");  // nobody's (RFC 5737)
-  T_NEED(mr_connect(server.reactor, &bad, &handle) == -EADDRNOTAVAIL);
   T_NEED(t_dial(&server, &to, &handle) == 0);
   T_NEED(mr_connect(server.reactor, &to, &handle) == -EDQUOT);
 end:
@@ -592,7 +557,6 @@ int main(void) {
   T_BOTH("a connection that is finished before it stands has time to send", run_finish_slow);
   T_BOTH("no slot is used again in the turn that tells of its end", run_again);
   T_BOTH("Unix sockets, abstract ones and none", run_unix);
-  T_BOTH("an address of ours to connect from", run_source);
   T_BOTH("options that are none", run_invalid);
   T_BOTH("errors at once and later", run_errors);
   T_BOTH("nobody answers in time", run_silence);
