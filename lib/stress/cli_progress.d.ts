@@ -1,5 +1,6 @@
-// The part of cli-progress that progress_bar.ts uses: the package comes without types, and those of DefinitelyTyped
-// bring all of Node's along.
+// SPDX-License-Identifier: Apache-2.0
+// cli_progress.d.ts - types of the part of cli-progress that progress_bar.ts uses: the package comes without, and those
+// of DefinitelyTyped bring all of Node's along.
 
 /** How a bar looks. */
 export interface Options {
