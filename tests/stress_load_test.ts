@@ -392,6 +392,25 @@ Deno.test("a connection that is made anew is sent again what was in flight", asy
   assertEquals(load.recorder.errorCount, 0);
 });
 
+Deno.test("an answer that does not come has an HTTP connection made anew, once", async () => {
+  const protocol = new FakeProtocol(true);
+  const bench = standing(
+    { connections: 1, timeout: 1000, requests: 2 },
+    protocol,
+  );
+  bench.clock.pass(5000); // the new connection takes its time
+  assertEquals(protocol.wires.map(({ closed }) => closed), [true, false]);
+  const next = protocol.wires[1]!;
+  next.lane.opened();
+  next.lane.answered(1, null);
+  await over(bench);
+  const { errors, counts } = bench.load.recorder;
+  assertEquals(errors.map(({ kind, count }) => [kind, count]), [
+    ["no answer in time", 1],
+  ]);
+  assertEquals([counts.sent, counts.answered, counts.unanswered], [2, 1, 1]);
+});
+
 Deno.test("a message that is not accepted is an error", async () => {
   const bench = standing({ connections: 1, requests: 2 });
   bench.wire.takes = false;

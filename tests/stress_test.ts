@@ -430,6 +430,18 @@ testBackends("a signal ends it early, and progress is told", async (t) => {
   assertEquals([report.ok, report.interrupted], [true, true]);
   assert(report.elapsed < 60_000);
   assert(phases.has("load"));
+  // Connections that the server leaves in its queue stay in the making.
+  using listener = Deno.listen({ hostname: HOST, port: 0 });
+  const { port } = listener.addr as Deno.NetAddr;
+  const early = new AbortController();
+  setTimeout(() => early.abort(), 1);
+  const none = await stress({
+    ...webSockets(t),
+    url: `ws://${HOST}:${port}/`,
+    signal: early.signal,
+  });
+  assertEquals([none.errors, none.connections.opened], [[], 0]);
+  assertEquals([none.interrupted, none.elapsed], [true, 0]);
   await assertRejects(
     () => stress({ ...webSockets(t), signal: AbortSignal.abort() }),
     DOMException,

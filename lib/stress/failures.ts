@@ -64,5 +64,5 @@ function kindOf(error: Error): string {
   if (error instanceof errors.ConnectionAborted) return "connection lost";
   if (error instanceof errors.ConnectionReset) return "connection reset";
   if (error instanceof errors.InvalidData) return "unreadable answer";
-  return error.name;
+  return error.name === "Error" ? "connection failed" : error.name;
 }

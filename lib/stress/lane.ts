@@ -211,8 +211,9 @@ export class Lane {
 
   /** Ends it in order. */
   close(): void {
-    if (this.#state === "new") this.#end();
-    else if (this.#state !== "gone") this.#wire.close();
+    const state = this.#state;
+    if (state === "new" || state === "connecting") this.#end();
+    if (state === "connecting" || state === "standing") this.#wire.close();
   }
 
   /** Ends it at once. */

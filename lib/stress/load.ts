@@ -24,6 +24,8 @@ export interface Snapshot {
 
 // Timers come up to this much late, which is no fault of the server. What is later counts from when it was due.
 const TIMER_SLACK_MS = 2;
+// Sums of fractions may miss the end of the hold by so much, and a message that is due just then is one too many.
+const ROUNDING_MS = 0.001;
 // Messages that are due at a time are sent in lots, so that the first ones leave and answers are read meanwhile.
 const LOT = 1024;
 const SWEEP_MS = 250;
@@ -88,7 +90,8 @@ export class Load implements LaneHost {
   /** Milliseconds of the hold that have passed. */
   get elapsed(): number {
     if (this.#heldFrom === 0) return 0;
-    return Math.min(this.now(), this.#heldUntil) - this.#heldFrom;
+    const ms = Math.min(this.now(), this.#heldUntil) - this.#heldFrom;
+    return Number(ms.toFixed(3));
   }
 
   /** Begins to connect. */
@@ -223,7 +226,7 @@ export class Load implements LaneHost {
       const lane = this.#lanes[this.#slot % connections]!;
       const round = Math.floor(this.#slot / connections);
       const due = this.dueAt(lane, round);
-      if (due >= this.#heldUntil) return Infinity;
+      if (due > this.#heldUntil - ROUNDING_MS) return Infinity;
       if (due > now || this.#slot === end) return due;
       lane.due(round, now - due <= TIMER_SLACK_MS ? now : due);
     }
@@ -275,7 +278,7 @@ export class Load implements LaneHost {
     const { timeout } = this.#plan;
     const oldest = this.now() - timeout;
     for (const lane of this.#lanes) {
-      if (lane.oldest >= oldest) continue;
+      if (!lane.isStanding || lane.oldest >= oldest) continue;
       lane.giveUp({
         kind: "no answer in time",
         message: `No answer within ${timeout} ms on connection ${lane.index}`,
