@@ -411,6 +411,23 @@ Deno.test("an answer that does not come has an HTTP connection made anew, once",
   assertEquals([counts.sent, counts.answered, counts.unanswered], [2, 1, 1]);
 });
 
+Deno.test("an answer that nobody waits for is an error where answers are verified", async () => {
+  for (const verify of [false, true]) {
+    const bench = standing({ connections: 1, rate: 0, hold: 10, verify });
+    const { load, wire } = bench;
+    wire.lane.answered(1, null);
+    assertEquals(load.recorder.errorCount, verify ? 1 : 0);
+    assertEquals(load.recorder.counts.answered, 0);
+    bench.clock.pass(10);
+    // The connection is over.
+    wire.lane.answered(1, null);
+    wire.lane.answeredSince(0, 1, null);
+    wire.lane.unanswered({ kind: "late", message: "late" });
+    assertEquals(load.recorder.errorCount, verify ? 1 : 0);
+    await over(bench);
+  }
+});
+
 Deno.test("a message that is not accepted is an error", async () => {
   const bench = standing({ connections: 1, requests: 2 });
   bench.wire.takes = false;

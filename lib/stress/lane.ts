@@ -29,6 +29,8 @@ export interface LaneHost {
   readonly pipeline: number;
   /** Whether the next message follows from an answer, and not from the schedule. */
   readonly isClosedLoop: boolean;
+  /** Whether an answer that no message waits for is an error, and not something that the server may send. */
+  readonly verifies: boolean;
   /** Whether the load has begun. */
   readonly isRunning: boolean;
   /** Whether connections end because we end them. */
@@ -145,13 +147,18 @@ export class Lane {
 
   /** The answer to the oldest message in flight has come, with what is wrong with it. */
   answered(bytes: number, failure: Failure | null): void {
-    if (this.inFlight === 0) return this.note(TOO_MANY);
+    if (this.inFlight === 0) {
+      if (this.#host.verifies) this.note(TOO_MANY);
+      return;
+    }
     this.answeredSince(this.stampOf(this.#done), bytes, failure);
   }
 
   /** The answer to a message has come whose latency counts from then on. */
   answeredSince(stamp: number, bytes: number, failure: Failure | null): void {
-    const { recorder } = this.#host;
+    const { recorder, isClosing } = this.#host;
+    // It comes too late: the connection was given up.
+    if (this.#state !== "standing" || isClosing) return;
     recorder.answer(this.#host.now() - stamp, bytes);
     if (failure !== null) recorder.error(failure);
     this.#settle();
@@ -159,6 +166,7 @@ export class Lane {
 
   /** A message will have no answer. */
   unanswered(failure: Failure): void {
+    if (this.#state !== "standing" || this.#host.isClosing) return;
     this.#host.recorder.counts.unanswered++;
     this.note(failure);
     this.#settle();

@@ -36,6 +36,7 @@ export class Load implements LaneHost {
   readonly recorder = new Recorder();
   readonly pipeline: number;
   readonly isClosedLoop: boolean;
+  readonly verifies: boolean;
   isRunning: boolean;
   isClosing = false;
   /** Resolves when no connection is in the making any more. */
@@ -73,6 +74,7 @@ export class Load implements LaneHost {
     this.#clock = clock;
     this.pipeline = plan.pipeline;
     this.isClosedLoop = plan.period === null;
+    this.verifies = plan.verify;
     this.standing = this.#standing.promise;
     this.done = this.#done.promise;
     // With a ramp the load grows with the connections; else it begins when all of them stand.

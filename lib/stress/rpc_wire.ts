@@ -153,7 +153,7 @@ class RpcWire implements Wire {
     const lane = this.#lane;
     if (error instanceof RpcError) {
       lane.answeredSince(stamp, 0, failureOf(error));
-    } else if (lane.isStanding) {
+    } else {
       lane.unanswered(failureOf(error));
     }
   }
