@@ -25,7 +25,8 @@ function descriptorObstacle(
   const needed = connections + OTHER_DESCRIPTORS;
   const limit = Number(found[1]);
   if (needed <= limit) return null;
-  return `${connections} connections need ${needed} descriptors, and this process may have ${limit}: run "ulimit -n ${needed}" in this shell before, as root if it refuses`;
+  // Deno has raised its soft limit to the hard one already.
+  return `${connections} connections need ${needed} descriptors, and this process may have ${limit}: run "ulimit -n ${needed}" in this shell before, as root; or raise "nofile" in /etc/security/limits.conf`;
 }
 
 // Each pair of addresses has as many connections as there are local ports.
