@@ -20,21 +20,39 @@
 #include "sys.h"
 #include "timer.h"
 
-static int open_socket(const struct sockaddr *address, socklen_t length) {
+// Without a port yet: connect() chooses one, which may be in use towards other peers.
+static int bind_source(int fd, int family, const char *source) {
+  const struct addrinfo hints = {.ai_family = family, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
+  struct addrinfo *found;
+  int rc = getaddrinfo(source, NULL, &hints, &found);
+  if (rc != 0) return rc == EAI_MEMORY ? -ENOMEM : -EADDRNOTAVAIL;
+  sys_setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+  if (sys_bind(fd, found->ai_addr, found->ai_addrlen) != 0) rc = -errno;
+  freeaddrinfo(found);
+  return rc;
+}
+
+static int begin(int fd, const struct sockaddr *address, socklen_t length, const char *source) {
+  int rc = source[0] == '\0' ? 0 : bind_source(fd, address->sa_family, source);
+  if (rc != 0) return rc;
+  return sys_connect(fd, address, length) == 0 || errno == EINPROGRESS || errno == EINTR ? 0 : -errno;
+}
+
+static int open_socket(const struct sockaddr *address, socklen_t length, const char *source) {
   int fd = sys_socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK);
   if (fd < 0) return -errno;
   socket_no_delay(fd);
-  if (sys_connect(fd, address, length) == 0 || errno == EINPROGRESS || errno == EINTR) return fd;
-  int error = errno;
+  int rc = begin(fd, address, length, source);
+  if (rc == 0) return fd;
   close(fd);
-  return -error;
+  return rc;
 }
 
 static int open_unix(const struct mr_connect_options *o) {
   struct sockaddr_un address;
   socklen_t length;
   int rc = address_unix(o->host, &address, &length);
-  return rc == 0 ? open_socket((struct sockaddr *)&address, length) : rc;
+  return rc == 0 ? open_socket((struct sockaddr *)&address, length, "") : rc;
 }
 
 // Host names are JavaScript's to look up: that may take long.
@@ -45,14 +63,15 @@ static int open_tcp(const struct mr_connect_options *o) {
   struct addrinfo *found;
   int rc = getaddrinfo(o->host, port, &hints, &found);
   if (rc != 0) return rc == EAI_MEMORY ? -ENOMEM : -EINVAL;
-  int fd = open_socket(found->ai_addr, found->ai_addrlen);
+  int fd = open_socket(found->ai_addr, found->ai_addrlen, o->source);
   freeaddrinfo(found);
   return fd;
 }
 
 static bool options_valid(const struct mr_connect_options *o) {
   return o != NULL && o->flags <= (MR_CONNECT_UNIX | MR_CONNECT_RESPONSE) && o->port <= 65535 &&
-         memchr(o->host, '\0', MR_TEXT_BYTES) != NULL;
+         memchr(o->host, '\0', MR_TEXT_BYTES) != NULL && memchr(o->source, '\0', MR_TEXT_BYTES) != NULL &&
+         ((o->flags & MR_CONNECT_UNIX) == 0 || o->source[0] == '\0');
 }
 
 int32_t mr_connect(mr_reactor *r, const struct mr_connect_options *options, uint32_t *handle) {

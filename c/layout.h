@@ -327,8 +327,9 @@ struct mr_socket_options {  // JS writes
 struct mr_connect_options {  // JS writes
   uint32_t flags;            // mr_connect_flag
   uint32_t port;
-  uint32_t timeout;          // milliseconds; 0 = as long as the kernel tries
-  char host[MR_TEXT_BYTES];  // NUL-terminated: an IP address, or a path
+  uint32_t timeout;            // milliseconds; 0 = as long as the kernel tries
+  char host[MR_TEXT_BYTES];    // NUL-terminated: an IP address, or a path
+  char source[MR_TEXT_BYTES];  // the same: our own IP address; empty for any
 };
 
 // A file that was opened, or a directory that was found.
@@ -370,6 +371,7 @@ _Static_assert(sizeof(struct mr_file) == 40, "file has no padding");
 _Static_assert(sizeof(struct mr_file_range) == 24, "file range has no padding");
 _Static_assert(sizeof(struct mr_socket_options) == 28, "socket options have no padding");
 _Static_assert(sizeof(struct mr_listen_options) == 16 + MR_TEXT_BYTES, "listen options have no padding");
-_Static_assert(sizeof(struct mr_connect_options) == 12 + MR_TEXT_BYTES, "connect options have no padding");
+_Static_assert(sizeof(struct mr_connect_options) == 12 + 2 * MR_TEXT_BYTES,
+               "connect options have no padding");
 
 #endif

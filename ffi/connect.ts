@@ -8,6 +8,8 @@ import { writeName } from "./text.ts";
 export interface ConnectAddress {
   /** IP address, or path of a Unix socket. */
   host: string;
+  /** Our own IP address; empty for any. */
+  source: string;
   port: number;
   unix: boolean;
   /** Milliseconds; 0 means for as long as the system tries. */
@@ -34,5 +36,11 @@ export function packConnect(
   view.setUint32(layout.CONNECT_OPTIONS_PORT, address.port, true);
   view.setUint32(layout.CONNECT_OPTIONS_TIMEOUT, address.timeout, true);
   writeName(bytes, layout.CONNECT_OPTIONS_HOST, address.host, "connect to");
+  writeName(
+    bytes,
+    layout.CONNECT_OPTIONS_SOURCE,
+    address.source,
+    "connect from",
+  );
   return bytes;
 }

@@ -19,7 +19,7 @@ const MEANINGS: Record<string, Meaning> = {
   },
   EADDRINUSE: { text: "the address is in use", error: errors.AddrInUse },
   EADDRNOTAVAIL: {
-    text: "the address is not on this machine",
+    text: "the address is not on this machine, or has no port left",
     error: errors.AddrNotAvailable,
   },
   EAGAIN: { text: "there is no room for it now" },

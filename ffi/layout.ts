@@ -2,7 +2,7 @@
 // layout.ts - generated from c/layout.h by ffi/layout_gen.ts, do not edit: constants, and offsets in bytes.
 
 /** First 32 bits of the SHA-256 of c/layout.h and c/millrace.h. */
-export const ABI_HASH = 0x54833347;
+export const ABI_HASH = 0x79ddcc75;
 
 export const SLOT_BITS = 20;
 export const SLOT_MASK = 1048575;
@@ -249,11 +249,12 @@ export const SOCKET_OPTIONS_KEEP_COUNT = 16;
 export const SOCKET_OPTIONS_SEND_BUFFER = 20;
 export const SOCKET_OPTIONS_RECEIVE_BUFFER = 24;
 
-export const CONNECT_OPTIONS_BYTES = 268;
+export const CONNECT_OPTIONS_BYTES = 524;
 export const CONNECT_OPTIONS_FLAGS = 0;
 export const CONNECT_OPTIONS_PORT = 4;
 export const CONNECT_OPTIONS_TIMEOUT = 8;
 export const CONNECT_OPTIONS_HOST = 12;
+export const CONNECT_OPTIONS_SOURCE = 268;
 
 export const FILE_BYTES = 40;
 export const FILE_SIZE = 0;

@@ -20,6 +20,7 @@ import { requireAddress } from "./permissions.ts";
 import {
   requireInteger,
   requireKnown,
+  requireLocalAddress,
   requireSignal,
   requireTypes,
 } from "./route_options.ts";
@@ -105,6 +106,8 @@ export interface ConnectTcpOptions<Data = undefined>
    * @default {"127.0.0.1"}
    */
   hostname?: string;
+  /** The IP address of this machine to connect from; by default the system chooses. */
+  localAddress?: string;
 }
 
 /**
@@ -205,11 +208,18 @@ export function connect<Data = undefined>(
   checkOptions(options);
   const plan = planOf("connect", options, handlers);
   const target = targetOf(options);
-  const { connectTimeout = CONNECT_TIMEOUT, signal } = options;
+  const { localAddress = "", connectTimeout = CONNECT_TIMEOUT, signal } =
+    options;
   requireInteger("connect", "connectTimeout", connectTimeout, 0, 0xffffffff);
   signal?.throwIfAborted();
   requireTarget(target);
-  const connector = new Connector(plan, target, connectTimeout, signal);
+  const connector = new Connector(
+    plan,
+    target,
+    localAddress,
+    connectTimeout,
+    signal,
+  );
   return Object.defineProperty(connector.promise, "socket", {
     get: () => connector.take(),
   }) as Connecting<Data>;
@@ -281,6 +291,7 @@ class Connector<Data> implements Dialer {
   constructor(
     plan: Plan<Data>,
     target: DialTarget,
+    source: string,
     timeout: number,
     signal: AbortSignal | undefined,
   ) {
@@ -290,7 +301,11 @@ class Connector<Data> implements Dialer {
     this.#reject = reject;
     this.#plan = plan;
     const { backend, host, data, settings } = plan;
-    const dial = new Dial(target, { backend, timeout, response: false }, this);
+    const dial = new Dial(
+      target,
+      { backend, source, timeout, response: false },
+      this,
+    );
     const limits = {
       highWatermark: host.highWatermark,
       // What the connection will not take must not wait for it.
@@ -401,9 +416,12 @@ function checkOptions<Data>(options: AnyOptions<Data>): void {
   if (typeof options !== "object" || options === null) {
     throw new TypeError("Cannot connect: the options must be an object");
   }
-  const place = options.path === undefined ? ["port", "hostname"] : ["path"];
+  const place = options.path === undefined
+    ? ["port", "hostname", "localAddress"]
+    : ["path"];
   requireKnown("connect", options, [...KNOWN, ...place]);
   requireTypes("connect", options, { hostname: "string", path: "string" });
+  requireLocalAddress("connect", options.localAddress);
   requireSignal("connect", options.signal);
 }
 

@@ -21,6 +21,8 @@ export type DialTarget =
 /** How to connect. */
 export interface DialOptions {
   backend: BackendChoice;
+  /** Our own IP address; empty for any. */
+  source: string;
   /** Milliseconds for the look-up and all addresses together; 0 means for as long as the system tries. */
   timeout: number;
   /** Whether the peer is expected to answer with the head of a response, and not with bytes of any kind. */
@@ -113,12 +115,12 @@ export class Dial {
   }
 
   #try(host: string): void {
-    const { backend, response } = this.#options;
+    const { backend, source, response } = this.#options;
     const target = this.#target;
     const unix = target.transport === "unix";
     const port = unix ? 0 : target.port;
     if (!unix) requireNotDenied(host, port);
-    const address = { host, port, unix, timeout: 0, response };
+    const address = { host, source, port, unix, timeout: 0, response };
     ClientLoop.connect(backend, address, (handle, client) => {
       const attempt = new Attempt(handle, client, {
         connected: (): Connection => {

@@ -2,6 +2,8 @@
 // route_options.ts - checks what routes, sockets, files and event streams are made with: numbers, names of options,
 // callbacks.
 
+import { isIP } from "node:net";
+
 const MAX = 0xffffffff;
 
 /** Milliseconds of the longest timer; a longer one would fire at once. */
@@ -78,6 +80,18 @@ export function requireTypes(
 export function requireSignal(action: string, signal: unknown): void {
   if (signal === undefined || signal instanceof AbortSignal) return;
   throw new TypeError(`Cannot ${action}: "signal" must be an AbortSignal`);
+}
+
+/** Throws a TypeError unless the address to connect from, if one is given, is an IP address. */
+export function requireLocalAddress(action: string, value: unknown): void {
+  if (value === undefined || typeof value === "string" && isIP(value) !== 0) {
+    return;
+  }
+  throw new TypeError(
+    `Cannot ${action}: "localAddress" must be an IP address, is ${
+      Deno.inspect(value)
+    }`,
+  );
 }
 
 /** Throws a TypeError for an option that is not known: it would be taken for one that has an effect. */

@@ -42,6 +42,8 @@ export interface RpcClientOptions {
    * @default {10000}
    */
   connectTimeout?: number;
+  /** The IP address of this machine to connect from; by default the system chooses. Not with a Unix socket. */
+  localAddress?: string;
   /**
    * The kernel interface to connect with.
    *
@@ -87,6 +89,7 @@ export interface RpcClientSettings {
   protocol: string | undefined;
   timeout: number;
   connectTimeout: number;
+  localAddress: string | undefined;
   backend: "auto" | BackendName;
   maxInFlight: number;
   maxPacketBytes: number;
@@ -104,6 +107,7 @@ const OPTIONS = [
   "protocol",
   "timeout",
   "connectTimeout",
+  "localAddress",
   "backend",
   "maxInFlight",
   "maxPacketBytes",
@@ -122,6 +126,7 @@ export function resolveRpcClient(options: RpcClientOptions): RpcClientSettings {
     protocol,
     timeout = 30_000,
     connectTimeout = 10_000,
+    localAddress,
     backend = "auto",
     maxInFlight = 1024,
     maxPacketBytes = 1024 * 1024,
@@ -142,6 +147,7 @@ export function resolveRpcClient(options: RpcClientOptions): RpcClientSettings {
     protocol,
     timeout,
     connectTimeout,
+    localAddress,
     backend: checkedBackend(backend, MAKE),
     maxInFlight,
     maxPacketBytes,

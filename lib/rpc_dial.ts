@@ -44,7 +44,8 @@ function dialStream(
   target: { hostname: string; port: number } | { path: string },
   settings: RpcClientSettings,
 ): Dial {
-  const { protocol, connectTimeout, maxPacketBytes, backend } = settings;
+  const { protocol, connectTimeout, localAddress, maxPacketBytes, backend } =
+    settings;
   if (protocol !== undefined) {
     throw new TypeError(
       'Cannot make a client: "protocol" is for WebSockets alone',
@@ -58,6 +59,7 @@ function dialStream(
       idleTimeout: 0,
       maxQueueBytes: queueFor(maxPacketBytes),
       connectTimeout,
+      ...localAddress !== undefined && { localAddress },
       backend,
       signal,
     }, {
@@ -78,7 +80,8 @@ function dialStream(
 }
 
 function dialWebSocket(url: string, settings: RpcClientSettings): Dial {
-  const { protocol, connectTimeout, maxPacketBytes, backend } = settings;
+  const { protocol, connectTimeout, localAddress, maxPacketBytes, backend } =
+    settings;
   type Carried = { transport: MessageTransport | undefined };
   return async (connect, signal) => {
     const socket = connectWebSocket<Carried>(url, {
@@ -101,6 +104,7 @@ function dialWebSocket(url: string, settings: RpcClientSettings): Dial {
       maxMessageBytes: maxPacketBytes - LENGTH_BYTES,
       maxQueueBytes: queueFor(maxPacketBytes),
       backend,
+      ...localAddress !== undefined && { localAddress },
       ...protocol !== undefined && { protocols: protocol },
     });
     await socket.opened;

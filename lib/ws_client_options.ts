@@ -4,6 +4,7 @@
 import type { BackendName } from "../ffi/mod.ts";
 import { checkedBackend } from "./options.ts";
 import {
+  requireLocalAddress,
   requireSignal,
   requireTypes,
   resolveRoute,
@@ -42,6 +43,8 @@ export interface WebSocketClientOptions<Data = undefined> {
    * Path of a Unix socket to connect to, in place of the URL's host; a leading "@" names an abstract one.
    */
   path?: string;
+  /** The IP address of this machine to connect from; by default the system chooses. */
+  localAddress?: string;
   /**
    * Offers permessage-deflate (RFC 7692); `true` does so with all defaults.
    *
@@ -159,6 +162,8 @@ interface Limits {
 export interface ClientSettings extends Required<Limits>, SocketSettings {
   url: string;
   target: DialTarget;
+  /** Empty for any. */
+  localAddress: string;
   request: HandshakeRequest;
   /** Null when nothing is compressed. */
   compression: ClientCompressionSettings | null;
@@ -213,6 +218,7 @@ export function resolveClient(
     protocols = [],
     headers,
     path,
+    localAddress,
     compression,
     reconnect,
     signal,
@@ -226,6 +232,12 @@ export function resolveClient(
   const limits = resolveRoute(WHAT, rest, DEFAULTS, MAY_BE_0);
   requireTypes(`make ${WHAT}`, options, { ...FLAGS, path: "string" });
   requireSignal(`make ${WHAT}`, signal);
+  requireLocalAddress(`make ${WHAT}`, localAddress);
+  if (path !== undefined && localAddress !== undefined) {
+    throw new TypeError(
+      `Cannot make ${WHAT}: a Unix socket has no "localAddress"`,
+    );
+  }
   const parsed = parseUrl(String(url));
   const settings = resolveClientCompression(compression);
   return {
@@ -235,6 +247,7 @@ export function resolveClient(
     target: path === undefined
       ? tcpTarget(parsed)
       : { transport: "unix", path },
+    localAddress: localAddress ?? "",
     request: {
       target: parsed.pathname + parsed.search,
       host: parsed.host,

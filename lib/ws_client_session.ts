@@ -160,8 +160,13 @@ export class ClientSession<Data> extends Callbacks<ClientWebSocket<Data>>
   }
 
   #dial(): void {
-    const { backend, connectTimeout, target } = this.#settings;
-    const options = { backend, timeout: connectTimeout, response: true };
+    const { backend, connectTimeout, localAddress, target } = this.#settings;
+    const options = {
+      backend,
+      source: localAddress,
+      timeout: connectTimeout,
+      response: true,
+    };
     this.#opening = new Dial(target, options, this);
   }
 

@@ -347,7 +347,7 @@ testBackends(
     );
     const told: [port: number, kind: number][] = [];
     const begin = (port: number, then: () => void): void => {
-      const address = { host: "127.0.0.1", port, timeout: 0 };
+      const address = { host: "127.0.0.1", source: "", port, timeout: 0 };
       loop.connect({ ...address, unix: false, response: false }, (handle) => ({
         handle,
         receive(index): void {

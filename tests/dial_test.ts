@@ -28,7 +28,7 @@ function dial(
   const { timeout = 0, abort } = options;
   const attempt = new Dial(
     target,
-    { backend: t.backend, timeout, response: false },
+    { backend: t.backend, source: "", timeout, response: false },
     {
       connected(handle, client): Connection {
         const { reactor } = client.loop;
