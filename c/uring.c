@@ -26,7 +26,7 @@
 
 // One part in this many of the receive buffers is left to the kernel's last enter of a poll: small messages
 // take one for each completion.
-#define KEPT_PART 4
+#define KEPT_PART 8
 
 // The kernel reads a send's message when it is submitted, so one for each submission entry is enough.
 struct message {
