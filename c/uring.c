@@ -24,6 +24,10 @@
 // Enters of one poll: the kernel runs some twenty completions in each, so that a busy turn takes several.
 #define ENTERS_MAX 32
 
+// One part in this many of the receive buffers is left to the kernel's last enter of a poll: small messages
+// take one for each completion.
+#define KEPT_PART 8
+
 // The kernel reads a send's message when it is submitted, so one for each submission entry is enough.
 struct message {
   struct msghdr header;
@@ -411,6 +415,14 @@ static bool kernel_waits(const struct state *s) {
   return (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
 }
 
+// Whether a turn that has reaped so much enters once more. A receive that finds no buffer ends and has to be
+// begun anew, which costs more than the next turn, when buffers are there again.
+static bool goes_on(const struct mr_reactor *r, int enters, uint32_t reaped) {
+  const struct state *s = r->state;
+  return enters < ENTERS_MAX && reaped < r->options->ring_entries &&
+         s->buffers_given > r->options->receive_buffers / KEPT_PART;
+}
+
 static int uring_poll(struct mr_reactor *r) {
   struct state *s = r->state;
   buffers_refill(r);
@@ -418,7 +430,7 @@ static int uring_poll(struct mr_reactor *r) {
   uint32_t reaped = 0;
   // Sends straight from the outbox complete as they are submitted and are always reaped here: JavaScript
   // writes over their bytes next.
-  for (int i = 0; s->direct > 0 || (i < ENTERS_MAX && reaped < r->options->ring_entries); i++) {
+  for (int i = 0; i == 0 || s->direct > 0 || goes_on(r, i, reaped); i++) {
     bool pending = io_uring_sq_ready(&s->ring) > 0 || kernel_waits(s);
     if (!pending && io_uring_cq_ready(&s->ring) == 0) break;
     if (pending) {
