@@ -33,7 +33,7 @@ type Bytes = Uint8Array<ArrayBuffer>;
 
 /** A read of the whole body that waits for its end. */
 interface PendingRead {
-  convert: (bytes: Bytes) => unknown;
+  convert: (bytes: Uint8Array) => unknown;
   resolve: (value: unknown) => void;
   reject: (reason: unknown) => void;
 }
@@ -89,6 +89,12 @@ export class RequestBody {
       this.#controller!.enqueue(new Uint8Array(bytes));
       return;
     }
+    if (this.#read !== null && this.#isWhole(bytes)) {
+      // Whoever waits for it gets it out of the borrowed bytes: text and JSON need no copy of them.
+      this.#ended = true;
+      this.#settle(this.#read, bytes);
+      return;
+    }
     this.#append(bytes);
     if (this.#mode !== READS_WHOLE && this.#filled > BODY_HIGH_WATERMARK) {
       this.#pause();
@@ -99,7 +105,7 @@ export class RequestBody {
   end(): void {
     if (this.#failure !== null) return;
     this.#ended = true;
-    if (this.#read !== null) this.#settle(this.#read);
+    if (this.#read !== null) this.#settle(this.#read, this.#take());
     else if (this.#hungry) this.#close();
   }
 
@@ -178,7 +184,7 @@ export class RequestBody {
     });
   }
 
-  #readWhole<T>(convert: (bytes: Bytes) => T): Promise<T> {
+  #readWhole<T>(convert: (bytes: Uint8Array) => T): Promise<T> {
     if (this.#used) return Promise.reject(alreadyConsumed());
     if (this.#mode === GONE) return Promise.reject(requestClosed());
     this.#wantWhole();
@@ -193,10 +199,10 @@ export class RequestBody {
     });
   }
 
-  #settle(read: PendingRead): void {
+  #settle(read: PendingRead, bytes: Uint8Array): void {
     this.#read = null;
     try {
-      read.resolve(read.convert(this.#take()));
+      read.resolve(read.convert(bytes));
     } catch (error) {
       read.reject(error);
     }
@@ -252,8 +258,12 @@ export class RequestBody {
     return bytes;
   }
 
+  #isWhole(bytes: Uint8Array): boolean {
+    return this.#filled === 0 && bytes.length === this.#length;
+  }
+
   #append(bytes: Uint8Array): void {
-    if (this.#filled === 0 && bytes.length === this.#length) {
+    if (this.#isWhole(bytes)) {
       // A copy costs less than memory that is cleared first.
       this.#buffer = bytes.slice();
       this.#filled = bytes.length;
@@ -306,25 +316,29 @@ export class RequestBody {
   }
 }
 
-function toText(bytes: Bytes): string {
+function toText(bytes: Uint8Array): string {
   return UTF8.decode(bytes);
 }
 
-function toJson(bytes: Bytes): unknown {
+function toJson(bytes: Uint8Array): unknown {
   return JSON.parse(UTF8.decode(bytes));
 }
 
-function toBytes(bytes: Bytes): Bytes {
+// Bytes that have their buffer to themselves are nobody else's; others are a copy of what was borrowed or is too long.
+function toBytes(bytes: Uint8Array): Bytes {
   return bytes.length === bytes.buffer.byteLength && bytes.length > 0
-    ? bytes
+    ? bytes as Bytes
     : bytes.slice();
 }
 
-function toArrayBuffer(bytes: Bytes): ArrayBuffer {
+function toArrayBuffer(bytes: Uint8Array): ArrayBuffer {
   return toBytes(bytes).buffer;
 }
 
-function settled<T>(convert: (bytes: Bytes) => T, bytes: Bytes): Promise<T> {
+function settled<T>(
+  convert: (bytes: Uint8Array) => T,
+  bytes: Uint8Array,
+): Promise<T> {
   try {
     return Promise.resolve(convert(bytes));
   } catch (error) {
