@@ -33,6 +33,8 @@ type Bytes = Uint8Array<ArrayBuffer>;
 
 /** A read of the whole body that waits for its end. */
 interface PendingRead {
+  /** Nothing of the bytes themselves is left in what they are converted to: borrowed ones do. */
+  decodes: boolean;
   convert: (bytes: Uint8Array) => unknown;
   resolve: (value: unknown) => void;
   reject: (reason: unknown) => void;
@@ -89,8 +91,7 @@ export class RequestBody {
       this.#controller!.enqueue(new Uint8Array(bytes));
       return;
     }
-    if (this.#read !== null && this.#isWhole(bytes)) {
-      // Whoever waits for it gets it out of the borrowed bytes: text and JSON need no copy of them.
+    if (this.#read?.decodes === true && this.#isWhole(bytes)) {
       this.#ended = true;
       this.#settle(this.#read, bytes);
       return;
@@ -192,6 +193,7 @@ export class RequestBody {
     if (this.#ended) return settled(convert, this.#take());
     return new Promise((resolve, reject) => {
       this.#read = {
+        decodes: convert === toText || convert === toJson,
         convert,
         resolve: resolve as (value: unknown) => void,
         reject,
@@ -324,7 +326,6 @@ function toJson(bytes: Uint8Array): unknown {
   return JSON.parse(UTF8.decode(bytes));
 }
 
-// Bytes that have their buffer to themselves are nobody else's; others are a copy of what was borrowed or is too long.
 function toBytes(bytes: Uint8Array): Bytes {
   return bytes.length === bytes.buffer.byteLength && bytes.length > 0
     ? bytes as Bytes

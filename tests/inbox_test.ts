@@ -76,6 +76,73 @@ testReactors("Inbox.headsAscii() gives heads side by side", async (bare) => {
   assertEquals([found.flags, found.total], [layout.KEEP_ALIVE, 0]);
 });
 
+// Where the head of each record is, by its number among those that differ, and what the record says.
+testReactors(
+  "Inbox.start() is the same for heads that repeat",
+  async (bare) => {
+    const { inbox } = bare.reactor;
+    const long = get("/long", `X: ${"x".repeat(512)}\r\n`);
+    const post = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\n";
+    const rows: [request: string, copy: number][] = [
+      [get("/a"), 0],
+      [get("/a"), 0],
+      [get("/a"), 0],
+      [get("/b"), 1],
+      // Only the last one is compared.
+      [get("/a"), 2],
+      [get("/a").replace("Host", "HOST"), 3],
+      [get("/a", "X: 1\r\n"), 4],
+      [get("/a"), 5],
+      [post + "12", 6],
+      [post + "34", 6],
+      [long, 7],
+      [long, 8],
+      ["\r\n" + get("/a"), 9],
+      [get("/a"), 10],
+    ];
+    const client = await bare.connect();
+    await client.write(rows.map(([request]) => request).join(""));
+    const found = await bare.find((index) => {
+      if (inbox.kind(index) !== layout.HEAD) return undefined;
+      // Two of them have a body, in a record of its own.
+      const records = Array.from(
+        { length: rows.length + 2 },
+        (_, i) => index + i,
+      );
+      const heads = records.filter((i) => inbox.kind(i) === layout.HEAD);
+      return heads.map((i) => ({
+        text: inbox.headsAscii(i, i),
+        start: inbox.start(i),
+        aux: inbox.aux(i),
+        total: inbox.total(i),
+        flags: inbox.flags(i),
+        handle: inbox.handle(i) === inbox.handle(index),
+      }));
+    });
+    const starts = [...new Set(found.map(({ start }) => start))];
+    for (const [at, [request, copy]] of rows.entries()) {
+      const head = request.trimStart().replace(/\r\n\r\n[^]*/, "\r\n\r\n");
+      const lines = head.split("\r\n");
+      const text = lines.map((line, i) => {
+        const colon = line.indexOf(":");
+        return i === 0
+          ? line
+          : line.slice(0, colon).toLowerCase() + line.slice(Math.max(colon, 0));
+      }).join("\r\n");
+      const [method, target] = lines[0]!.split(" ");
+      const posts = method === "POST";
+      assertEquals(found[at], {
+        text,
+        start: starts[copy]!,
+        aux: target!.length << 8 | method!.length,
+        total: posts ? 2 : 0,
+        flags: layout.KEEP_ALIVE | (posts ? layout.HAS_BODY : 0),
+        handle: true,
+      });
+    }
+  },
+);
+
 testReactors(
   "Inbox.headsLatin1() has a character for each byte",
   async (bare) => {
