@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// globals.ts - has the classes of a fetch handler be plain properties of the global object; imported by
+// globals.ts - has the classes that fetch handlers use be plain properties of the global object; imported by
 // http_server.ts.
 //
-// Deno loads them when they are first used, and leaves a getter in their place that is called each time: on the way
-// of a request it costs as much as parsing the head. Assigned, they become what the standard says that they are
-// (Web IDL, section 3.7.1): data properties, writable and configurable, which V8 takes for constants.
+// Deno loads them when they are first wanted and leaves a getter in their place, which is called each time: for a
+// small answer that is a tenth of all its work. The standard (Web IDL section 3.7.1) says that they are data
+// properties, writable and configurable; those V8 takes for constants.
 
 const LAZY = ["Headers", "ReadableStream", "Request", "Response"];
 
 for (const name of LAZY) {
-  const getter = Object.getOwnPropertyDescriptor(globalThis, name)?.get;
-  // False, and nothing changed, where an application has frozen them.
-  if (getter !== undefined) Reflect.set(globalThis, name, getter());
+  const property = Object.getOwnPropertyDescriptor(globalThis, name);
+  if (property?.get === undefined) continue;
+  // False where the application has frozen them: then they stay what they are.
+  Reflect.defineProperty(globalThis, name, {
+    value: Reflect.get(globalThis, name),
+    writable: true,
+    enumerable: false,
+    configurable: true,
+  });
 }
