@@ -21,9 +21,9 @@
 // What arrived, one fixed-size record for each. Bytes stay valid until the next mr_poll.
 enum mr_record_kind {
   MR_OPEN = 1,  // accepted; code = listener
-  MR_HEAD = 2,  // HTTP request head, copied to the heads, once where it repeats the last one; aux = target
-                // length << 8 | method length; total = content length
-  MR_BODY = 3,        // piece of a request body, MR_LAST on the final one (which may be empty)
+  MR_HEAD = 2,  // HTTP request head, copied to the heads; aux = target length << 8 | method length; total =
+                // content length
+  MR_BODY = 3,  // piece of a request body, MR_LAST on the final one (which may be empty)
   MR_MESSAGE = 4,     // piece of a WebSocket message; total = length of the frame the piece belongs to
   MR_PING = 5,        // whole payload
   MR_PONG = 6,        // whole payload
