@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // conn_http.c - the phases of an HTTP connection: head, body, next head; called by conn_input.c.
-#include <string.h>
-
 #include "conn.h"
 #include "conn_queue.h"
 #include "inbox.h"
@@ -40,76 +38,50 @@ static void body_received(struct mr_reactor *r, struct conn *c, uint32_t count) 
   body_deadline(r, c);
 }
 
-static void body_begin(struct mr_reactor *r, struct conn *c, uint32_t flags, uint64_t content_length) {
-  bool chunked = (flags & MR_CHUNKED) != 0;
+static void body_begin(struct mr_reactor *r, struct conn *c, const struct http_head *head) {
+  bool chunked = (head->flags & MR_CHUNKED) != 0;
   c->phase = chunked ? PHASE_CHUNKED : PHASE_BODY;
-  c->http.left = content_length;
+  c->http.left = head->content_length;
   c->http.chunked = (struct http_chunked){0};
   c->http.received = 0;
-  bool waits = (flags & (MR_EXPECT | MR_HTTP_1_0)) == MR_EXPECT;
+  bool waits = (head->flags & (MR_EXPECT | MR_HTTP_1_0)) == MR_EXPECT;
   c->http.since = waits ? 0 : r->now;
   c->phase_deadline = 0;
   body_deadline(r, c);
 }
 
-// Whether the last head of this turn comes once more. What a head says depends on nothing but its bytes.
-static bool repeats(const struct last_head *last, const uint8_t *bytes, uint32_t length) {
-  return last->length > 0 && last->length <= length && memcmp(last->bytes, bytes, last->length) == 0;
-}
-
-// Reads a head into the last one of this turn. Returns its length, 0 when there is none yet, or
-// -mr_violation.
-static int32_t read_head(struct mr_reactor *r, const struct conn *c, uint8_t *bytes, uint32_t length) {
+static uint32_t head_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t start,
+                          uint32_t length) {
   const struct mr_options *o = r->options;
   const struct http_head_limits limits = {o->max_head_bytes, o->max_target_bytes, o->max_fields,
                                           o->max_body_bytes};
-  struct last_head *last = &r->last_head;
   struct http_head head;
-  last->length = 0;
-  memcpy(last->bytes, bytes, length < LAST_HEAD_BYTES ? length : LAST_HEAD_BYTES);
-  int32_t used = http_head_parse(bytes, length, c->seen, &limits, &head);
-  if (used <= 0) return used;
-  // A body would come before the other protocol, and its handler needs it to answer: nothing to hold for.
-  if ((head.flags & MR_HAS_BODY) != 0) head.flags &= (uint8_t)~MR_UPGRADE;
-  last->record = (struct mr_record){
-      .kind = MR_HEAD,
-      .flags = head.flags,
-      .block = NO_BLOCK,
-      .start = r->heads_used,
-      .length = (uint32_t)used - head.start,
-      .aux = head.target_length << 8 | head.method_length,
-      .total_low = (uint32_t)head.content_length,
-      .total_high = (uint32_t)(head.content_length >> 32),
-  };
-  memcpy(r->arena->heads + r->heads_used, bytes + head.start, last->record.length);
-  r->heads_used += last->record.length;
-  if (used <= LAST_HEAD_BYTES) last->length = (uint32_t)used;
-  return used;
-}
-
-static uint32_t head_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t start,
-                          uint32_t length) {
   uint8_t *bytes = block_at(r->arena, block) + start;
-  const bool repeated = repeats(&r->last_head, bytes, length);
-  int32_t used = repeated ? (int32_t)r->last_head.length : read_head(r, c, bytes, length);
+  int32_t used = http_head_parse(bytes, length, c->seen, &limits, &head);
   if (used < 0) {
     violation(r, c, (enum mr_violation) - used);
     return 0;
   }
   if (used == 0) {
     // The deadline of a head is absolute: a byte now and then does not move it.
-    if (c->phase == PHASE_IDLE) conn_deadline(r, c, r->options->head_timeout);
+    if (c->phase == PHASE_IDLE) conn_deadline(r, c, o->head_timeout);
     c->phase = PHASE_HEAD;
     c->seen = length;
     return 0;
   }
-  const struct mr_record *head = inbox_push_head(r, c, &r->last_head.record);
+  struct mr_record *record = inbox_push_head(r, c, bytes + head.start, (uint32_t)used - head.start);
+  // A body would come before the other protocol, and its handler needs it to answer: nothing to hold for.
+  if ((head.flags & MR_HAS_BODY) != 0) head.flags &= (uint8_t)~MR_UPGRADE;
+  record->flags = head.flags;
+  record->aux = head.target_length << 8 | head.method_length;
+  record->total_low = (uint32_t)head.content_length;
+  record->total_high = (uint32_t)(head.content_length >> 32);
   c->requests++;
   c->heard = true;
-  c->keep_alive = (head->flags & MR_KEEP_ALIVE) != 0;
-  c->held = (head->flags & MR_UPGRADE) != 0;
-  if ((head->flags & MR_HAS_BODY) != 0) {
-    body_begin(r, c, head->flags, (uint64_t)head->total_high << 32 | head->total_low);
+  c->keep_alive = (head.flags & MR_KEEP_ALIVE) != 0;
+  c->held = (head.flags & MR_UPGRADE) != 0;
+  if ((head.flags & MR_HAS_BODY) != 0) {
+    body_begin(r, c, &head);
   } else {
     request_ended(r, c);
   }

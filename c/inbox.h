@@ -23,13 +23,14 @@ static inline struct mr_record *inbox_push(struct mr_reactor *r, const struct co
   return record;
 }
 
-// Adds a record of a request head, whose bytes are in the heads: the same ones for each head that says the
-// same.
+// Adds a record of a request head, whose bytes are copied.
 static inline struct mr_record *inbox_push_head(struct mr_reactor *r, const struct conn *c,
-                                                const struct mr_record *head) {
-  struct mr_record *record = &r->arena->records[r->records++];
-  *record = *head;
-  record->handle = c->handle;
+                                                const uint8_t *bytes, uint32_t length) {
+  struct mr_record *record = inbox_push(r, c, MR_HEAD);
+  record->start = r->heads_used;
+  record->length = length;
+  memcpy(r->arena->heads + r->heads_used, bytes, length);
+  r->heads_used += length;
   return record;
 }
 

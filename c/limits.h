@@ -35,9 +35,6 @@
 // Request heads of one turn. They are copied side by side, which JavaScript turns into text at one blow.
 #define HEADS_BYTES (1u << 20)
 
-// A head up to this length is compared with the next one before that is read.
-#define LAST_HEAD_BYTES 512
-
 // A deadline that passes while a connection is paused is looked at again after this long.
 #define PAUSED_RECHECK_MS 1000
 

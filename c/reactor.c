@@ -138,7 +138,6 @@ int32_t mr_poll(mr_reactor *r) {
   if (++r->turn == 0) r->turn = 1;
   r->records = 0;
   r->heads_used = 0;
-  r->last_head.length = 0;
   r->slots_buried = 0;
   r->batch_left = r->options->batch;
   r->now = timer_now();

@@ -165,14 +165,6 @@ struct slot_queue {
   uint32_t count;
 };
 
-// The last request head of this turn. Heads that say the same often come one after the other: pipelined ones,
-// and those of clients that ask for the same.
-struct last_head {
-  uint32_t length;  // 0: none, or not to be compared
-  struct mr_record record;
-  uint8_t bytes[LAST_HEAD_BYTES];  // as they came: reading turns names to lower case
-};
-
 struct mr_reactor {
   struct mr_arena *arena;
   struct mr_control *control;
@@ -189,7 +181,6 @@ struct mr_reactor {
   uint32_t evicted_turn;  // when a slow peer was last cut off
   uint32_t records;       // in the inbox
   uint32_t heads_used;    // bytes of the heads area
-  struct last_head last_head;
   uint32_t records_data;  // capacity for bytes; the rest is kept for the lives of connections
   uint32_t batch_left;    // connections that may still be parsed in this turn
   uint32_t files_left;    // bytes of files that may still be sent in this turn

@@ -4,7 +4,7 @@
 import { layout } from "../ffi/mod.ts";
 import { type BodyFlow, RequestBody } from "./http_body.ts";
 import type { FieldSource } from "./compression.ts";
-import type { RequestContext } from "./http_request.ts";
+import type { RequestContext, UrlBase, UrlCache } from "./http_request.ts";
 import {
   type AllTimeouts,
   mergeTimeouts,
@@ -17,7 +17,6 @@ import {
   type TrailersInit,
 } from "./trailers.ts";
 import type { Upgrade } from "./upgrade.ts";
-import type { UrlBase, UrlCache } from "./url_cache.ts";
 
 /** What an exchange asks of its connection. */
 export interface ExchangeOwner {

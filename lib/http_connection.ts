@@ -11,7 +11,12 @@ import {
   HandlerInfo,
 } from "./exchange.ts";
 import type { HttpHost } from "./http_host.ts";
-import type { LazyRequest } from "./http_request.ts";
+import {
+  emptyUrlCache,
+  type LazyRequest,
+  type UrlBase,
+  type UrlCache,
+} from "./http_request.ts";
 import {
   internalServerError,
   UnsendableHead,
@@ -33,7 +38,6 @@ import { type ResponseOwner, ResponseWriter } from "./response_writer.ts";
 import { SentQueue } from "./sent_queue.ts";
 import { thrownError } from "./thrown.ts";
 import { violationText } from "./violations.ts";
-import { emptyUrlCache, type UrlBase, type UrlCache } from "./url_cache.ts";
 
 /** A request whose turn has not come: the one before it is still being answered. */
 interface Waiting {

@@ -4,9 +4,9 @@
 import type { Compression } from "./compression.ts";
 import type { HandlerInfo } from "./exchange.ts";
 import type { HeadText } from "./head_text.ts";
+import type { UrlBase } from "./http_request.ts";
 import type { PollLoop } from "./poll_loop.ts";
 import type { AllTimeouts } from "./request_timeouts.ts";
-import type { UrlBase } from "./url_cache.ts";
 
 /** A `Deno.serve` handler. */
 export type Handler = (

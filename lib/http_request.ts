@@ -5,7 +5,6 @@
 
 import { type BodyFlow, RequestBody } from "./http_body.ts";
 import type { Upgrade } from "./upgrade.ts";
-import type { UrlBase, UrlCache } from "./url_cache.ts";
 
 /** What a request asks of the connection that it came in on. */
 export interface RequestContext {
@@ -21,6 +20,34 @@ export interface RequestContext {
   offer(upgrade: Upgrade): void;
   /** The signal of the request; asked at most once for each request. */
   abortSignal(): AbortSignal;
+}
+
+/** What a URL has of the server that got the request. */
+export interface UrlBase {
+  /** "http", or "http+unix" for a Unix socket. */
+  readonly scheme: string;
+  /** Host and port for a request that names none. */
+  readonly authority: string;
+}
+
+/**
+ * The URL of the last request of a connection, when its Host was the first field, as nearly always: clients repeat
+ * themselves, and putting a URL together costs as much as all the rest of a request.
+ */
+export interface UrlCache {
+  /** From the target to the end of the Host line, or what no head can have. */
+  lines: string;
+  /** The URL that they lead to. */
+  url: string;
+  /** The Host line alone. */
+  hostLine: string;
+  /** Scheme and authority that it leads to. */
+  origin: string;
+}
+
+/** A cache in which nothing is yet: no head begins a line with its end. */
+export function emptyUrlCache(): UrlCache {
+  return { lines: "\n", url: "", hostLine: "\n", origin: "" };
 }
 
 /** A header field: lower-case name, value without surrounding blanks. */
@@ -222,12 +249,8 @@ function targetEndOf(request: LazyRequest): number {
 function makeUrl(request: LazyRequest): string {
   const { urls } = request[CONTEXT];
   const text = request[TEXT];
-  if (request[START] === urls.start && text === urls.text) return urls.url;
   const start = request[START] + request[METHOD_LENGTH] + 1;
-  if (hasAt(text, urls.lines, start)) {
-    remember(request);
-    return urls.url;
-  }
+  if (hasAt(text, urls.lines, start)) return urls.url;
   const target = text.slice(start, start + request[TARGET_LENGTH]);
   if (target.startsWith("/")) return makeOriginUrl(request, target);
   if (target === "*") return originOf(request) + "/*";
@@ -245,16 +268,8 @@ function makeOriginUrl(request: LazyRequest, target: string): string {
   if (hasAt(text, urls.hostLine, hostLine)) {
     urls.lines = text.slice(start, hostLine + urls.hostLine.length);
     urls.url = url;
-    remember(request);
   }
   return url;
-}
-
-// A head that comes again in the same turn has the same place in the same text.
-function remember(request: LazyRequest): void {
-  const { urls } = request[CONTEXT];
-  urls.text = request[TEXT];
-  urls.start = request[START];
 }
 
 function originOf(request: LazyRequest): string {

@@ -7,6 +7,7 @@ import type { Connection } from "./connection.ts";
 import { HeadText } from "./head_text.ts";
 import { HttpConnection } from "./http_connection.ts";
 import type { Handler, HttpHost } from "./http_host.ts";
+import type { UrlBase } from "./http_request.ts";
 import type { ServerAddress } from "./listen_address.ts";
 import {
   ListeningServer,
@@ -18,7 +19,6 @@ import { type EngineOptions, resolveOptions } from "./options.ts";
 import { type AllTimeouts, timeoutsOf } from "./request_timeouts.ts";
 import type { TopicListener } from "./topics.ts";
 import type { Sendable, SendOptions } from "./ws_socket.ts";
-import type { UrlBase } from "./url_cache.ts";
 
 /**
  * A running server, as `Deno.serve` returns it, and a little more.

@@ -11,8 +11,8 @@ import {
 import { layout } from "../ffi/mod.ts";
 import type { AllTimeouts } from "../lib/request_timeouts.ts";
 import { Exchange, type ExchangeOwner, HandlerInfo } from "../lib/exchange.ts";
+import { emptyUrlCache } from "../lib/http_request.ts";
 import { until } from "./testing.ts";
-import { emptyUrlCache } from "../lib/url_cache.ts";
 
 class Owner implements ExchangeOwner {
   readonly base = { scheme: "http", authority: "localhost:8000" };

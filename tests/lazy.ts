@@ -4,9 +4,12 @@
 
 import { assertInstanceOf } from "@std/assert";
 import { RequestBody } from "../lib/http_body.ts";
-import { LazyRequest, type RequestContext } from "../lib/http_request.ts";
+import {
+  emptyUrlCache,
+  LazyRequest,
+  type RequestContext,
+} from "../lib/http_request.ts";
 import { latin1 } from "./testing.ts";
-import { emptyUrlCache } from "../lib/url_cache.ts";
 
 export const NO_FLOW = {
   pause: (): void => {},
