@@ -35,9 +35,6 @@ const DIGIT_0 = 48;
 // Characters up to which a text is written by hand.
 const SHORT_TEXT = 48;
 
-// Characters up to which a text is compared with the last one.
-const REPEATED_TEXT = 256;
-
 // Bytes that the digits of a length and an empty line take at the most.
 const HEAD_ROOM = 24;
 
@@ -108,49 +105,16 @@ export function writeTextResponse(
     writeBytesResponse(outbox, handle, parts, UTF8.encode(body), mode);
     return;
   }
-  const prefix = repeatedPrefix(parts, mode);
-  if (prefix !== null && body === lastBody) {
-    outbox.write(handle, lastWhole ??= wholeOf(prefix, body), 1);
-    return;
-  }
-  lastBody = body.length <= REPEATED_TEXT ? body : null;
-  lastWhole = null;
-  writeNewText(outbox, handle, prefix ?? newPrefix(parts, mode), body);
-}
-
-function writeNewText(
-  outbox: Outbox,
-  handle: number,
-  prefix: Uint8Array | string,
-  body: string,
-): void {
-  const most = mostBytes(prefix, body);
+  const prefix = repeatedPrefix(parts, mode) ?? newPrefix(parts, mode);
+  const most = 3 * prefix.length + HEAD_ROOM + 3 * body.length;
   if (most > outbox.bytes.length) {
-    outbox.write(handle, wholeOf(prefix, body), 1);
+    writeBytesResponse(outbox, handle, parts, UTF8.encode(body), mode);
     return;
   }
+  const { bytes } = outbox;
   const start = outbox.room(most);
-  const end = writeHeadAndText(outbox.bytes, start, prefix, body);
-  outbox.commit(handle, end, 1);
-}
-
-function wholeOf(prefix: Uint8Array | string, body: string): Uint8Array {
-  const bytes = new Uint8Array(mostBytes(prefix, body));
-  return bytes.slice(0, writeHeadAndText(bytes, 0, prefix, body));
-}
-
-function mostBytes(prefix: Uint8Array | string, body: string): number {
-  return 3 * prefix.length + HEAD_ROOM + 3 * body.length;
-}
-
-// Returns where it ends.
-function writeHeadAndText(
-  bytes: Uint8Array,
-  at: number,
-  prefix: Uint8Array | string,
-  body: string,
-): number {
-  return writeLengthAndText(bytes, at + writePrefix(bytes, at, prefix), body);
+  const length = writePrefix(bytes, start, prefix);
+  outbox.commit(handle, writeLengthAndText(bytes, start + length, body), 1);
 }
 
 /** Writes a response whose body is bytes, or none. */
@@ -293,10 +257,6 @@ let lastDate = "";
 let lastClose = false;
 let lastFields: string[] = [];
 
-// The text that followed that head, and both as bytes once they have come a second time together.
-let lastBody: string | null = null;
-let lastWhole: Uint8Array | null = null;
-
 // Null for a head that is not the same as the last.
 function repeatedPrefix(
   parts: ResponseParts,
@@ -309,8 +269,6 @@ function repeatedPrefix(
     mode.close === lastClose && areLastFields(parts.fields)
   ) return lastPrefix ??= latin1(newPrefix(parts, mode));
   lastPrefix = null;
-  lastBody = null;
-  lastWhole = null;
   lastStatus = parts.status;
   lastStatusText = parts.statusText;
   lastType = parts.contentType;
