@@ -33,7 +33,9 @@ type Bytes = Uint8Array<ArrayBuffer>;
 
 /** A read of the whole body that waits for its end. */
 interface PendingRead {
-  convert: (bytes: Bytes) => unknown;
+  /** Nothing of the bytes themselves is left in what they are converted to: borrowed ones do. */
+  decodes: boolean;
+  convert: (bytes: Uint8Array) => unknown;
   resolve: (value: unknown) => void;
   reject: (reason: unknown) => void;
 }
@@ -89,6 +91,11 @@ export class RequestBody {
       this.#controller!.enqueue(new Uint8Array(bytes));
       return;
     }
+    if (this.#read?.decodes === true && this.#isWhole(bytes)) {
+      this.#ended = true;
+      this.#settle(this.#read, bytes);
+      return;
+    }
     this.#append(bytes);
     if (this.#mode !== READS_WHOLE && this.#filled > BODY_HIGH_WATERMARK) {
       this.#pause();
@@ -99,7 +106,7 @@ export class RequestBody {
   end(): void {
     if (this.#failure !== null) return;
     this.#ended = true;
-    if (this.#read !== null) this.#settle(this.#read);
+    if (this.#read !== null) this.#settle(this.#read, this.#take());
     else if (this.#hungry) this.#close();
   }
 
@@ -178,7 +185,7 @@ export class RequestBody {
     });
   }
 
-  #readWhole<T>(convert: (bytes: Bytes) => T): Promise<T> {
+  #readWhole<T>(convert: (bytes: Uint8Array) => T): Promise<T> {
     if (this.#used) return Promise.reject(alreadyConsumed());
     if (this.#mode === GONE) return Promise.reject(requestClosed());
     this.#wantWhole();
@@ -186,6 +193,7 @@ export class RequestBody {
     if (this.#ended) return settled(convert, this.#take());
     return new Promise((resolve, reject) => {
       this.#read = {
+        decodes: convert === toText || convert === toJson,
         convert,
         resolve: resolve as (value: unknown) => void,
         reject,
@@ -193,10 +201,10 @@ export class RequestBody {
     });
   }
 
-  #settle(read: PendingRead): void {
+  #settle(read: PendingRead, bytes: Uint8Array): void {
     this.#read = null;
     try {
-      read.resolve(read.convert(this.#take()));
+      read.resolve(read.convert(bytes));
     } catch (error) {
       read.reject(error);
     }
@@ -252,8 +260,12 @@ export class RequestBody {
     return bytes;
   }
 
+  #isWhole(bytes: Uint8Array): boolean {
+    return this.#filled === 0 && bytes.length === this.#length;
+  }
+
   #append(bytes: Uint8Array): void {
-    if (this.#filled === 0 && bytes.length === this.#length) {
+    if (this.#isWhole(bytes)) {
       // A copy costs less than memory that is cleared first.
       this.#buffer = bytes.slice();
       this.#filled = bytes.length;
@@ -306,25 +318,28 @@ export class RequestBody {
   }
 }
 
-function toText(bytes: Bytes): string {
+function toText(bytes: Uint8Array): string {
   return UTF8.decode(bytes);
 }
 
-function toJson(bytes: Bytes): unknown {
+function toJson(bytes: Uint8Array): unknown {
   return JSON.parse(UTF8.decode(bytes));
 }
 
-function toBytes(bytes: Bytes): Bytes {
+function toBytes(bytes: Uint8Array): Bytes {
   return bytes.length === bytes.buffer.byteLength && bytes.length > 0
-    ? bytes
+    ? bytes as Bytes
     : bytes.slice();
 }
 
-function toArrayBuffer(bytes: Bytes): ArrayBuffer {
+function toArrayBuffer(bytes: Uint8Array): ArrayBuffer {
   return toBytes(bytes).buffer;
 }
 
-function settled<T>(convert: (bytes: Bytes) => T, bytes: Bytes): Promise<T> {
+function settled<T>(
+  convert: (bytes: Uint8Array) => T,
+  bytes: Uint8Array,
+): Promise<T> {
   try {
     return Promise.resolve(convert(bytes));
   } catch (error) {

@@ -301,19 +301,37 @@ export class HttpConnection
     if (handler.length > 1) this.remoteAddress();
     loop.promised();
     exchange.await();
+    // One promise more than the handler's own, and both handlers of it do all that is left to do.
     Promise.resolve(result).then(
-      (response) => {
-        exchange.awaited();
-        this.#respond(exchange, response, recovering);
-      },
-      (error) => {
-        exchange.awaited();
-        this.#fail(exchange, error, recovering);
-      },
-    ).catch((error) => this.abort(exchange, error))
-      .then(() => exchange.expired || loop.settled());
+      (response) => this.#fulfilled(exchange, response, recovering),
+      (error) => this.#rejected(exchange, error, recovering),
+    );
     // Its turn has come after the end. Told now, so that who listens for it hears it.
     if (this.#ended) exchange.abort(disconnected());
+  }
+
+  #fulfilled(
+    exchange: Exchange,
+    response: Response,
+    recovering: boolean,
+  ): void {
+    exchange.awaited();
+    try {
+      this.#respond(exchange, response, recovering);
+    } catch (error) {
+      this.abort(exchange, error);
+    }
+    if (!exchange.expired) this.#host.loop.settled();
+  }
+
+  #rejected(exchange: Exchange, reason: unknown, recovering: boolean): void {
+    exchange.awaited();
+    try {
+      this.#fail(exchange, reason, recovering);
+    } catch (error) {
+      this.abort(exchange, error);
+    }
+    if (!exchange.expired) this.#host.loop.settled();
   }
 
   #fail(exchange: Exchange, error: unknown, recovering: boolean): void {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // http_server.ts - a server of HTTP: what its connections share; made by serve.ts.
 
+import "./globals.ts";
 import { type Compression, compressionOf } from "./compression.ts";
 import type { Connection } from "./connection.ts";
 import { HeadText } from "./head_text.ts";

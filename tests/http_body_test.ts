@@ -141,6 +141,32 @@ Deno.test("RequestBody.text() waits for the end of the body", async () => {
   assertEquals(await asked, "abcdef");
 });
 
+Deno.test("RequestBody gives whoever waits nothing that was borrowed", async () => {
+  const reads = {
+    text: (body: RequestBody) => body.text(),
+    json: (body: RequestBody) => body.json(),
+    bytes: (body: RequestBody) => body.bytes(),
+    arrayBuffer: (body: RequestBody) => body.arrayBuffer(),
+  };
+  for (const read of Object.values(reads)) {
+    const borrowed = encoder.encode("[1,2]");
+    const body = bodyOf(borrowed.length);
+    const waiting = read(body);
+    body.push(borrowed);
+    borrowed.fill(0);
+    body.end();
+    assertEquals(await waiting, await read(arrived([encoder.encode("[1,2]")])));
+  }
+});
+
+Deno.test("RequestBody.json() rejects what waits for what is no JSON", async () => {
+  const body = bodyOf(1);
+  const waiting = body.json();
+  body.push(encoder.encode("{"));
+  body.end();
+  await assertRejects(() => waiting, SyntaxError);
+});
+
 Deno.test("RequestBody.used is true from the first read on", async () => {
   const body = arrived([encoder.encode("x")]);
   assert(!body.used);

@@ -155,6 +155,43 @@ Deno.test("writeTextResponse() repeats fields until one of them changes", () => 
   }
 });
 
+Deno.test("writeTextResponse() repeats a text until it or its head changes", () => {
+  const texts = ["one", "two", "€", "", "x".repeat(256), "y".repeat(257)];
+  const write = (text: string, given: Partial<ResponseParts>): string => {
+    const wire = new FakeWire();
+    const made = parts({ contentType: null, ...given });
+    writeTextResponse(wire.outbox, 1, made, text, mode());
+    assertEquals(wire.responses(), 1);
+    return wire.text();
+  };
+  for (const first of texts) {
+    for (const text of [first, first, first, ...texts, ...texts]) {
+      for (const status of [200, 200, 200, 404, 200]) {
+        const reason = status === 200 ? "OK" : "Not Found";
+        const body = utf8(text);
+        assertEquals(
+          write(text, { status }),
+          `HTTP/1.1 ${status} ${reason}\r\n${DATE}` +
+            `content-length: ${body.length}\r\n\r\n${body}`,
+        );
+      }
+    }
+  }
+});
+
+Deno.test("writeTextResponse() repeats a text in an outbox that it fills", () => {
+  const head = `HTTP/1.1 200 OK\r\n${DATE}content-length: 3\r\n\r\n`;
+  for (const size of [head.length + 2, head.length + 3, 3 * head.length]) {
+    const wire = new FakeWire({ outboxBytes: size });
+    for (let count = 1; count <= 5; count++) {
+      const made = parts({ contentType: null });
+      writeTextResponse(wire.outbox, 1, made, "abc", mode());
+    }
+    assertEquals(wire.text(), `${head}abc`.repeat(5));
+    assertEquals(wire.responses(), 5);
+  }
+});
+
 Deno.test("writeTextResponse() answers HEAD with the length alone", () => {
   const wire = new FakeWire();
   writeTextResponse(

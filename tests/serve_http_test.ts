@@ -71,6 +71,27 @@ testBackends("pipelined requests are answered in order, sync", async (t) => {
   await readInOrder(client, 100);
 });
 
+testBackends("pipelined requests that repeat are each their own", async (t) => {
+  const seen = new Set<Request>();
+  const server = t.serve((request) => {
+    seen.add(request);
+    return new Response(`${request.url} ${request.headers.get("x")}`);
+  });
+  const client = t.using(await RawClient.connect(server));
+  const rows = ["/a 1", "/a 1", "/a 2", "/b 2", "/b 2", "/b 2", "/a 1"];
+  for (let round = 0; round < 3; round++) {
+    const requests = rows.map((row) => {
+      const [path, x] = row.split(" ");
+      return get(path!, `X: ${x}\r\n`);
+    });
+    await client.write(requests.join(""));
+    for (const row of rows) {
+      assertEquals((await client.response()).text, `http://test${row}`);
+    }
+  }
+  assertEquals(seen.size, 3 * rows.length);
+});
+
 testBackends("pipelined requests are answered in order, async", async (t) => {
   const server = t.serve(outOfOrder(50));
   const client = t.using(await RawClient.connect(server));

@@ -60,26 +60,44 @@ static const char requests[] =
     "5\r\nabcde\r\n10;x=y\r\n0123456789abcdef\r\n0\r\nTrailer: v\r\n\r\n"
     "\r\nGET /fourth HTTP/1.1\r\nHost: b\r\n\r\n";
 
-static bool run_cuts(uint32_t backend) {
+// Whether a cut falls between two of them, or into one, says which are read in the same turn.
+static const char repeated[] =
+    "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    "GET / HTTP/1.1\r\nHOST: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n\r\n"
+    "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n12"
+    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n34"
+    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"
+    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nb\r\n0\r\n\r\n"
+    "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+static bool same_records(uint32_t backend, const char *bytes, size_t length, uint32_t heads) {
   struct mr_options o = t_options(backend);
   struct t_bytes whole = {0}, log = {0};
   bool ok = true;
   T_NEED(t_open(&server, &o, false) == 0);
-  const size_t length = sizeof(requests) - 1;
-  T_NEED(deliver(requests, length, 0, 0, MR_HEAD, 4, &whole));
+  T_NEED(deliver(bytes, length, 0, 0, MR_HEAD, heads, &whole));
   for (size_t cut = 1; cut < length; cut++) {
-    T_NEED(deliver(requests, length, cut, 0, MR_HEAD, 4, &log));
+    T_NEED(deliver(bytes, length, cut, 0, MR_HEAD, heads, &log));
     if (!t_same(&log, whole.at, whole.length)) fprintf(stderr, "cut at %zu\n", cut);
     T_NEED(t_same(&log, whole.at, whole.length));
   }
   for (size_t step = 1; step < 40; step += 3) {
-    T_NEED(deliver(requests, length, 0, step, MR_HEAD, 4, &log));
+    T_NEED(deliver(bytes, length, 0, step, MR_HEAD, heads, &log));
     T_NEED(t_same(&log, whole.at, whole.length));
   }
 end:
   free(whole.at);
   free(log.at);
   return t_close(&server) && ok;
+}
+
+static bool run_cuts(uint32_t backend) {
+  return same_records(backend, requests, sizeof(requests) - 1, 4);
+}
+
+static bool run_repeated(uint32_t backend) {
+  return same_records(backend, repeated, sizeof(repeated) - 1, 11);
 }
 
 // Upgrades as soon as the head is there.
@@ -378,6 +396,7 @@ end:
 
 int main(void) {
   T_BOTH("requests cut at every byte give the same records", run_cuts);
+  T_BOTH("requests that repeat, cut at every byte, give the same records", run_repeated);
   T_BOTH("an upgrade and its frames cut at every byte give the same records", run_ws_cuts);
   T_BOTH("bodies over many blocks, of known length and chunked, are byte exact", run_bodies);
   T_BOTH("heads across the ends of blocks are whole", run_long_heads);
