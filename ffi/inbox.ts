@@ -50,6 +50,12 @@ export class Inbox {
       .#bytes[this.#base + index * layout.RECORD_BYTES + layout.RECORD_KIND]!;
   }
 
+  /** Whether a record is one of a message, of the same connection as the record before it. */
+  followsMessage(index: number): boolean {
+    return this.kind(index) === layout.MESSAGE &&
+      this.handle(index) === this.handle(index - 1);
+  }
+
   /** Flags of that kind. */
   flags(index: number): number {
     return this
