@@ -107,6 +107,7 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
 
   /** A copy of the counters. */
   statistics(): SocketStatistics {
+    this.#outbox.settle();
     const { sentMessages, sentBytes, droppedMessages } = this.outbound;
     return {
       receivedMessages: this.#receivedMessages,

@@ -204,7 +204,17 @@ function encodeAt(bytes: Uint8Array, at: number, text: string): number {
   return UTF8.encodeInto(text, bytes.subarray(at)).written;
 }
 
-function headerLength(length: number): number {
+/** Writes the header of a text frame that is not masked. */
+export function writeTextHeader(
+  bytes: Uint8Array,
+  at: number,
+  length: number,
+): void {
+  writeHeader(bytes, at, FIN | OPCODE_TEXT, length, null);
+}
+
+/** Length of a frame's header without a key. */
+export function headerLength(length: number): number {
   return length <= 125 ? 2 : length <= 0xffff ? 4 : HEADER_MAX;
 }
 
