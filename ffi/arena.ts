@@ -82,9 +82,14 @@ export class Arena {
   /** The buffer of one block: all that a view given to the application can reach. */
   block(index: number): ArrayBuffer {
     // A length of 0 means that the application transferred it away; see Inbox.returned.
+    return this.madeBlock(index) ?? this.#makeBlock(index);
+  }
+
+  /** The same where it was made before, and not transferred away; else null. */
+  madeBlock(index: number): ArrayBuffer | null {
     return (this.#whole[index]?.length ?? 0) !== 0
       ? this.#blocks[index]!
-      : this.#makeBlock(index);
+      : null;
   }
 
   /** Whether a block's buffer was transferred away. */

@@ -116,9 +116,8 @@ export class Inbox {
   view(index: number): Uint8Array<ArrayBuffer> {
     if (this.#lost >= LOST_MAX) return this.borrow(index).slice();
     const block = this.block(index);
-    this.returned(block);
     return new Uint8Array(
-      this.#arena.block(block),
+      this.#arena.madeBlock(block) ?? this.#makeBlock(block),
       this.start(index),
       this.length(index),
     );
@@ -202,6 +201,11 @@ export class Inbox {
       this.block(index) === this.block(index - 1) &&
       gap > 0 && gap <= FRAME_HEADER_MAX &&
       this.start(index) + this.length(index) - start <= TEXT_RUN_BYTES;
+  }
+
+  #makeBlock(block: number): ArrayBuffer {
+    this.returned(block);
+    return this.#arena.block(block);
   }
 
   #heads(first: number, last: number): Uint8Array {

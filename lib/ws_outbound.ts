@@ -19,8 +19,10 @@ import {
   OPCODE_PING,
   OPCODE_PONG,
   OPCODE_TEXT,
+  SHORT_MAX,
   writeEncoded,
   writeFrame,
+  writeShortFrame,
   writeTextFrame,
 } from "./ws_encoder.ts";
 import type { Masker } from "./ws_mask.ts";
@@ -153,7 +155,11 @@ export class Outbound<Socket> {
     }
     const total = this.#outbox.buffered(this.handle) + bytes.length;
     if (total > this.#limit) return this.#sendSlowly(bytes, options);
-    this.#writeFrame(OPCODE_BINARY, bytes);
+    if (bytes.length <= SHORT_MAX && this.#masker === null) {
+      writeShortFrame(this.#outbox, this.handle, OPCODE_BINARY, bytes);
+    } else {
+      this.#writeFrame(OPCODE_BINARY, bytes);
+    }
     this.sentMessages++;
     this.sentBytes += bytes.length;
     return this.#staged(total);
