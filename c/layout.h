@@ -60,6 +60,9 @@ enum mr_piece_flag {
   MR_FIRST = 1,  // first piece of a message
   MR_LAST = 2,   // last piece of a message or body
   MR_TEXT = 4,   // message opcode is text; its UTF-8 is already validated
+  // A whole message of text, and ASCII throughout. So are the bytes of the frame header before it by now:
+  // where such messages follow one another in a block, all of it can be decoded at once.
+  MR_ASCII = 8,
 };
 
 enum mr_command_op {

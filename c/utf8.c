@@ -2,7 +2,6 @@
 // utf8.c - validates UTF-8 that arrives in pieces, ASCII at memory speed; called by ws_frame.c.
 #include "utf8.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 typedef uint64_t pair __attribute__((vector_size(16)));
@@ -90,6 +89,10 @@ static uint32_t character_length(const uint8_t *at) {
   const uint32_t top =
       (lead & 0xf) << 6 | (at[1] & 0x3f);  // the upper 9 of 21 bits, beyond them if lead > F7
   return second && third && fourth && top >= 0x10000 >> 12 && top <= 0x10ffff >> 12 ? 4 : 0;
+}
+
+bool utf8_is_ascii(const uint8_t *bytes, uint32_t length) {
+  return skip_ascii(bytes, bytes, bytes + length) == bytes + length;
 }
 
 uint32_t utf8_check(uint32_t state, const uint8_t *bytes, uint32_t length) {

@@ -3,6 +3,7 @@
 #ifndef MR_UTF8_H
 #define MR_UTF8_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define UTF8_ACCEPT 0  // at a character boundary
@@ -11,5 +12,8 @@
 // Continues from state (UTF8_ACCEPT at first) over length bytes and returns the new state. Any state but
 // UTF8_ACCEPT at the end of a message means that it is cut inside a character or not UTF-8 at all.
 uint32_t utf8_check(uint32_t state, const uint8_t *bytes, uint32_t length);
+
+// Whether all bytes are below 0x80.
+bool utf8_is_ascii(const uint8_t *bytes, uint32_t length);
 
 #endif

@@ -121,6 +121,7 @@ static int32_t data_piece(struct ws_frames *frames, uint8_t *bytes, uint32_t len
     }
   }
   const bool last = frames->fin && !frames->in_frame;
+  const bool whole = last && frames->first;
   event->kind = MR_MESSAGE;
   event->flags =
       (uint8_t)((frames->first ? MR_FIRST : 0) | (last ? MR_LAST : 0) | (frames->text ? MR_TEXT : 0));
@@ -130,7 +131,11 @@ static int32_t data_piece(struct ws_frames *frames, uint8_t *bytes, uint32_t len
   event->total = frames->frame_bytes;
   frames->first = false;
   frames->in_message = !last;
-  if (frames->text && !frames->compressed) {
+  if (!frames->text || frames->compressed) return (int32_t)(header_length + taken);
+  if (whole && utf8_is_ascii(payload, taken)) {
+    event->flags |= MR_ASCII;
+    memset(bytes, 0, header_length);
+  } else {
     frames->utf8 = utf8_check(frames->utf8, payload, taken);
     if (frames->utf8 == UTF8_REJECT || (last && frames->utf8 != UTF8_ACCEPT)) return -MR_WS_BAD_UTF8;
   }

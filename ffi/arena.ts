@@ -33,6 +33,8 @@ export class Arena {
   readonly #shape: string;
   readonly #base: Deno.PointerObject;
   readonly #blocks: ArrayBuffer[] = [];
+  // Views of them, whose length tells fastest whether one was transferred away.
+  readonly #whole: Uint8Array[] = [];
 
   private constructor(pointer: Deno.PointerObject, shape: string) {
     this.pointer = pointer;
@@ -79,35 +81,40 @@ export class Arena {
 
   /** The buffer of one block: all that a view given to the application can reach. */
   block(index: number): ArrayBuffer {
-    const buffer = this.#blocks[index];
     // A length of 0 means that the application transferred it away; see Inbox.returned.
-    return buffer !== undefined && buffer.byteLength !== 0
-      ? buffer
-      : this.#makeBlock(index);
+    return this.madeBlock(index) ?? this.#makeBlock(index);
+  }
+
+  /** The same where it was made before, and not transferred away; else null. */
+  madeBlock(index: number): ArrayBuffer | null {
+    return (this.#whole[index]?.length ?? 0) !== 0
+      ? this.#blocks[index]!
+      : null;
   }
 
   /** Whether a block's buffer was transferred away. */
   isLost(index: number): boolean {
-    return this.#blocks[index]?.byteLength === 0;
+    return this.#whole[index]?.length === 0;
   }
 
   /** Forgets a block's buffer. */
   forget(index: number): void {
     delete this.#blocks[index];
+    delete this.#whole[index];
   }
 
   #makeBlock(index: number): ArrayBuffer {
-    const offset = this.blocksOffset + index * layout.BLOCK_BYTES;
-    // Filled from the front, so that the array stays without holes.
-    while (this.#blocks.length < index) {
-      const next = this.#blocks.length;
-      this.#blocks.push(
-        this.part(
-          this.blocksOffset + next * layout.BLOCK_BYTES,
-          layout.BLOCK_BYTES,
-        ),
-      );
+    // Filled from the front, so that the arrays stay without holes.
+    for (let at = Math.min(this.#blocks.length, index); at <= index; at++) {
+      this.#placeBlock(at);
     }
-    return this.#blocks[index] = this.part(offset, layout.BLOCK_BYTES);
+    return this.#blocks[index]!;
+  }
+
+  #placeBlock(index: number): void {
+    const offset = this.blocksOffset + index * layout.BLOCK_BYTES;
+    const buffer = this.part(offset, layout.BLOCK_BYTES);
+    this.#blocks[index] = buffer;
+    this.#whole[index] = new Uint8Array(buffer);
   }
 }

@@ -11,6 +11,11 @@ const UTF8_KEEPING_BOM = new TextDecoder("utf-8", { ignoreBOM: true });
 // Blocks that the application may take for good before it is given copies.
 const LOST_MAX = 16;
 
+// Texts that are decoded together.
+const TEXT_RUN_BYTES = 1024;
+const FRAME_HEADER_MAX = 14;
+const ASCII_MESSAGE = layout.FIRST | layout.LAST | layout.TEXT | layout.ASCII;
+
 const RECORD_WORDS = layout.RECORD_BYTES >> 2;
 const RECORD_SHORTS = layout.RECORD_BYTES >> 1;
 
@@ -27,6 +32,14 @@ export class Inbox {
   readonly #headsBase: number;
   readonly #retire: (block: number) => void;
   #lost = 0;
+  // Records of this turn.
+  #count = 0;
+  // Texts of this turn that were decoded together: those of the records from #textFirst to #textEnd, whose bytes begin
+  // at #textStart of their block.
+  #texts = "";
+  #textFirst = 0;
+  #textEnd = 0;
+  #textStart = 0;
 
   /** `retire` has C give up a block. */
   constructor(arena: Arena, retire: (block: number) => void) {
@@ -48,6 +61,12 @@ export class Inbox {
   kind(index: number): number {
     return this
       .#bytes[this.#base + index * layout.RECORD_BYTES + layout.RECORD_KIND]!;
+  }
+
+  /** Whether a record is one of a message, of the same connection as the record before it. */
+  followsMessage(index: number): boolean {
+    return this.kind(index) === layout.MESSAGE &&
+      this.handle(index) === this.handle(index - 1);
   }
 
   /** Flags of that kind. */
@@ -97,9 +116,8 @@ export class Inbox {
   view(index: number): Uint8Array<ArrayBuffer> {
     if (this.#lost >= LOST_MAX) return this.borrow(index).slice();
     const block = this.block(index);
-    this.returned(block);
     return new Uint8Array(
-      this.#arena.block(block),
+      this.#arena.madeBlock(block) ?? this.#makeBlock(block),
       this.start(index),
       this.length(index),
     );
@@ -122,10 +140,41 @@ export class Inbox {
     return this.#bytes.subarray(start, start + this.length(index));
   }
 
+  /** A new turn has begun, with so many records. */
+  turned(count: number): void {
+    this.#count = count;
+    this.#textFirst = this.#textEnd = 0;
+  }
+
   /** The bytes as a string; they are known to be UTF-8. */
   text(index: number): string {
+    if (index >= this.#textFirst && index < this.#textEnd) {
+      const start = this.start(index) - this.#textStart;
+      return this.#texts.substring(start, start + this.length(index));
+    }
     const length = this.length(index);
-    return length === 0 ? "" : UTF8_KEEPING_BOM.decode(this.borrow(index));
+    if (length === 0) return "";
+    if ((this.flags(index) & layout.ASCII) === 0) {
+      return UTF8_KEEPING_BOM.decode(this.borrow(index));
+    }
+    return this.#decodeRun(index);
+  }
+
+  // A call of the decoder costs more than it does, so it is given texts that lie side by side at once. Whoever keeps one
+  // of them keeps them all, which is why they are few.
+  #decodeRun(first: number): string {
+    const start = this.start(first);
+    let last = first;
+    while (this.#isNextText(last + 1, start)) last++;
+    const at = this.#offset(first);
+    const end = at - start + this.start(last) + this.length(last);
+    const text = UTF8_KEEPING_BOM.decode(this.#bytes.subarray(at, end));
+    if (last === first) return text;
+    this.#texts = text;
+    this.#textFirst = first;
+    this.#textEnd = last + 1;
+    this.#textStart = start;
+    return text.substring(0, this.length(first));
   }
 
   /** The bytes as a string with a character for each, whatever they are. */
@@ -141,6 +190,22 @@ export class Inbox {
   /** The same where bytes above 127 may occur: each becomes the character of its number. */
   headsLatin1(first: number, last: number): string {
     return latin1Of(this.#heads(first, last));
+  }
+
+  // Whether a record is a text behind that of the record before it, and within the bytes that are decoded together.
+  #isNextText(index: number, start: number): boolean {
+    if (index >= this.#count || !this.followsMessage(index)) return false;
+    const gap = this.start(index) - this.start(index - 1) -
+      this.length(index - 1);
+    return this.flags(index) === ASCII_MESSAGE &&
+      this.block(index) === this.block(index - 1) &&
+      gap > 0 && gap <= FRAME_HEADER_MAX &&
+      this.start(index) + this.length(index) - start <= TEXT_RUN_BYTES;
+  }
+
+  #makeBlock(block: number): ArrayBuffer {
+    this.returned(block);
+    return this.#arena.block(block);
   }
 
   #heads(first: number, last: number): Uint8Array {

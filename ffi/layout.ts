@@ -2,7 +2,7 @@
 // layout.ts - generated from c/layout.h by ffi/layout_gen.ts, do not edit: constants, and offsets in bytes.
 
 /** First 32 bits of the SHA-256 of c/layout.h and c/millrace.h. */
-export const ABI_HASH = 0x79ddcc75;
+export const ABI_HASH = 0x218a368b;
 
 export const SLOT_BITS = 20;
 export const SLOT_MASK = 1048575;
@@ -41,6 +41,7 @@ export const ODD_HOST = 128;
 export const FIRST = 1;
 export const LAST = 2;
 export const TEXT = 4;
+export const ASCII = 8;
 export const CMD_SEND = 1;
 export const CMD_FINISH = 2;
 export const CMD_TERMINATE = 3;

@@ -44,6 +44,7 @@ export class Outbox {
   readonly #capacity: number;
   readonly #flush: (now: number) => void;
   readonly #sendNow: (handle: number, bytes: Uint8Array) => number;
+  #deferred: (() => void) | null = null;
 
   /**
    * `flush(0)` makes C take over all commands, `flush(1)` also be done with all bytes. `sendNow` makes it take over all
@@ -74,8 +75,27 @@ export class Outbox {
     this.#sendNow = sendNow;
   }
 
+  /** Has `write` stage what is cheaper to stage together, before anything else is staged or handed over. */
+  defer(write: () => void): void {
+    this.#deferred = write;
+  }
+
+  /** Stages what was deferred. */
+  settle(): void {
+    const write = this.#deferred;
+    if (write === null) return;
+    this.#deferred = null;
+    write();
+  }
+
+  /** Whether there is something for C to take over. */
+  get isPending(): boolean {
+    return this.count > 0 || this.#deferred !== null;
+  }
+
   /** Makes sure that `length` bytes can be written at the position it returns. At most `bytes.length`. */
   room(length: number): number {
+    this.settle();
     if (length > this.bytes.length - this.position) this.#makeRoom();
     return this.position;
   }
@@ -111,6 +131,7 @@ export class Outbox {
 
   /** Stages placed bytes for one more connection. They are valid until there is made room for others. */
   share(handle: number, start: number, length: number): void {
+    this.settle();
     if (!this.#extend(handle, start, length)) {
       this.#push(handle, layout.CMD_SEND, 0, start, length);
     }
@@ -119,6 +140,7 @@ export class Outbox {
 
   /** Sends many bytes from where they are, as far as the socket takes them; stages all others, in pieces. */
   write(handle: number, bytes: Uint8Array, responses: number): void {
+    this.settle();
     const sent = isWorthSending(bytes) ? this.#sendNow(handle, bytes) : 0;
     let rest = sent === 0 ? bytes : bytes.subarray(sent);
     while (rest.length > this.bytes.length) {
@@ -145,6 +167,7 @@ export class Outbox {
 
   /** Stages a command without bytes. */
   command(handle: number, op: number, argument = 0, second = 0): void {
+    this.settle();
     this.#push(handle, op, 0, argument, second);
   }
 
@@ -192,6 +215,12 @@ export class Outbox {
 
   /** Bytes accepted for a connection that the kernel has not taken. */
   buffered(handle: number): number {
+    this.settle();
+    return this.bufferedBefore(handle);
+  }
+
+  /** The same without what is deferred. */
+  bufferedBefore(handle: number): number {
     const row = this.#row(handle, 0);
     if (this.#rows[row] !== handle) return 0;
     return this.#rows[row + (layout.ROW_QUEUED >> 2)]! +
@@ -232,6 +261,7 @@ export class Outbox {
   }
 
   #makeRoom(): void {
+    this.settle();
     this.#flush(1);
     this.position = 0;
   }

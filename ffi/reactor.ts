@@ -297,9 +297,11 @@ export class Reactor {
 
   /** Sends what is staged, takes what has arrived; returns the number of records in the inbox. */
   poll(): number {
+    this.outbox.settle();
     if (this.outbox.count > 0) this.#flush(0);
     const count = this.#shim.mr_poll(this.#pointer);
     this.outbox.position = 0;
+    this.inbox.turned(count);
     return count < 0 ? unwrap(count, "poll for events") : count;
   }
 

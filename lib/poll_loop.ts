@@ -17,6 +17,7 @@ import {
 import type { Connection } from "./connection.ts";
 import { Tally } from "./statistics.ts";
 import { Topics } from "./topics.ts";
+import { Texts } from "./ws_texts.ts";
 import { WakeSocket } from "./wake_socket.ts";
 
 /** Options of a loop beside those of its reactor. */
@@ -56,6 +57,8 @@ export class PollLoop {
   readonly tally: Tally = new Tally();
   /** What its WebSockets are subscribed to. */
   readonly topics: Topics;
+  /** What its WebSockets send, as far as it is short text. */
+  readonly texts: Texts;
   /** Number of this turn. */
   turn = 0;
   /** Number of records in this turn's inbox. */
@@ -89,6 +92,7 @@ export class PollLoop {
   ) {
     this.reactor = new Reactor(options);
     this.topics = new Topics(this.reactor.outbox);
+    this.texts = new Texts(this.reactor.outbox);
     this.maxQueueBytes = options.maxQueueBytes;
     this.#accept = accept;
     this.#onClosed = onClosed;
@@ -279,7 +283,7 @@ export class PollLoop {
   }
 
   #rest(worked: boolean): void {
-    if (worked || this.reactor.outbox.count > 0) {
+    if (worked || this.reactor.outbox.isPending) {
       this.#looks = 0;
       this.#yield();
     } else if (this.#looksAgain()) {

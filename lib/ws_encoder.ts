@@ -19,6 +19,8 @@ export const OPCODE_PONG = 10;
 const FIN = 0x80;
 const RSV1 = 0x40; // compressed (RFC 7692 section 6)
 const MASKED = 0x80;
+/** Longest payload of a header of two bytes. */
+export const SHORT_MAX = 125;
 const HEADER_MAX = 10; // without a key
 // What deflating leaves out at the end of a message has to be written first.
 const DEFLATE_TAIL = 4;
@@ -28,6 +30,22 @@ const UTF8 = new TextEncoder();
 
 // Longest text that cannot need the long header, whatever its characters.
 const MEDIUM_TEXT = Math.floor(0xffff / 3);
+
+/** Stages a whole message of at most `SHORT_MAX` bytes that is not masked. */
+export function writeShortFrame(
+  outbox: Outbox,
+  handle: number,
+  opcode: number,
+  payload: Uint8Array,
+): void {
+  const { length } = payload;
+  const start = outbox.room(2 + length);
+  const { bytes } = outbox;
+  bytes[start] = FIN | opcode;
+  bytes[start + 1] = length;
+  bytes.set(payload, start + 2);
+  outbox.commit(handle, start + 2 + length, 0);
+}
 
 /** Stages one frame with bytes. */
 export function writeFrame(
@@ -204,7 +222,17 @@ function encodeAt(bytes: Uint8Array, at: number, text: string): number {
   return UTF8.encodeInto(text, bytes.subarray(at)).written;
 }
 
-function headerLength(length: number): number {
+/** Writes the header of a text frame that is not masked. */
+export function writeTextHeader(
+  bytes: Uint8Array,
+  at: number,
+  length: number,
+): void {
+  writeHeader(bytes, at, FIN | OPCODE_TEXT, length, null);
+}
+
+/** Length of a frame's header without a key. */
+export function headerLength(length: number): number {
   return length <= 125 ? 2 : length <= 0xffff ? 4 : HEADER_MAX;
 }
 

@@ -19,8 +19,10 @@ import {
   OPCODE_PING,
   OPCODE_PONG,
   OPCODE_TEXT,
+  SHORT_MAX,
   writeEncoded,
   writeFrame,
+  writeShortFrame,
   writeTextFrame,
 } from "./ws_encoder.ts";
 import type { Masker } from "./ws_mask.ts";
@@ -32,6 +34,7 @@ import {
   sizeOf,
 } from "./ws_prepared.ts";
 import type { SendOptions, SendStatus } from "./ws_socket.ts";
+import type { Texts } from "./ws_texts.ts";
 
 /** A message on its way out. */
 export type Outgoing = string | Uint8Array | PreparedMessage;
@@ -56,6 +59,9 @@ const FRAGMENTS_DROPPED = 3; // of a message whose first fragment was dropped
 // No message is within it: all of them take the slow path. That spares the others to look at the connection's state.
 const NO_LIMIT_FITS = -1;
 
+// Of a short text, in which three bytes for each are reckoned with.
+const HEADER_CHARACTERS = 2;
+
 const ENCODER = new TextEncoder();
 
 /** The sending side of one connection. */
@@ -66,7 +72,7 @@ export class Outbound<Socket> {
   sentBytes = 0;
   /** Messages that were not accepted, or were given up. */
   droppedMessages = 0;
-  readonly #handle: number;
+  readonly handle: number;
   readonly #connection: WebSocketConnection<Socket>;
   readonly #host: OutboundHost<Socket>;
   readonly #loop: PollLoop;
@@ -75,6 +81,8 @@ export class Outbound<Socket> {
   readonly #deflater: Deflater | null;
   // Null on the side of a server.
   readonly #masker: Masker | null;
+  // Null on that of a client.
+  readonly #texts: Texts | null;
   readonly #maxQueueBytes: number;
   // Whether messages are held where they can be given up again.
   readonly #evicts: boolean;
@@ -97,7 +105,8 @@ export class Outbound<Socket> {
   ) {
     this.#deflater = deflater;
     this.#masker = masker;
-    this.#handle = connection.handle;
+    this.handle = connection.handle;
+    this.#texts = masker === null ? loop.texts : null;
     this.#connection = connection;
     this.#host = host;
     this.#loop = loop;
@@ -114,7 +123,7 @@ export class Outbound<Socket> {
   /** Bytes that the kernel has not taken yet. */
   get buffered(): number {
     if (this.#connection.readyState === CLOSED) return 0;
-    return this.#outbox.buffered(this.#handle) + (this.#backlog?.bytes ?? 0);
+    return this.#outbox.buffered(this.handle) + (this.#backlog?.bytes ?? 0);
   }
 
   /** Stages a text message. */
@@ -123,14 +132,15 @@ export class Outbound<Socket> {
       const bytes = ENCODER.encode(text);
       return this.#sendDeflated(OPCODE_TEXT, bytes, text, options);
     }
-    const buffered = this.#outbox.buffered(this.#handle);
+    if (this.#defers(text)) return "sent";
+    const buffered = this.#outbox.buffered(this.handle);
     // Near the limit the number of bytes matters, and not just that of characters.
     if (buffered + 3 * text.length > this.#limit) {
       return this.#sendSlowly(text, options);
     }
     this.sentBytes += writeTextFrame(
       this.#outbox,
-      this.#handle,
+      this.handle,
       text,
       this.#masker,
     );
@@ -143,9 +153,13 @@ export class Outbound<Socket> {
     if (this.#deflater?.takes(bytes.length, options?.compress)) {
       return this.#sendDeflated(OPCODE_BINARY, bytes, bytes, options);
     }
-    const total = this.#outbox.buffered(this.#handle) + bytes.length;
+    const total = this.#outbox.buffered(this.handle) + bytes.length;
     if (total > this.#limit) return this.#sendSlowly(bytes, options);
-    this.#writeFrame(OPCODE_BINARY, bytes);
+    if (bytes.length <= SHORT_MAX && this.#masker === null) {
+      writeShortFrame(this.#outbox, this.handle, OPCODE_BINARY, bytes);
+    } else {
+      this.#writeFrame(OPCODE_BINARY, bytes);
+    }
     this.sentMessages++;
     this.sentBytes += bytes.length;
     return this.#staged(total);
@@ -153,7 +167,7 @@ export class Outbound<Socket> {
 
   /** Stages a message that was encoded before. */
   sendPrepared(prepared: PreparedMessage, options?: SendOptions): SendStatus {
-    const total = this.#outbox.buffered(this.#handle) + prepared.length;
+    const total = this.#outbox.buffered(this.handle) + prepared.length;
     return total > this.#limit
       ? this.#sendSlowly(prepared, options)
       : this.#sendFrame(prepared, options?.compress);
@@ -164,7 +178,7 @@ export class Outbound<Socket> {
     message: PreparedMessage,
     options?: SendOptions,
   ): Uint8Array<ArrayBuffer> | null {
-    const total = this.#outbox.buffered(this.#handle) + message.length;
+    const total = this.#outbox.buffered(this.handle) + message.length;
     if (total > this.#limit) return null;
     const deflater = this.#deflater;
     if (
@@ -175,10 +189,10 @@ export class Outbound<Socket> {
 
   /** Stages a message whose shared frame lies in the outbox. */
   sendShared(message: PreparedMessage, start: number, length: number): void {
-    this.#outbox.share(this.#handle, start, length);
+    this.#outbox.share(this.handle, start, length);
     this.sentMessages++;
     this.sentBytes += message.length;
-    this.#staged(this.#outbox.buffered(this.#handle));
+    this.#staged(this.#outbox.buffered(this.handle));
   }
 
   /** Sends a message as the route says for slow peers. */
@@ -236,7 +250,7 @@ export class Outbound<Socket> {
 
   /** Has `drained()` be called once the queue in C has fallen to the low watermark. */
   wantDrain(): void {
-    this.#outbox.wantDrain(this.#handle, this.#host.lowWatermark);
+    this.#outbox.wantDrain(this.handle, this.#host.lowWatermark);
   }
 
   /** The queue in C has fallen to the low watermark. */
@@ -263,6 +277,20 @@ export class Outbound<Socket> {
     this.#backlog = null;
   }
 
+  // Has a short text wait for others of this turn, far from the limits: how many bytes there will be is not known yet.
+  #defers(text: string): boolean {
+    const texts = this.#texts;
+    if (texts === null || !texts.takes(text.length)) return false;
+    const most = this.#outbox.bufferedBefore(this.handle) +
+      3 * (texts.characters + HEADER_CHARACTERS + text.length);
+    if (most > this.#limit || most >= this.#host.highWatermark) return false;
+    texts.push(this, text);
+    this.sentMessages++;
+    this.sentBytes += text.length;
+    this.#loop.kick();
+    return true;
+  }
+
   #sendControl(opcode: number, payload: Uint8Array): SendStatus {
     const total = this.buffered + payload.length;
     if (this.#connection.readyState !== OPEN || total > this.#maxQueueBytes) {
@@ -279,14 +307,14 @@ export class Outbound<Socket> {
     message: Outgoing,
     options: SendOptions | undefined,
   ): SendStatus {
-    const total = this.#outbox.buffered(this.#handle) + bytes.length;
+    const total = this.#outbox.buffered(this.handle) + bytes.length;
     if (total > this.#limit) return this.#sendSlowly(message, options);
     if (!this.#deflater!.write(this.#outbox, opcode, bytes, this.#masker)) {
       this.#writeFrame(opcode, bytes);
     }
     this.sentMessages++;
     this.sentBytes += bytes.length;
-    return this.#staged(this.#outbox.buffered(this.#handle));
+    return this.#staged(this.#outbox.buffered(this.handle));
   }
 
   #sendFrame(
@@ -313,11 +341,11 @@ export class Outbound<Socket> {
         frame = deflatedFrameOf(prepared, deflater);
       }
     }
-    writeEncoded(this.#outbox, this.#handle, frame, this.#masker);
+    writeEncoded(this.#outbox, this.handle, frame, this.#masker);
   }
 
   #writeFrame(opcode: number, payload: Uint8Array, fin = true): void {
-    const handle = this.#handle;
+    const handle = this.handle;
     writeFrame(this.#outbox, handle, opcode, payload, fin, this.#masker);
   }
 
@@ -329,7 +357,7 @@ export class Outbound<Socket> {
   #sendSlowly(message: Outgoing, options?: SendOptions): SendStatus {
     if (this.#connection.readyState !== OPEN) return this.#drop(message);
     if (this.#fragments !== WHOLE_MESSAGES) throw inMidst();
-    const queued = this.#outbox.buffered(this.#handle);
+    const queued = this.#outbox.buffered(this.handle);
     if (typeof message !== "string" && message.length > this.#maxQueueBytes) {
       return this.#refuse(message);
     }
@@ -351,7 +379,7 @@ export class Outbound<Socket> {
     const compress = options?.compress;
     const backlog = this.#backlog ??= new Backlog();
     const cost = costOf(message);
-    const room = this.#maxQueueBytes - this.#outbox.buffered(this.#handle);
+    const room = this.#maxQueueBytes - this.#outbox.buffered(this.handle);
     if (cost + (this.#evicts ? 0 : backlog.cost) > room) {
       return this.#refuse(message);
     }
@@ -375,7 +403,7 @@ export class Outbound<Socket> {
     if (backlog === null || this.#fragments !== WHOLE_MESSAGES) return true;
     const { highWatermark } = this.#host;
     while (
-      backlog.length > 0 && this.#outbox.buffered(this.#handle) < highWatermark
+      backlog.length > 0 && this.#outbox.buffered(this.handle) < highWatermark
     ) this.#sendWaiting(backlog.shift());
     this.adjustLimit();
     return backlog.length === 0;
@@ -429,7 +457,7 @@ export class Outbound<Socket> {
     const { highWatermark } = this.#host;
     if (buffered < highWatermark) return "sent";
     // The kernel may have taken a long one already, and then no drain would follow.
-    if (this.#outbox.buffered(this.#handle) < highWatermark) return "sent";
+    if (this.#outbox.buffered(this.handle) < highWatermark) return "sent";
     this.wantDrain();
     this.#queued = true;
     return "queued";

@@ -191,10 +191,30 @@ testReactors("Inbox.text() decodes UTF-8 and keeps a mark", async (bare) => {
   for (const text of ["", "a", "\ufeffaü€😀\0", "x".repeat(5000)]) {
     await client.write(frame({ opcode: TEXT, payload: text }));
     const index = await bare.record(layout.MESSAGE);
-    assertEquals(inbox.flags(index), WHOLE | layout.TEXT);
+    const ascii = text.startsWith("\ufeff") ? 0 : layout.ASCII;
+    assertEquals(inbox.flags(index), WHOLE | layout.TEXT | ascii);
     assertEquals(inbox.text(index), text);
     assertEquals(inbox.total(index), inbox.length(index));
   }
+});
+
+testReactors("Inbox.text() of texts side by side", async (bare) => {
+  const { inbox } = bare.reactor;
+  const { client } = await upgraded(bare);
+  const sent = ["one", "", "a text of more than twelve", "x".repeat(600)]
+    .flatMap((text) => [text, text, "ü", text, text, "x".repeat(300)]);
+  const payloads = sent.map((payload) => frame({ opcode: TEXT, payload }));
+  const binary = frame({ opcode: BINARY, payload: "bytes" });
+  await client.write(concat([...payloads, binary, ...payloads]));
+  const seen: string[] = [];
+  await bare.find((index) => {
+    // In any order, and more than once.
+    const text = inbox.text(index);
+    assertEquals(inbox.text(index), text);
+    seen.push(text);
+    return seen.length === 2 * sent.length + 1 ? true : undefined;
+  });
+  assertEquals(seen, [...sent, "bytes", ...sent]);
 });
 
 testReactors("Inbox tells of each kind of frame", async (bare) => {

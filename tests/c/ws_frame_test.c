@@ -92,6 +92,35 @@ static void sums_do_not_overflow(void) {
   t_case("W18 sums around 2^64", ok);
 }
 
+// Only of whole text, and then its header is as ASCII as itself.
+static void ascii_is_told(void) {
+  static const struct {
+    uint8_t bytes[2];
+    char payload[4];
+    bool open;
+    bool ascii;
+  } frames[] = {
+      {{0x81, 0x83}, "abc", false, true},           {{0x82, 0x83}, "abc", false, false},
+      {{0x01, 0x83}, "abc", false, false},          {{0x80, 0x83}, "abc", true, false},
+      {{0x81, 0x83}, "\xe2\x82\xac", false, false}, {{0x81, 0x80}, "", false, true},
+  };
+  bool ok = true;
+  for (size_t i = 0; i < sizeof frames / sizeof frames[0]; i++) {
+    const uint32_t length = 6 + (frames[i].bytes[1] & 0x7f);
+    uint8_t bytes[16] = {frames[i].bytes[0], frames[i].bytes[1], 0xf1, 0xf2, 0xf3, 0xf4};
+    for (uint32_t k = 6; k < length; k++)
+      bytes[k] = (uint8_t)frames[i].payload[k - 6] ^ bytes[2 + (k - 6) % 4];
+    struct ws_frames state = {.in_message = frames[i].open, .fragments = frames[i].open, .text = true};
+    const struct ws_limits most = {1000, 10};
+    struct ws_event event;
+    ok = ok && ws_frame_next(&state, bytes, length, &most, &event) == (int32_t)length;
+    ok = ok && ((event.flags & MR_ASCII) != 0) == frames[i].ascii;
+    ok = ok && memcmp(bytes + 6, frames[i].payload, length - 6) == 0;
+    for (uint32_t k = 0; k < 6; k++) ok = ok && (!frames[i].ascii || bytes[k] < 0x80);
+  }
+  t_case("ASCII is told of whole text", ok);
+}
+
 // At every address, with every length and every phase of the mask; the neighbours may not be touched.
 static void unmask_is_xor(void) {
   bool ok = true;
@@ -157,6 +186,7 @@ int main(void) {
   close_codes();
   lengths_at_boundaries();
   sums_do_not_overflow();
+  ascii_is_told();
   unmask_is_xor();
   long_message();
   answers();
