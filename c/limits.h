@@ -18,6 +18,10 @@
 #define SHARE_RECORDS 512
 #define SHARE_BYTES 2048
 
+// Blocks that one read may fill: 256 KiB cost one system call and, of the peer, one look at a window that has
+// opened.
+#define READ_BLOCKS_MAX 16
+
 // A message that has inflated to less is never held against its ratio: short ones may well be all alike.
 #define RATIO_GRACE_BYTES (64u << 10)
 

@@ -40,7 +40,8 @@ enum life {
 struct conn {
   uint32_t handle;
   int fd;
-  uint8_t life;
+  uint8_t life : 4;
+  bool bulk : 1;  // the last read brought a block or more: the next one is given many
   uint8_t protocol;
   uint8_t phase;
   uint8_t events;       // epoll: the mask that is set
