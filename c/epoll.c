@@ -21,6 +21,9 @@ struct state {
   int fd;
   struct wake_thread *wake;
   struct epoll_event *events;
+  int count;  // of the last wait, and how many of them were dealt with: a turn may have had enough before the
+              // last
+  int done;
 };
 
 static int epoll_fd(const struct mr_reactor *r) {
@@ -173,9 +176,16 @@ static int epoll_backend_poll(struct mr_reactor *r) {
   struct state *s = r->state;
   uint32_t reserve = arena_reserve(r->arena);
   conn_feed(r, r->arena->free_count > reserve ? r->arena->free_count - reserve : 0);
-  int count = sys_epoll_wait(s->fd, s->events, (int)r->options->batch, 0);
-  if (count < 0) return errno == EINTR ? 0 : -errno;
-  for (int i = 0; i < count; i++) {
+  if (s->done == s->count) {
+    s->done = 0;
+    s->count = sys_epoll_wait(s->fd, s->events, (int)r->options->batch, 0);
+    if (s->count < 0) {
+      s->count = 0;
+      return errno == EINTR ? 0 : -errno;
+    }
+  }
+  while (s->done < s->count && r->bytes_left > 0) {
+    int i = s->done++;
     uint64_t tag = s->events[i].data.u64;
     if (tag == TAG_TIMER) {
       timer_fired(r);
@@ -191,6 +201,7 @@ static int epoll_backend_poll(struct mr_reactor *r) {
 
 static int epoll_backend_arm(struct mr_reactor *r) {
   struct state *s = r->state;
+  if (s->done < s->count) return 1;
   return wake_thread_arm(s->wake);
 }
 

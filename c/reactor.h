@@ -184,6 +184,7 @@ struct mr_reactor {
   uint32_t heads_used;    // bytes of the heads area
   uint32_t records_data;  // capacity for bytes; the rest is kept for the lives of connections
   uint32_t batch_left;    // connections that may still be parsed in this turn
+  uint32_t bytes_left;    // bytes that may still be received in this turn
   uint32_t files_left;    // bytes of files that may still be sent in this turn
   uint32_t slots_used;    // slots that were ever given out
   uint32_t slots_buried;  // those of this turn's MR_CLOSED, the last in QUEUE_FREE

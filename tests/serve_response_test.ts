@@ -148,37 +148,6 @@ for (const { what, make, body, type, chunked = false } of BODIES) {
   });
 }
 
-testBackends(
-  "a response leaves the bytes that it was made of, and its clones, as they are",
-  async (t) => {
-    const bytes = pattern(1_000_000);
-    const kept = new Response(bytes);
-    const server = t.serve((request) => {
-      switch (new URL(request.url).pathname) {
-        case "/kept":
-          return kept.clone();
-        case "/first": {
-          const response = new Response(bytes);
-          clones.push(response.clone());
-          return response;
-        }
-        default:
-          return new Response(bytes);
-      }
-    });
-    const clones: Response[] = [];
-    const client = t.using(await RawClient.connect(server));
-    for (const path of ["/", "/kept", "/first", "/", "/kept", "/first"]) {
-      const response = await client.request(get(path));
-      assertSameBytes(response.body, pattern(1_000_000), path);
-    }
-    assertSameBytes(await kept.bytes(), bytes, "kept");
-    for (const clone of clones) {
-      assertSameBytes(await clone.bytes(), bytes, "clone");
-    }
-  },
-);
-
 testBackends("a response can be FormData", async (t) => {
   const form = new FormData();
   form.append("name", "välue");
