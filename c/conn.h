@@ -21,6 +21,9 @@ void conn_room(struct mr_reactor *r, struct conn *c);
 // length bytes arrived in a block at HEADROOM; the connection takes the block over.
 void conn_received(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t length);
 
+// Reads from a socket that may have bytes, without waiting for any, as much as c's share allows.
+void conn_read(struct mr_reactor *r, struct conn *c);
+
 // The peer sent FIN.
 void conn_ended(struct mr_reactor *r, struct conn *c);
 

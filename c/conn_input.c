@@ -298,6 +298,7 @@ static void lingered(struct mr_reactor *r, struct conn *c, uint32_t length) {
 
 void conn_received(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t length) {
   r->control->received_bytes += length;
+  r->bytes_left -= length < r->bytes_left ? length : r->bytes_left;
   struct block *b = &r->arena->blocks[block];
   b->end = HEADROOM + length;  // written, even when nobody looks at it
   if (c->life != LIFE_OPEN || c->deaf) {

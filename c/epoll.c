@@ -21,6 +21,9 @@ struct state {
   int fd;
   struct wake_thread *wake;
   struct epoll_event *events;
+  int count;  // of the last wait, and how many of them were dealt with: a turn may have had enough before the
+              // last
+  int done;
 };
 
 static int epoll_fd(const struct mr_reactor *r) {
@@ -143,35 +146,6 @@ static void on_listener(struct mr_reactor *r, uint32_t id) {
   }
 }
 
-// Returns whether the block was filled, so that there is most likely more.
-static bool read_block(struct mr_reactor *r, struct conn *c) {
-  if (r->arena->free_count <= arena_reserve(r->arena)) {
-    conn_starve(r, c);
-    return false;
-  }
-  uint32_t block = block_get(r->arena);
-  ssize_t length = sys_recv(c->fd, block_at(r->arena, block) + HEADROOM, MR_BLOCK_BYTES - HEADROOM, 0);
-  if (length > 0) {
-    conn_received(r, c, block, (uint32_t)length);
-    return length == MR_BLOCK_BYTES - HEADROOM;
-  }
-  int error = errno;
-  block_put(r->arena, block);
-  if (length == 0) {
-    conn_ended(r, c);
-  } else if (error != EAGAIN && error != EINTR) {
-    conn_close(r, c, (uint16_t)error);
-  }
-  return false;
-}
-
-// One connection's share at a stretch, while its bytes and what they are copied into are in the cache. Those
-// that are dropped cost no share: of them a block at a time.
-static void on_readable(struct mr_reactor *r, struct conn *c) {
-  while (read_block(r, c) && c->life == LIFE_OPEN && !c->deaf && conn_wants_input(c) && c->share > 0) {
-  }
-}
-
 static void on_writable(struct mr_reactor *r, struct conn *c) {
   if (c->awaiting) {
     c->awaiting = false;
@@ -186,7 +160,7 @@ static void on_conn(struct mr_reactor *r, struct conn *c, uint32_t events) {
   if ((events & EPOLLOUT) != 0) on_writable(r, c);
   if (c->life == LIFE_CLOSING) return;
   if ((events & EPOLLIN) != 0) {
-    if (conn_wants_input(c)) on_readable(r, c);
+    if (conn_wants_input(c)) conn_read(r, c);
   } else if ((events & EPOLLERR) != 0 || ((events & EPOLLHUP) != 0 && c->life == LIFE_FINISHING)) {
     conn_close(r, c, conn_socket_error(c));
   } else if ((events & EPOLLHUP) != 0) {
@@ -202,9 +176,16 @@ static int epoll_backend_poll(struct mr_reactor *r) {
   struct state *s = r->state;
   uint32_t reserve = arena_reserve(r->arena);
   conn_feed(r, r->arena->free_count > reserve ? r->arena->free_count - reserve : 0);
-  int count = sys_epoll_wait(s->fd, s->events, (int)r->options->batch, 0);
-  if (count < 0) return errno == EINTR ? 0 : -errno;
-  for (int i = 0; i < count; i++) {
+  if (s->done == s->count) {
+    s->done = 0;
+    s->count = sys_epoll_wait(s->fd, s->events, (int)r->options->batch, 0);
+    if (s->count < 0) {
+      s->count = 0;
+      return errno == EINTR ? 0 : -errno;
+    }
+  }
+  while (s->done < s->count && r->bytes_left > 0) {
+    int i = s->done++;
     uint64_t tag = s->events[i].data.u64;
     if (tag == TAG_TIMER) {
       timer_fired(r);
@@ -220,6 +201,7 @@ static int epoll_backend_poll(struct mr_reactor *r) {
 
 static int epoll_backend_arm(struct mr_reactor *r) {
   struct state *s = r->state;
+  if (s->done < s->count) return 1;
   return wake_thread_arm(s->wake);
 }
 

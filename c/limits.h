@@ -14,9 +14,17 @@
 #define INPUT_BLOCKS_MAX 4
 
 // Records that one connection may deliver before the others have had their turn, and the bytes that count as
-// one more: at most some 900 KiB of a body.
+// one more: at most some 1.6 MiB of a body.
 #define SHARE_RECORDS 512
-#define SHARE_BYTES 2048
+#define SHARE_BYTES 4096
+
+// Bytes received in a turn after which the rest waits for the next one: they are then dealt with while they
+// are in the cache, and what is made of them lives shortly.
+#define TURN_BYTES (2u << 20)
+
+// Blocks that one read may fill: 256 KiB cost one system call and, of the peer, one look at a window that has
+// opened.
+#define READ_BLOCKS_MAX 16
 
 // A message that has inflated to less is never held against its ratio: short ones may well be all alike.
 #define RATIO_GRACE_BYTES (64u << 10)
@@ -47,6 +55,11 @@
 #define RESERVED_PART 8
 
 #define LISTENERS_MAX 64
+
+// What one allocation of JavaScript's may have to come from the heap, and what the heap may keep at its end
+// when all is freed: some of the buffers of large bodies that wait for garbage collection together.
+#define HEAP_BLOCK_BYTES (4 << 20)
+#define HEAP_KEPT_BYTES (64 << 20)
 
 // Sockets that a listener has accepted and holds until there is a slot for them; more are closed.
 #define WAITING_MAX 64

@@ -8,6 +8,7 @@
 
 #include "backend.h"
 #include "conn.h"
+#include "heap.h"
 #include "listener.h"
 #include "millrace.h"
 #include "outbox.h"
@@ -97,6 +98,7 @@ int32_t mr_open(mr_arena *arena, const struct mr_options *options, mr_reactor **
     free(r);
     return rc;
   }
+  heap_keep();
   r->turn = 1;
   *out = r;
   return 0;
@@ -148,6 +150,7 @@ int32_t mr_poll(mr_reactor *r) {
   r->polled_at = r->now;
   if (!away) timer_advance(r);
   r->files_left = FILES_TURN_BYTES;
+  r->bytes_left = TURN_BYTES;
   conn_send_dirty(r, false);
   conn_send_files(r);
   conn_parse_ready(r);

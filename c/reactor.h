@@ -41,7 +41,8 @@ enum life {
 struct conn {
   uint32_t handle;
   int fd;
-  uint8_t life;
+  uint8_t life : 4;
+  bool bulk : 1;  // the last read brought a block or more: the next one is given many
   uint8_t protocol;
   uint8_t phase;
   uint8_t events;       // epoll: the mask that is set
@@ -187,6 +188,7 @@ struct mr_reactor {
   uint32_t replies_used;  // bytes of the answers of routes
   uint32_t records_data;  // capacity for bytes; the rest is kept for the lives of connections
   uint32_t batch_left;    // connections that may still be parsed in this turn
+  uint32_t bytes_left;    // bytes that may still be received in this turn
   uint32_t files_left;    // bytes of files that may still be sent in this turn
   uint32_t slots_used;    // slots that were ever given out
   uint32_t slots_buried;  // those of this turn's MR_CLOSED, the last in QUEUE_FREE

@@ -87,6 +87,14 @@ static inline ssize_t sys_recv(int fd, void *bytes, size_t length, int flags) {
   return failed ? -1 : recv(fd, bytes, length, flags);
 }
 
+static inline ssize_t sys_recvmsg(int fd, struct msghdr *message, int flags) {
+  int failed;
+  size_t left = sys_cut(SYS_RECV, SIZE_MAX, &failed);
+  if (failed || left == SIZE_MAX) return failed ? -1 : recvmsg(fd, message, flags);
+  size_t length = message->msg_iov->iov_len;
+  return recv(fd, message->msg_iov->iov_base, left < length ? left : length, flags);
+}
+
 static inline ssize_t sys_send(int fd, const void *bytes, size_t length, int flags) {
   int failed;
   length = sys_cut(SYS_SEND, length, &failed);

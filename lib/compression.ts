@@ -150,7 +150,10 @@ export class Compression {
 
     const accept = request.field("accept-encoding");
     const coding = negotiate(accept, this.#options.encodings);
-    if (coding !== null) parts.body = this.#compress(body, coding, length);
+    if (coding !== null) {
+      parts.body = this.#compress(body, coding, length);
+      parts.copied = false;
+    }
     parts.contentType = null;
     parts.fields = coding === null
       ? withVary(fields)

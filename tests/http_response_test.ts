@@ -30,6 +30,7 @@ function parts(given: Partial<ResponseParts> = {}): ResponseParts {
     contentType: TEXT_TYPE,
     fields: null,
     body: null,
+    copied: false,
     ...given,
   };
 }

@@ -67,6 +67,47 @@ end:
   return t_close(&server) && ok;
 }
 
+enum { LARGE = 4 * MIB, LARGES = 4, PARTS = LARGE / MIB };
+
+static bool all_large(struct t_server *s, const void *context) {
+  (void)context;
+  for (uint32_t i = 0; i < LARGES; i++) {
+    if (s->conns[i].body.length < LARGE) return s->ended > 0;
+  }
+  return true;
+}
+
+// Connections that bring more than a turn receives: none is forgotten, and what a turn leaves over is not
+// slept on.
+static bool run_large(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  bool ok = true;
+  static uint8_t bytes[sizeof(T_UPGRADE) + PARTS * (MIB + 16)];
+  size_t length = sizeof(T_UPGRADE) - 1;
+  memcpy(bytes, T_UPGRADE, length);
+  for (int part = 0; part < PARTS; part++) length += t_frame(bytes + length, 0x82, noise, MIB);
+  T_NEED(t_open(&server, &o, true) == 0);
+  server.handler = switch_protocol;
+  for (uint32_t i = 0; i < LARGES; i++) t_write(&server, t_connect(&server), bytes, length);
+  uint64_t most = 0;
+  for (int turn = 0; turn < 1000 && !all_large(&server, NULL); turn++) {
+    const uint64_t before = server.control->received_bytes;
+    t_turn(&server);
+    const uint64_t grown = server.control->received_bytes - before;
+    if (grown > most) most = grown;
+  }
+  T_NEED(t_until(&server, all_large, NULL) && server.ended == 0);
+  // io_uring delivers what its completions hold.
+  T_NEED(backend != MR_EPOLL || most <= TURN_BYTES + SHARE_RECORDS * SHARE_BYTES);
+  for (uint32_t i = 0; i < LARGES; i++) {
+    for (int part = 0; part < PARTS; part++) {
+      T_NEED(memcmp(server.conns[i].body.at + (size_t)part * MIB, noise, MIB) == 0);
+    }
+  }
+end:
+  return t_close(&server) && ok;
+}
+
 // Eight of them with an inbox of 128 records and one connection a turn: slower, but nothing is lost.
 static bool run_full_inbox(uint32_t backend) {
   struct mr_options o = t_options(backend);
@@ -421,6 +462,7 @@ end:
 int main(void) {
   t_pattern(noise, sizeof(noise), 11);
   T_BOTH("two floods share every turn", run_fair);
+  T_BOTH("bytes beyond those of a turn come in the next ones", run_large);
   T_BOTH("a full inbox loses nothing", run_full_inbox);
   T_BOTH("a flood of small messages keeps few blocks waiting", run_bounded);
   T_BOTH("a flood of small messages is not reset in a small arena", run_bounded_small);
