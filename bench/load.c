@@ -9,7 +9,8 @@
 //     tcp:  [--payload 64]
 //     ws and tcp: [--packets json|protobuf]
 //     all:  [--probe PATH --probe-expect TEXT --probes 200 [--upstream]] [--sleep]
-#include "load.h"
+//   load idle ...: load_idle.c says what
+#include "load_idle.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -252,8 +253,9 @@ int main(int count, char **values) {
                             .warmup = 1,
                             .probes = 200,
                             .probe_expect = ""};
-  read_options(&options, count, values);
   raise_file_limit();
+  if (count > 1 && strcmp(values[1], "idle") == 0) return idle_main(count - 1, values + 1);
+  read_options(&options, count, values);
   load.options = &options;
   load.epoll = epoll_create1(EPOLL_CLOEXEC);
   if (load.epoll < 0) die_errno("cannot open epoll");

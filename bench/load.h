@@ -177,6 +177,12 @@ void http_prepare(struct load *load);
 #define WS_RSV1 0x40
 #define WS_TEXT 0x01
 #define WS_BINARY 0x02
+// The key and the accept value of the example in RFC 6455 section 1.3.
+#define WS_ACCEPT "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+#define WS_FIELDS                                   \
+  "Upgrade: websocket\r\nConnection: Upgrade\r\n"   \
+  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" \
+  "Sec-WebSocket-Version: 13\r\n"
 size_t ws_head(uint8_t *out, uint8_t first, bool masked, uint64_t payload);
 void ws_mask(uint8_t *frame, size_t head_bytes, const uint8_t *payload, size_t length, uint32_t mask);
 void ws_prepare(struct load *load);

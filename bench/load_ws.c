@@ -13,10 +13,6 @@
   "Sec-WebSocket-Extensions: permessage-deflate; " \
   "server_no_context_takeover; client_no_context_takeover\r\n"
 
-// The key and the accept value of the example in RFC 6455 section 1.3.
-#define KEY "dGhlIHNhbXBsZSBub25jZQ=="
-#define ACCEPT "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-
 // Writes the head of a frame in its shortest form without the mask; returns its length.
 size_t ws_head(uint8_t *out, uint8_t first, bool masked, uint64_t payload) {
   uint8_t mask_bit = masked ? 0x80 : 0;
@@ -68,14 +64,12 @@ void ws_prepare(struct load *load) {
 
 void ws_handshake(const struct options *options, const char *path, int fd) {
   char head[HEAD_BYTES];
-  int length = snprintf(head, sizeof head,
-                        "GET %s HTTP/1.1\r\nHost: %s:%u\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                        "Sec-WebSocket-Key: " KEY "\r\nSec-WebSocket-Version: 13\r\n%s\r\n",
-                        path, options->host, options->port, options->deflate ? OFFER : "");
+  int length = snprintf(head, sizeof head, "GET %s HTTP/1.1\r\nHost: %s:%u\r\n" WS_FIELDS "%s\r\n", path,
+                        options->host, options->port, options->deflate ? OFFER : "");
   socket_send(fd, head, (size_t)length);
   socket_receive_head(fd, head, sizeof head);
   if (strncmp(head, "HTTP/1.1 101 ", 13) != 0) die("the handshake was not answered with 101");
-  if (strstr(head, ACCEPT "\r\n") == NULL) die("the handshake has a wrong Sec-WebSocket-Accept");
+  if (strstr(head, WS_ACCEPT "\r\n") == NULL) die("the handshake has a wrong Sec-WebSocket-Accept");
   if (options->deflate && strcasestr(head, "permessage-deflate") == NULL)
     die("the server does not compress: it did not accept permessage-deflate");
 }
