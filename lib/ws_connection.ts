@@ -9,6 +9,7 @@ import type { Subscriber } from "./topics.ts";
 import { violationText } from "./violations.ts";
 import { Assembler } from "./ws_assembler.ts";
 import { ABNORMAL_CLOSURE, GOING_AWAY, NO_STATUS } from "./ws_codes.ts";
+import type { Common } from "./ws_common.ts";
 import type { Deflater } from "./ws_deflate.ts";
 import { OPCODE_PONG, writeCloseFrame, writeFrame } from "./ws_encoder.ts";
 import { Inbound, type InboundHost } from "./ws_inbound.ts";
@@ -47,48 +48,42 @@ const WHOLE = layout.FIRST | layout.LAST;
 const NO_BYTES = new Uint8Array(0);
 const UTF8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
+/** What few connections have at a time, so that the others need not carry it: made when the first of it is wanted. */
+class Extras {
+  assembler: Assembler | null = null;
+  /** What waits to be answered with a pong. */
+  ping: Uint8Array | null = null;
+  lifetime: ReturnType<typeof setTimeout> | undefined;
+  wasClean = false;
+  closeCode = ABNORMAL_CLOSURE;
+  closeReason = "";
+}
+
 /** State of a connection after its handshake. */
 export class WebSocketConnection<Socket> implements Connection, Subscriber {
   readonly handle: number;
   /** What the application holds of it. */
   socket!: Socket;
-  /** The peer's close frame has come. */
-  wasClean = false;
   /** Its sending side. */
   readonly outbound: Outbound<Socket>;
   #readyState = OPEN;
   #topics: Set<string> | null = null;
   #receivedMessages = 0;
   #receivedBytes = 0;
-  readonly #host: SocketHost<Socket>;
-  readonly #loop: PollLoop;
-  readonly #inbox: Inbox;
-  readonly #outbox: Outbox;
-  #assembler: Assembler | null = null;
+  readonly #common: Common<Socket>;
   // Null while messages are handed on as they come.
   #inbound: Inbound<Socket> | null;
-  #lifetime: ReturnType<typeof setTimeout> | undefined;
-  #closeCode = ABNORMAL_CLOSURE;
-  #closeReason = "";
-  #pong: Uint8Array | null = null;
-  // Null on the side of a server.
-  readonly #masker: Masker | null;
+  #extras: Extras | null = null;
 
-  /** Whoever has a masker is the client. */
   constructor(
     handle: number,
-    loop: PollLoop,
-    host: SocketHost<Socket>,
+    common: Common<Socket>,
     deflater: Deflater | null,
-    masker: Masker | null = null,
   ) {
+    const { host, loop } = common;
     this.handle = handle;
-    this.#host = host;
-    this.#loop = loop;
-    this.#inbox = loop.reactor.inbox;
-    this.#outbox = loop.reactor.outbox;
-    this.#masker = masker;
-    this.outbound = new Outbound(this, host, loop, deflater, masker);
+    this.#common = common;
+    this.outbound = new Outbound(this, common, deflater);
     this.#inbound = host.careful ? new Inbound(this, host, loop) : null;
   }
 
@@ -99,6 +94,11 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
 
   get writable(): boolean {
     return this.#readyState === OPEN;
+  }
+
+  /** The peer's close frame has come. */
+  get wasClean(): boolean {
+    return this.#extras?.wasClean ?? false;
   }
 
   get topics(): Set<string> {
@@ -219,7 +219,7 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
     const over = (): void => this.close(GOING_AWAY, "Lifetime over");
     const timer = setTimeout(over, ms);
     Deno.unrefTimer(timer);
-    this.#lifetime = timer;
+    this.#more().lifetime = timer;
   }
 
   /** Stages a command for the connection. */
@@ -239,6 +239,31 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
   count(index: number): void {
     this.#receivedMessages++;
     this.#receivedBytes += this.#inbox.length(index);
+  }
+
+  get #host(): SocketHost<Socket> {
+    return this.#common.host;
+  }
+
+  get #loop(): PollLoop {
+    return this.#common.loop;
+  }
+
+  get #inbox(): Inbox {
+    return this.#common.inbox;
+  }
+
+  get #outbox(): Outbox {
+    return this.#common.outbox;
+  }
+
+  // Null on the side of a server.
+  get #masker(): Masker | null {
+    return this.#common.masker;
+  }
+
+  #more(): Extras {
+    return this.#extras ??= new Extras();
   }
 
   #become(readyState: number): void {
@@ -268,10 +293,11 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
     if (this.#inbound !== null && this.#host.reception === "fragment") {
       return this.#inbound.piece(index, flags);
     }
-    const assembler = this.#assembler ??= new Assembler();
+    const extras = this.#more();
+    const assembler = extras.assembler ??= new Assembler();
     assembler.push(this.#inbox.borrow(index), this.#inbox.total(index));
     if ((flags & layout.LAST) === 0) return;
-    this.#assembler = null;
+    extras.assembler = null;
     const isText = (flags & layout.TEXT) !== 0;
     if (this.#inbound !== null) {
       this.#inbound.assembled(
@@ -293,7 +319,7 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
     if (this.outbound.buffered < this.#host.highWatermark) {
       this.#writePong(payload);
     } else {
-      this.#pong = payload.slice();
+      this.#more().ping = payload.slice();
       this.outbound.wantDrain();
     }
     if (this.readyState !== OPEN || !this.#host.hearsControl) return;
@@ -311,8 +337,11 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
 
   #onDrain(): void {
     if (this.readyState === CLOSED) return;
-    if (this.#pong !== null) this.#writePong(this.#pong);
-    this.#pong = null;
+    const extras = this.#extras;
+    if (extras !== null && extras.ping !== null) {
+      this.#writePong(extras.ping);
+      extras.ping = null;
+    }
     if (this.readyState === OPEN) this.outbound.drained();
   }
 
@@ -321,9 +350,10 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
     const code = this.#inbox.code(index);
     const reason = UTF8.decode(this.#inbox.borrow(index));
     this.#end(() => {
-      this.#closeCode = code;
-      this.#closeReason = reason;
-      this.wasClean = true;
+      const extras = this.#more();
+      extras.closeCode = code;
+      extras.closeReason = reason;
+      extras.wasClean = true;
       this.#answer(code === NO_STATUS ? null : code, "");
       if (this.#masker === null) this.#finish();
       else this.#awaitEnd();
@@ -335,9 +365,10 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
     const violation = this.#inbox.aux(index);
     this.#loop.tally.refused(violation);
     this.#end(() => {
-      this.#closeCode = code;
-      this.#closeReason = violationText(violation);
-      this.#answer(code, this.#closeReason);
+      const extras = this.#more();
+      extras.closeCode = code;
+      extras.closeReason = violationText(violation);
+      this.#answer(code, extras.closeReason);
       this.#finish();
     });
   }
@@ -380,12 +411,13 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
   #tellClosed(reason: string): void {
     if (this.readyState === CLOSED) return;
     this.#become(CLOSED);
-    clearTimeout(this.#lifetime);
+    const { lifetime, wasClean, closeCode, closeReason } = this.#more();
+    clearTimeout(lifetime);
     this.outbound.abandon();
     // How the connection went does not matter once the peer has said why.
-    const why = this.wasClean ? this.#closeReason : this.#closeReason || reason;
+    const why = wasClean ? closeReason : closeReason || reason;
     const tell = (): void => {
-      this.#host.close(this.socket, this.#closeCode, why);
+      this.#host.close(this.socket, closeCode, why);
       if (this.#topics !== null) this.#loop.topics.leave(this);
     };
     if (this.#inbound === null) tell();

@@ -11,6 +11,7 @@ import {
   type Waiting,
 } from "./ws_backlog.ts";
 import { TRY_AGAIN_LATER } from "./ws_codes.ts";
+import type { Common } from "./ws_common.ts";
 import { CLOSED, OPEN, type WebSocketConnection } from "./ws_connection.ts";
 import type { Deflater } from "./ws_deflate.ts";
 import {
@@ -58,63 +59,54 @@ const NO_LIMIT_FITS = -1;
 
 const ENCODER = new TextEncoder();
 
+/** What only a connection has whose peer was slow once, or is sent fragments. */
+class Extras {
+  dropped = 0;
+  /** Messages that C was not given yet. */
+  backlog: Backlog | null = null;
+  fragments = WHOLE_MESSAGES;
+  /** send() said so, and drain has not followed yet. */
+  queued = false;
+  tellingDropped = false;
+}
+
 /** The sending side of one connection. */
 export class Outbound<Socket> {
   /** Messages that were accepted. */
   sentMessages = 0;
   /** Their bytes. */
   sentBytes = 0;
-  /** Messages that were not accepted, or were given up. */
-  droppedMessages = 0;
   readonly #handle: number;
   readonly #connection: WebSocketConnection<Socket>;
-  readonly #host: OutboundHost<Socket>;
-  readonly #loop: PollLoop;
-  readonly #outbox: Outbox;
+  readonly #common: Common<Socket>;
   // Null where nothing is compressed.
   readonly #deflater: Deflater | null;
-  // Null on the side of a server.
-  readonly #masker: Masker | null;
-  readonly #maxQueueBytes: number;
-  // Whether messages are held where they can be given up again.
-  readonly #evicts: boolean;
-  // Bytes that may wait for the peer together with a message that is simply sent, and what they are mostly.
+  // Bytes that may wait for the peer together with a message that is simply sent: those of #common, or none.
   #limit: number;
-  readonly #usualLimit: number;
-  // Messages that C was not given yet.
-  #backlog: Backlog | null = null;
-  #fragments = WHOLE_MESSAGES;
-  // send() said so, and drain has not followed yet.
-  #queued = false;
-  #tellingDropped = false;
+  #extras: Extras | null = null;
 
   constructor(
     connection: WebSocketConnection<Socket>,
-    host: OutboundHost<Socket>,
-    loop: PollLoop,
+    common: Common<Socket>,
     deflater: Deflater | null,
-    masker: Masker | null,
   ) {
     this.#deflater = deflater;
-    this.#masker = masker;
     this.#handle = connection.handle;
     this.#connection = connection;
-    this.#host = host;
-    this.#loop = loop;
-    this.#outbox = loop.reactor.outbox;
-    this.#maxQueueBytes = Math.min(host.maxQueueBytes, loop.maxQueueBytes);
-    this.#evicts = host.slowConsumer === "drop-oldest" ||
-      host.slowConsumer === "coalesce";
-    this.#usualLimit = this.#evicts
-      ? Math.min(host.highWatermark, this.#maxQueueBytes)
-      : this.#maxQueueBytes;
-    this.#limit = this.#usualLimit;
+    this.#common = common;
+    this.#limit = common.limit;
+  }
+
+  /** Messages that were not accepted, or were given up. */
+  get droppedMessages(): number {
+    return this.#extras?.dropped ?? 0;
   }
 
   /** Bytes that the kernel has not taken yet. */
   get buffered(): number {
     if (this.#connection.readyState === CLOSED) return 0;
-    return this.#outbox.buffered(this.#handle) + (this.#backlog?.bytes ?? 0);
+    const waiting = this.#backlog?.bytes ?? 0;
+    return this.#outbox.buffered(this.#handle) + waiting;
   }
 
   /** Stages a text message. */
@@ -206,7 +198,7 @@ export class Outbound<Socket> {
       before !== FRAGMENTS_DROPPED &&
       total <= this.#maxQueueBytes;
     if (!fits) return this.#dropFragment(chunk, before, fin);
-    this.#fragments = fin ? WHOLE_MESSAGES : kind;
+    this.#setFragments(fin ? WHOLE_MESSAGES : kind);
     const first = isText ? OPCODE_TEXT : OPCODE_BINARY;
     const opcode = before === WHOLE_MESSAGES ? first : OPCODE_CONTINUATION;
     this.#writeFrame(opcode, bytes, fin);
@@ -243,8 +235,8 @@ export class Outbound<Socket> {
   drained(): void {
     if (!this.#release()) {
       this.wantDrain();
-    } else if (this.#queued) {
-      this.#queued = false;
+    } else if (this.#extras?.queued) {
+      this.#extras.queued = false;
       this.#host.drain(this.#connection.socket);
     }
   }
@@ -254,13 +246,57 @@ export class Outbound<Socket> {
     const simple = this.#connection.writable &&
       this.#fragments === WHOLE_MESSAGES &&
       (this.#backlog === null || this.#backlog.length === 0);
-    this.#limit = simple ? this.#usualLimit : NO_LIMIT_FITS;
+    this.#limit = simple ? this.#common.limit : NO_LIMIT_FITS;
   }
 
   /** The connection is gone, and with it what waits. */
   abandon(): void {
-    this.droppedMessages += this.#backlog?.length ?? 0;
-    this.#backlog = null;
+    const extras = this.#extras;
+    if (extras === null || extras.backlog === null) return;
+    extras.dropped += extras.backlog.length;
+    extras.backlog = null;
+  }
+
+  get #host(): OutboundHost<Socket> {
+    return this.#common.host;
+  }
+
+  get #loop(): PollLoop {
+    return this.#common.loop;
+  }
+
+  get #outbox(): Outbox {
+    return this.#common.outbox;
+  }
+
+  // Null on the side of a server.
+  get #masker(): Masker | null {
+    return this.#common.masker;
+  }
+
+  get #maxQueueBytes(): number {
+    return this.#common.maxQueueBytes;
+  }
+
+  get #evicts(): boolean {
+    return this.#common.evicts;
+  }
+
+  // Messages that C was not given yet.
+  get #backlog(): Backlog | null {
+    return this.#extras?.backlog ?? null;
+  }
+
+  get #fragments(): number {
+    return this.#extras?.fragments ?? WHOLE_MESSAGES;
+  }
+
+  #setFragments(fragments: number): void {
+    if (fragments !== this.#fragments) this.#more().fragments = fragments;
+  }
+
+  #more(): Extras {
+    return this.#extras ??= new Extras();
   }
 
   #sendControl(opcode: number, payload: Uint8Array): SendStatus {
@@ -349,7 +385,8 @@ export class Outbound<Socket> {
   #hold(message: PreparedMessage, options?: SendOptions): SendStatus {
     const key = options?.key;
     const compress = options?.compress;
-    const backlog = this.#backlog ??= new Backlog();
+    const extras = this.#more();
+    const backlog = extras.backlog ??= new Backlog();
     const cost = costOf(message);
     const room = this.#maxQueueBytes - this.#outbox.buffered(this.#handle);
     if (cost + (this.#evicts ? 0 : backlog.cost) > room) {
@@ -363,7 +400,7 @@ export class Outbound<Socket> {
     backlog.push({ message, key, compress });
     this.adjustLimit();
     this.wantDrain();
-    this.#queued = true;
+    extras.queued = true;
     // From here on the application may do anything.
     for (const each of evicted) this.#drop(each);
     return "queued";
@@ -397,14 +434,15 @@ export class Outbound<Socket> {
   }
 
   #drop(message: Outgoing): SendStatus {
-    this.droppedMessages++;
+    const extras = this.#more();
+    extras.dropped++;
     // One that is dropped while another one is being told of would lead to a further call, without an end.
-    if (this.#connection.readyState !== OPEN || this.#tellingDropped) {
+    if (this.#connection.readyState !== OPEN || extras.tellingDropped) {
       return "dropped";
     }
-    this.#tellingDropped = true;
+    extras.tellingDropped = true;
     this.#host.dropped(this.#connection.socket, message);
-    this.#tellingDropped = false;
+    extras.tellingDropped = false;
     return "dropped";
   }
 
@@ -415,7 +453,7 @@ export class Outbound<Socket> {
     fin: boolean,
   ): SendStatus {
     if (before === WHOLE_MESSAGES || before === FRAGMENTS_DROPPED) {
-      this.#fragments = fin ? WHOLE_MESSAGES : FRAGMENTS_DROPPED;
+      this.#setFragments(fin ? WHOLE_MESSAGES : FRAGMENTS_DROPPED);
       this.#endFragment();
       return before === WHOLE_MESSAGES ? this.#refuse(chunk) : "dropped";
     }
@@ -431,7 +469,7 @@ export class Outbound<Socket> {
     // The kernel may have taken a long one already, and then no drain would follow.
     if (this.#outbox.buffered(this.#handle) < highWatermark) return "sent";
     this.wantDrain();
-    this.#queued = true;
+    this.#more().queued = true;
     return "queued";
   }
 }

@@ -57,6 +57,12 @@ export interface SocketStatistics {
   droppedMessages: number;
 }
 
+/** What a socket keeps of the request that was upgraded. */
+export interface UpgradedRequest {
+  readonly url: string;
+  readonly protocol: string;
+}
+
 /** Begins the closing handshake without a code. For standard_websocket.ts. */
 export let closeWithoutCode: (socket: ServerWebSocket<unknown>) => void;
 
@@ -71,10 +77,7 @@ export let wasClean: (socket: ServerWebSocket<unknown>) => boolean;
 export class ServerWebSocket<Data = unknown> extends BaseWebSocket<Data> {
   /** The peer's address. */
   readonly remoteAddr: Deno.Addr;
-  /** URL of the request that was upgraded. */
-  readonly url: string;
-  /** The negotiated subprotocol, or "". */
-  readonly protocol: string;
+  readonly #request: UpgradedRequest;
   readonly #connection: WebSocketConnection<ServerWebSocket<Data>>;
 
   static {
@@ -87,13 +90,22 @@ export class ServerWebSocket<Data = unknown> extends BaseWebSocket<Data> {
     connection: WebSocketConnection<ServerWebSocket<Data>>,
     data: Data,
     remoteAddr: Deno.Addr,
-    request: { url: string; protocol: string },
+    request: UpgradedRequest,
   ) {
     super(connection, data);
     this.remoteAddr = remoteAddr;
-    this.url = request.url;
-    this.protocol = request.protocol;
+    this.#request = request;
     this.#connection = connection;
+  }
+
+  /** URL of the request that was upgraded. */
+  get url(): string {
+    return this.#request.url;
+  }
+
+  /** The negotiated subprotocol, or "". */
+  get protocol(): string {
+    return this.#request.protocol;
   }
 
   /**
