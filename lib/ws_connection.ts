@@ -2,9 +2,8 @@
 // ws_connection.ts - one WebSocket connection: records to callbacks, frames to the outbox; made by ws_route.ts and
 // ws_client_session.ts, called by poll_loop.ts and, through ws_socket.ts and ws_client_socket.ts, by the application.
 
-import { errnoName, type Inbox, layout, type Outbox } from "../ffi/mod.ts";
+import { errnoName, layout } from "../ffi/mod.ts";
 import type { Connection } from "./connection.ts";
-import type { PollLoop } from "./poll_loop.ts";
 import type { Subscriber } from "./topics.ts";
 import { violationText } from "./violations.ts";
 import { Assembler } from "./ws_assembler.ts";
@@ -13,7 +12,6 @@ import type { Common } from "./ws_common.ts";
 import type { Deflater } from "./ws_deflate.ts";
 import { OPCODE_PONG, writeCloseFrame, writeFrame } from "./ws_encoder.ts";
 import { Inbound, type InboundHost } from "./ws_inbound.ts";
-import type { Masker } from "./ws_mask.ts";
 import { Outbound, type OutboundHost } from "./ws_outbound.ts";
 import type { PreparedMessage } from "./ws_prepared.ts";
 import type {
@@ -118,7 +116,7 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
   }
 
   receive(index: number): void {
-    switch (this.#inbox.kind(index)) {
+    switch (this.#common.inbox.kind(index)) {
       case layout.MESSAGE:
         return this.#onMessage(index);
       case layout.PING:
@@ -137,7 +135,7 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
         return this.#end(() => this.#finish());
       case layout.CLOSED:
         this.#inbound?.abandon();
-        return this.#tellClosed(errnoName(this.#inbox.code(index)));
+        return this.#tellClosed(errnoName(this.#common.inbox.code(index)));
     }
   }
 
@@ -166,18 +164,18 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
 
   /** Subscribes to a topic; false when it was already. */
   subscribe(topic: string): boolean {
-    return this.writable && this.#loop.topics.subscribe(this, topic);
+    return this.writable && this.#common.loop.topics.subscribe(this, topic);
   }
 
   /** Ends a subscription; false when there was none. */
   unsubscribe(topic: string): boolean {
-    return this.#loop.topics.unsubscribe(this, topic);
+    return this.#common.loop.topics.unsubscribe(this, topic);
   }
 
   /** Sends a message to all subscribers, itself among them when asked to. */
   publish(topic: string, message: Sendable, options?: PublishOptions): number {
     const except = options?.self === true ? null : this;
-    return this.#loop.topics.publish(topic, message, options, except);
+    return this.#common.loop.topics.publish(topic, message, options, except);
   }
 
   /** Begins the closing handshake; without a code when it is null. */
@@ -186,7 +184,7 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
     this.outbound.releaseAll();
     this.#become(CLOSING);
     this.#writeClose(code, reason);
-    this.command(layout.CMD_DEADLINE, this.#host.closeTimeout);
+    this.command(layout.CMD_DEADLINE, this.#common.host.closeTimeout);
     this.#inbound?.abandon();
   }
 
@@ -200,7 +198,7 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
   /** Delivers no message until `resume()`. */
   pause(): void {
     if (this.readyState !== OPEN) return;
-    this.#inbound ??= new Inbound(this, this.#host, this.#loop);
+    this.#inbound ??= new Inbound(this, this.#common.host, this.#common.loop);
     this.#inbound.pause();
   }
 
@@ -224,42 +222,21 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
 
   /** Stages a command for the connection. */
   command(op: number, argument: number): void {
-    this.#outbox.command(this.handle, op, argument);
-    this.#loop.kick();
+    this.#common.outbox.command(this.handle, op, argument);
+    this.#common.loop.kick();
   }
 
   /** Counts a handler's promise as outstanding until it settles. */
   watch(promise: Promise<unknown>): void {
-    const settled = (): void => this.#loop.settled();
-    this.#loop.promised();
+    const settled = (): void => this.#common.loop.settled();
+    this.#common.loop.promised();
     promise.then(settled, settled);
   }
 
   /** Counts a record that is a whole message. */
   count(index: number): void {
     this.#receivedMessages++;
-    this.#receivedBytes += this.#inbox.length(index);
-  }
-
-  get #host(): SocketHost<Socket> {
-    return this.#common.host;
-  }
-
-  get #loop(): PollLoop {
-    return this.#common.loop;
-  }
-
-  get #inbox(): Inbox {
-    return this.#common.inbox;
-  }
-
-  get #outbox(): Outbox {
-    return this.#common.outbox;
-  }
-
-  // Null on the side of a server.
-  get #masker(): Masker | null {
-    return this.#common.masker;
+    this.#receivedBytes += this.#common.inbox.length(index);
   }
 
   #more(): Extras {
@@ -273,29 +250,32 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
 
   #onMessage(index: number): void {
     if (this.#readyState !== OPEN) return;
-    const inbox = this.#inbox;
+    const inbox = this.#common.inbox;
     const flags = inbox.flags(index);
     if ((flags & WHOLE) !== WHOLE) return this.#onPiece(index, flags);
     this.count(index);
     if (this.#inbound !== null) return this.#inbound.receive(index);
     if ((flags & layout.TEXT) !== 0) {
-      this.#host.message(this.socket, inbox.text(index));
+      this.#common.host.message(this.socket, inbox.text(index));
     } else {
       const block = inbox.block(index);
-      this.#host.message(this.socket, inbox.view(index));
+      this.#common.host.message(this.socket, inbox.view(index));
       inbox.returned(block);
     }
   }
 
   #onPiece(index: number, flags: number): void {
-    this.#receivedBytes += this.#inbox.length(index);
+    this.#receivedBytes += this.#common.inbox.length(index);
     if ((flags & layout.LAST) !== 0) this.#receivedMessages++;
-    if (this.#inbound !== null && this.#host.reception === "fragment") {
+    if (this.#inbound !== null && this.#common.host.reception === "fragment") {
       return this.#inbound.piece(index, flags);
     }
     const extras = this.#more();
     const assembler = extras.assembler ??= new Assembler();
-    assembler.push(this.#inbox.borrow(index), this.#inbox.total(index));
+    assembler.push(
+      this.#common.inbox.borrow(index),
+      this.#common.inbox.total(index),
+    );
     if ((flags & layout.LAST) === 0) return;
     extras.assembler = null;
     const isText = (flags & layout.TEXT) !== 0;
@@ -304,9 +284,9 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
         isText ? assembler.takeText() : assembler.takeBytes(),
       );
     } else if (isText) {
-      this.#host.message(this.socket, assembler.takeText());
+      this.#common.host.message(this.socket, assembler.takeText());
     } else {
-      this.#host.message(this.socket, assembler.lendBytes());
+      this.#common.host.message(this.socket, assembler.lendBytes());
       assembler.release();
     }
   }
@@ -315,24 +295,24 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
   // only the latest is worth an answer (section 5.5.3).
   #onPing(index: number): void {
     if (this.readyState === CLOSED) return;
-    const payload = this.#inbox.borrow(index);
-    if (this.outbound.buffered < this.#host.highWatermark) {
+    const payload = this.#common.inbox.borrow(index);
+    if (this.outbound.buffered < this.#common.host.highWatermark) {
       this.#writePong(payload);
     } else {
       this.#more().ping = payload.slice();
       this.outbound.wantDrain();
     }
-    if (this.readyState !== OPEN || !this.#host.hearsControl) return;
-    const block = this.#inbox.block(index);
-    this.#host.ping(this.socket, this.#inbox.view(index));
-    this.#inbox.returned(block);
+    if (this.readyState !== OPEN || !this.#common.host.hearsControl) return;
+    const block = this.#common.inbox.block(index);
+    this.#common.host.ping(this.socket, this.#common.inbox.view(index));
+    this.#common.inbox.returned(block);
   }
 
   #onPong(index: number): void {
-    if (this.readyState !== OPEN || !this.#host.hearsControl) return;
-    const block = this.#inbox.block(index);
-    this.#host.pong(this.socket, this.#inbox.view(index));
-    this.#inbox.returned(block);
+    if (this.readyState !== OPEN || !this.#common.host.hearsControl) return;
+    const block = this.#common.inbox.block(index);
+    this.#common.host.pong(this.socket, this.#common.inbox.view(index));
+    this.#common.inbox.returned(block);
   }
 
   #onDrain(): void {
@@ -347,23 +327,23 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
 
   // Answers with the peer's own code, unless this is its answer to ours.
   #onClose(index: number): void {
-    const code = this.#inbox.code(index);
-    const reason = UTF8.decode(this.#inbox.borrow(index));
+    const code = this.#common.inbox.code(index);
+    const reason = UTF8.decode(this.#common.inbox.borrow(index));
     this.#end(() => {
       const extras = this.#more();
       extras.closeCode = code;
       extras.closeReason = reason;
       extras.wasClean = true;
       this.#answer(code === NO_STATUS ? null : code, "");
-      if (this.#masker === null) this.#finish();
+      if (this.#common.masker === null) this.#finish();
       else this.#awaitEnd();
     });
   }
 
   #onViolation(index: number): void {
-    const code = this.#inbox.code(index);
-    const violation = this.#inbox.aux(index);
-    this.#loop.tally.refused(violation);
+    const code = this.#common.inbox.code(index);
+    const violation = this.#common.inbox.aux(index);
+    this.#common.loop.tally.refused(violation);
     this.#end(() => {
       const extras = this.#more();
       extras.closeCode = code;
@@ -386,7 +366,7 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
   // It is for the server to end the connection first (RFC 6455 section 7.1.1).
   #awaitEnd(): void {
     this.#become(CLOSING);
-    this.command(layout.CMD_DEADLINE, this.#host.closeTimeout);
+    this.command(layout.CMD_DEADLINE, this.#common.host.closeTimeout);
     // While it is paused, nothing is late.
     this.#inbound?.abandon();
   }
@@ -395,17 +375,30 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
   // is told when that is over: nothing of it is left then.
   #finish(): void {
     this.command(layout.CMD_FINISH, 0);
-    if (this.#masker === null) this.#tellClosed("");
+    if (this.#common.masker === null) this.#tellClosed("");
     else this.#become(CLOSING);
   }
 
   #writeClose(code: number | null, reason: string): void {
-    writeCloseFrame(this.#outbox, this.handle, code, reason, this.#masker);
+    writeCloseFrame(
+      this.#common.outbox,
+      this.handle,
+      code,
+      reason,
+      this.#common.masker,
+    );
   }
 
   #writePong(payload: Uint8Array): void {
     const { handle } = this;
-    writeFrame(this.#outbox, handle, OPCODE_PONG, payload, true, this.#masker);
+    writeFrame(
+      this.#common.outbox,
+      handle,
+      OPCODE_PONG,
+      payload,
+      true,
+      this.#common.masker,
+    );
   }
 
   #tellClosed(reason: string): void {
@@ -417,8 +410,8 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
     // How the connection went does not matter once the peer has said why.
     const why = wasClean ? closeReason : closeReason || reason;
     const tell = (): void => {
-      this.#host.close(this.socket, closeCode, why);
-      if (this.#topics !== null) this.#loop.topics.leave(this);
+      this.#common.host.close(this.socket, closeCode, why);
+      if (this.#topics !== null) this.#common.loop.topics.leave(this);
     };
     if (this.#inbound === null) tell();
     else this.#inbound.whenDone(tell);

@@ -2,8 +2,6 @@
 // ws_outbound.ts - the sending side of a WebSocket connection: frames to the outbox, and what becomes of messages for
 // a peer that is slow; made by ws_connection.ts, called through ws_socket.ts and by topics.ts.
 
-import type { Outbox } from "../ffi/mod.ts";
-import type { PollLoop } from "./poll_loop.ts";
 import {
   Backlog,
   costOf,
@@ -24,7 +22,6 @@ import {
   writeFrame,
   writeTextFrame,
 } from "./ws_encoder.ts";
-import type { Masker } from "./ws_mask.ts";
 import {
   contentOf,
   deflatedFrameOf,
@@ -106,7 +103,7 @@ export class Outbound<Socket> {
   get buffered(): number {
     if (this.#connection.readyState === CLOSED) return 0;
     const waiting = this.#backlog?.bytes ?? 0;
-    return this.#outbox.buffered(this.#handle) + waiting;
+    return this.#common.outbox.buffered(this.#handle) + waiting;
   }
 
   /** Stages a text message. */
@@ -115,16 +112,16 @@ export class Outbound<Socket> {
       const bytes = ENCODER.encode(text);
       return this.#sendDeflated(OPCODE_TEXT, bytes, text, options);
     }
-    const buffered = this.#outbox.buffered(this.#handle);
+    const buffered = this.#common.outbox.buffered(this.#handle);
     // Near the limit the number of bytes matters, and not just that of characters.
     if (buffered + 3 * text.length > this.#limit) {
       return this.#sendSlowly(text, options);
     }
     this.sentBytes += writeTextFrame(
-      this.#outbox,
+      this.#common.outbox,
       this.#handle,
       text,
-      this.#masker,
+      this.#common.masker,
     );
     this.sentMessages++;
     return this.#staged(buffered + text.length);
@@ -135,7 +132,7 @@ export class Outbound<Socket> {
     if (this.#deflater?.takes(bytes.length, options?.compress)) {
       return this.#sendDeflated(OPCODE_BINARY, bytes, bytes, options);
     }
-    const total = this.#outbox.buffered(this.#handle) + bytes.length;
+    const total = this.#common.outbox.buffered(this.#handle) + bytes.length;
     if (total > this.#limit) return this.#sendSlowly(bytes, options);
     this.#writeFrame(OPCODE_BINARY, bytes);
     this.sentMessages++;
@@ -145,7 +142,7 @@ export class Outbound<Socket> {
 
   /** Stages a message that was encoded before. */
   sendPrepared(prepared: PreparedMessage, options?: SendOptions): SendStatus {
-    const total = this.#outbox.buffered(this.#handle) + prepared.length;
+    const total = this.#common.outbox.buffered(this.#handle) + prepared.length;
     return total > this.#limit
       ? this.#sendSlowly(prepared, options)
       : this.#sendFrame(prepared, options?.compress);
@@ -156,7 +153,7 @@ export class Outbound<Socket> {
     message: PreparedMessage,
     options?: SendOptions,
   ): Uint8Array<ArrayBuffer> | null {
-    const total = this.#outbox.buffered(this.#handle) + message.length;
+    const total = this.#common.outbox.buffered(this.#handle) + message.length;
     if (total > this.#limit) return null;
     const deflater = this.#deflater;
     if (
@@ -167,10 +164,10 @@ export class Outbound<Socket> {
 
   /** Stages a message whose shared frame lies in the outbox. */
   sendShared(message: PreparedMessage, start: number, length: number): void {
-    this.#outbox.share(this.#handle, start, length);
+    this.#common.outbox.share(this.#handle, start, length);
     this.sentMessages++;
     this.sentBytes += message.length;
-    this.#staged(this.#outbox.buffered(this.#handle));
+    this.#staged(this.#common.outbox.buffered(this.#handle));
   }
 
   /** Sends a message as the route says for slow peers. */
@@ -196,7 +193,7 @@ export class Outbound<Socket> {
     const total = this.buffered + bytes.length;
     const fits = this.#connection.readyState === OPEN &&
       before !== FRAGMENTS_DROPPED &&
-      total <= this.#maxQueueBytes;
+      total <= this.#common.maxQueueBytes;
     if (!fits) return this.#dropFragment(chunk, before, fin);
     this.#setFragments(fin ? WHOLE_MESSAGES : kind);
     const first = isText ? OPCODE_TEXT : OPCODE_BINARY;
@@ -228,7 +225,7 @@ export class Outbound<Socket> {
 
   /** Has `drained()` be called once the queue in C has fallen to the low watermark. */
   wantDrain(): void {
-    this.#outbox.wantDrain(this.#handle, this.#host.lowWatermark);
+    this.#common.outbox.wantDrain(this.#handle, this.#common.host.lowWatermark);
   }
 
   /** The queue in C has fallen to the low watermark. */
@@ -237,7 +234,7 @@ export class Outbound<Socket> {
       this.wantDrain();
     } else if (this.#extras?.queued) {
       this.#extras.queued = false;
-      this.#host.drain(this.#connection.socket);
+      this.#common.host.drain(this.#connection.socket);
     }
   }
 
@@ -255,31 +252,6 @@ export class Outbound<Socket> {
     if (extras === null || extras.backlog === null) return;
     extras.dropped += extras.backlog.length;
     extras.backlog = null;
-  }
-
-  get #host(): OutboundHost<Socket> {
-    return this.#common.host;
-  }
-
-  get #loop(): PollLoop {
-    return this.#common.loop;
-  }
-
-  get #outbox(): Outbox {
-    return this.#common.outbox;
-  }
-
-  // Null on the side of a server.
-  get #masker(): Masker | null {
-    return this.#common.masker;
-  }
-
-  get #maxQueueBytes(): number {
-    return this.#common.maxQueueBytes;
-  }
-
-  get #evicts(): boolean {
-    return this.#common.evicts;
   }
 
   // Messages that C was not given yet.
@@ -301,7 +273,9 @@ export class Outbound<Socket> {
 
   #sendControl(opcode: number, payload: Uint8Array): SendStatus {
     const total = this.buffered + payload.length;
-    if (this.#connection.readyState !== OPEN || total > this.#maxQueueBytes) {
+    if (
+      this.#connection.readyState !== OPEN || total > this.#common.maxQueueBytes
+    ) {
       return "dropped";
     }
     this.#writeFrame(opcode, payload);
@@ -315,14 +289,21 @@ export class Outbound<Socket> {
     message: Outgoing,
     options: SendOptions | undefined,
   ): SendStatus {
-    const total = this.#outbox.buffered(this.#handle) + bytes.length;
+    const total = this.#common.outbox.buffered(this.#handle) + bytes.length;
     if (total > this.#limit) return this.#sendSlowly(message, options);
-    if (!this.#deflater!.write(this.#outbox, opcode, bytes, this.#masker)) {
+    if (
+      !this.#deflater!.write(
+        this.#common.outbox,
+        opcode,
+        bytes,
+        this.#common.masker,
+      )
+    ) {
       this.#writeFrame(opcode, bytes);
     }
     this.sentMessages++;
     this.sentBytes += bytes.length;
-    return this.#staged(this.#outbox.buffered(this.#handle));
+    return this.#staged(this.#common.outbox.buffered(this.#handle));
   }
 
   #sendFrame(
@@ -344,17 +325,31 @@ export class Outbound<Socket> {
     if (deflater?.takes(sizeOf(prepared), compress)) {
       if (deflater.remembers) {
         const { opcode, payload } = contentOf(prepared);
-        if (deflater.write(this.#outbox, opcode, payload, this.#masker)) return;
+        if (
+          deflater.write(
+            this.#common.outbox,
+            opcode,
+            payload,
+            this.#common.masker,
+          )
+        ) return;
       } else {
         frame = deflatedFrameOf(prepared, deflater);
       }
     }
-    writeEncoded(this.#outbox, this.#handle, frame, this.#masker);
+    writeEncoded(this.#common.outbox, this.#handle, frame, this.#common.masker);
   }
 
   #writeFrame(opcode: number, payload: Uint8Array, fin = true): void {
     const handle = this.#handle;
-    writeFrame(this.#outbox, handle, opcode, payload, fin, this.#masker);
+    writeFrame(
+      this.#common.outbox,
+      handle,
+      opcode,
+      payload,
+      fin,
+      this.#common.masker,
+    );
   }
 
   #sendWaiting({ message, compress }: Waiting): void {
@@ -365,18 +360,20 @@ export class Outbound<Socket> {
   #sendSlowly(message: Outgoing, options?: SendOptions): SendStatus {
     if (this.#connection.readyState !== OPEN) return this.#drop(message);
     if (this.#fragments !== WHOLE_MESSAGES) throw inMidst();
-    const queued = this.#outbox.buffered(this.#handle);
-    if (typeof message !== "string" && message.length > this.#maxQueueBytes) {
+    const queued = this.#common.outbox.buffered(this.#handle);
+    if (
+      typeof message !== "string" && message.length > this.#common.maxQueueBytes
+    ) {
       return this.#refuse(message);
     }
     const prepared = message instanceof PreparedMessage
       ? message
       : new PreparedMessage(message);
-    const fits = queued + prepared.length <= this.#maxQueueBytes;
+    const fits = queued + prepared.length <= this.#common.maxQueueBytes;
     const waits = (this.#backlog?.length ?? 0) > 0 ||
-      (this.#evicts && queued >= this.#host.highWatermark);
+      (this.#common.evicts && queued >= this.#common.host.highWatermark);
     if (fits && !waits) return this.#sendFrame(prepared, options?.compress);
-    return waits || this.#evicts
+    return waits || this.#common.evicts
       ? this.#hold(prepared, options)
       : this.#refuse(message);
   }
@@ -388,12 +385,13 @@ export class Outbound<Socket> {
     const extras = this.#more();
     const backlog = extras.backlog ??= new Backlog();
     const cost = costOf(message);
-    const room = this.#maxQueueBytes - this.#outbox.buffered(this.#handle);
-    if (cost + (this.#evicts ? 0 : backlog.cost) > room) {
+    const room = this.#common.maxQueueBytes -
+      this.#common.outbox.buffered(this.#handle);
+    if (cost + (this.#common.evicts ? 0 : backlog.cost) > room) {
       return this.#refuse(message);
     }
     const evicted: PreparedMessage[] = [];
-    const coalesces = this.#host.slowConsumer === "coalesce";
+    const coalesces = this.#common.host.slowConsumer === "coalesce";
     const same = coalesces && key !== undefined ? backlog.take(key) : null;
     if (same !== null) evicted.push(same);
     while (backlog.cost + cost > room) evicted.push(backlog.shift().message);
@@ -410,9 +408,10 @@ export class Outbound<Socket> {
   #release(): boolean {
     const backlog = this.#backlog;
     if (backlog === null || this.#fragments !== WHOLE_MESSAGES) return true;
-    const { highWatermark } = this.#host;
+    const { highWatermark } = this.#common.host;
     while (
-      backlog.length > 0 && this.#outbox.buffered(this.#handle) < highWatermark
+      backlog.length > 0 &&
+      this.#common.outbox.buffered(this.#handle) < highWatermark
     ) this.#sendWaiting(backlog.shift());
     this.adjustLimit();
     return backlog.length === 0;
@@ -427,7 +426,7 @@ export class Outbound<Socket> {
   // There is no room for a message, and none is made.
   #refuse(message: Outgoing): SendStatus {
     const status = this.#drop(message);
-    if (this.#host.slowConsumer === "close") {
+    if (this.#common.host.slowConsumer === "close") {
       this.#connection.close(TRY_AGAIN_LATER, "Too slow");
     }
     return status;
@@ -441,7 +440,7 @@ export class Outbound<Socket> {
       return "dropped";
     }
     extras.tellingDropped = true;
-    this.#host.dropped(this.#connection.socket, message);
+    this.#common.host.dropped(this.#connection.socket, message);
     extras.tellingDropped = false;
     return "dropped";
   }
@@ -463,11 +462,13 @@ export class Outbound<Socket> {
   }
 
   #staged(buffered: number): SendStatus {
-    this.#loop.kick();
-    const { highWatermark } = this.#host;
+    this.#common.loop.kick();
+    const { highWatermark } = this.#common.host;
     if (buffered < highWatermark) return "sent";
     // The kernel may have taken a long one already, and then no drain would follow.
-    if (this.#outbox.buffered(this.#handle) < highWatermark) return "sent";
+    if (this.#common.outbox.buffered(this.#handle) < highWatermark) {
+      return "sent";
+    }
     this.wantDrain();
     this.#more().queued = true;
     return "queued";
