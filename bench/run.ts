@@ -13,6 +13,12 @@ import {
   listContenders,
   takes,
 } from "./contenders.ts";
+import {
+  IDLE_NAMES,
+  IDLE_WORKLOADS,
+  printIdleTable,
+  runIdle,
+} from "./idle_workloads.ts";
 import { describeMachine, type Machine, pinSelf } from "./machine.ts";
 import { measure, type MeasureOptions, type Round } from "./measure.ts";
 import { benchPath } from "./paths.ts";
@@ -28,7 +34,7 @@ interface RunOptions extends Omit<MeasureOptions, "load"> {
   readonly results: string;
 }
 
-const WORKLOAD_NAMES = WORKLOADS.map(({ name }) => name);
+const WORKLOAD_NAMES = [...WORKLOADS.map(({ name }) => name), ...IDLE_NAMES];
 
 if (import.meta.main) await main();
 
@@ -52,8 +58,18 @@ async function main(): Promise<void> {
   const tables = workloads.map((workload) =>
     summarize(workload, contenders, rounds)
   );
+  const idle = await runIdle(
+    IDLE_WORKLOADS.filter(({ name, onlyNamed }) =>
+      onlyNamed || options.quick
+        ? options.only.includes(name)
+        : isWanted(name, options.only, WORKLOAD_NAMES)
+    ),
+    contenders,
+    { ...options, load },
+    (result) => append(options.results, { ...machine, ...result }),
+  );
   if (options.json) {
-    console.log(JSON.stringify({ machine, absent, tables }));
+    console.log(JSON.stringify({ machine, absent, tables, idle }));
     return;
   }
   console.log(
@@ -61,6 +77,7 @@ async function main(): Promise<void> {
       `Deno ${machine.deno}, ${machine.commit || "no commit"}`,
   );
   tables.forEach(printTable);
+  idle.forEach(printIdleTable);
   printAbsent(absent);
 }
 
