@@ -47,6 +47,8 @@ export interface IdleRound extends IdleResult {
 
 // For what a server has open beside its connections.
 const DESCRIPTORS_KEPT = 100;
+// One that has just started.
+const SERVER_BYTES = 100e6;
 // A rate that every contender exceeds by far.
 const OPENINGS_A_SECOND_MIN = 2000;
 const OVERRUN_SECONDS_MAX = 60;
@@ -57,9 +59,9 @@ export async function measureIdle(
   workload: IdleWorkload,
   options: { load: string; serverCore: number; clientCore: number },
 ): Promise<IdleRound> {
-  requireMemory(workload);
   const limit = descriptorLimit() - DESCRIPTORS_KEPT;
   const count = Math.ceil(workload.connections / limit);
+  requireMemory(workload, count);
   const servers: Running[] = [];
   try {
     for (let i = 0; i < count; i++) {
@@ -109,8 +111,11 @@ function voidReason({ errors, error_kinds, open, connections }: IdleResult): {
   return open < connections ? { void: `only ${open} were open` } : {};
 }
 
-function requireMemory({ name, connections, bytesEach }: IdleWorkload): void {
-  const needed = connections * bytesEach;
+function requireMemory(
+  { name, connections, bytesEach }: IdleWorkload,
+  servers: number,
+): void {
+  const needed = connections * bytesEach + servers * SERVER_BYTES;
   const [, kilobytes] = Deno.readTextFileSync("/proc/meminfo")
     .match(/MemAvailable:\s*(\d+)/) ?? [];
   const available = Number(kilobytes) * 1024;

@@ -44,7 +44,7 @@ export class Route<Data> extends Callbacks<ServerWebSocket<Data>> {
     checkProtocol(own, protocol);
     return upgradeResponse(own, {
       status: 101,
-      accept: (handle, loop, address, headers): Connection => {
+      accept: (handle, loop, peer, headers): Connection => {
         const agreed = Deflater.open(
           loop.reactor,
           handle,
@@ -61,7 +61,7 @@ export class Route<Data> extends Callbacks<ServerWebSocket<Data>> {
         connection.socket = new ServerWebSocket(
           connection,
           data,
-          address,
+          peer,
           this.#requestOf(own.url, protocol ?? ""),
         );
         this.#begin(connection, loop, head);

@@ -2,6 +2,7 @@
 // ws_socket.ts - what the application holds of a WebSocket connection; made by websocket.ts over a
 // ws_connection.ts.
 
+import { addressOf, type PeerAddress } from "./upgrade.ts";
 import { BaseWebSocket } from "./ws_base_socket.ts";
 import type { WebSocketConnection } from "./ws_connection.ts";
 import type { PreparedMessage } from "./ws_prepared.ts";
@@ -75,8 +76,7 @@ export let wasClean: (socket: ServerWebSocket<unknown>) => boolean;
  * @typeParam Data What was given to `upgrade()`, and the application keeps with the socket.
  */
 export class ServerWebSocket<Data = unknown> extends BaseWebSocket<Data> {
-  /** The peer's address. */
-  readonly remoteAddr: Deno.Addr;
+  #peer: PeerAddress;
   readonly #request: UpgradedRequest;
   readonly #connection: WebSocketConnection<ServerWebSocket<Data>>;
 
@@ -89,13 +89,18 @@ export class ServerWebSocket<Data = unknown> extends BaseWebSocket<Data> {
   constructor(
     connection: WebSocketConnection<ServerWebSocket<Data>>,
     data: Data,
-    remoteAddr: Deno.Addr,
+    peer: PeerAddress,
     request: UpgradedRequest,
   ) {
     super(connection, data);
-    this.remoteAddr = remoteAddr;
+    this.#peer = peer;
     this.#request = request;
     this.#connection = connection;
+  }
+
+  /** The peer's address. */
+  get remoteAddr(): Deno.Addr {
+    return this.#peer = addressOf(this.#peer);
   }
 
   /** URL of the request that was upgraded. */
