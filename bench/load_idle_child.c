@@ -16,7 +16,8 @@
 #define ANSWER_BYTES 4096
 #define EVENTS 256
 #define TURN_MS 100
-// Of the 28,000 ports that an address has by default. Finding a free one takes long once half of them are in use.
+// Of the 28,000 ports that an address has by default. Finding a free one takes long once half of them are in
+// use.
 #define CONNECTIONS_PER_ADDRESS 10000
 // While connections are opened or asked, some answer comes within this time.
 #define PATIENCE (30 * SECOND)
