@@ -36,6 +36,12 @@ static inline void histogram_add(struct histogram *histogram, uint64_t value, ui
   if (value > histogram->highest) histogram->highest = value;
 }
 
+static inline void histogram_merge(struct histogram *into, const struct histogram *from) {
+  into->count += from->count;
+  if (from->highest > into->highest) into->highest = from->highest;
+  for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++) into->buckets[i] += from->buckets[i];
+}
+
 // The value that the given share (0.99: p99) of all values does not exceed; 0 when there are none.
 static inline uint64_t histogram_share(const struct histogram *histogram, double share) {
   uint64_t rank = (uint64_t)(share * (double)histogram->count);

@@ -11,7 +11,8 @@
 //     http and ws: [--churn]
 //     all:  [--rate REQUESTS-A-SECOND] [--answers AT-MOST] [--distribution] [--trace FILE] [--sleep]
 //           [--probe PATH --probe-expect TEXT --probes 200 [--upstream]]
-#include "load.h"
+//   load idle ...: load_idle.c says what
+#include "load_idle.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -70,8 +71,9 @@ int main(int count, char **values) {
                             .warmup = 1,
                             .probes = 200,
                             .probe_expect = ""};
-  options_read(&options, count, values);
   raise_file_limit();
+  if (count > 1 && strcmp(values[1], "idle") == 0) return idle_main(count - 1, values + 1);
+  options_read(&options, count, values);
   load.options = &options;
   load.rest_bytes = usage_resident_bytes(options.pid);
   load.epoll = epoll_create1(EPOLL_CLOEXEC);

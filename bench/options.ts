@@ -2,6 +2,7 @@
 // options.ts - what the benchmark was asked for.
 import { parseArgs } from "@std/cli/parse-args";
 import { CONTENDER_NAMES } from "./contenders.ts";
+import { IDLE_NAMES } from "./idle_workloads.ts";
 import type { MeasureOptions } from "./measure.ts";
 import { benchPath } from "./paths.ts";
 import { WORKLOADS } from "./workloads.ts";
@@ -19,9 +20,10 @@ export interface RunOptions extends Omit<MeasureOptions, "load"> {
 }
 
 /** Names of all workloads. */
-export const WORKLOAD_NAMES: readonly string[] = WORKLOADS.map(({ name }) =>
-  name
-);
+export const WORKLOAD_NAMES: readonly string[] = [
+  ...WORKLOADS.map(({ name }) => name),
+  ...IDLE_NAMES,
+];
 
 /** Reads the arguments of the program; throws a `TypeError` that says which one is wrong. */
 export function readOptions(args: string[]): RunOptions {

@@ -10,6 +10,7 @@ import {
   killAll,
   listContenders,
 } from "./contenders.ts";
+import { IDLE_WORKLOADS, printIdleTable, runIdle } from "./idle_workloads.ts";
 import { describeMachine, type Machine, pinSelf } from "./machine.ts";
 import { measure, type MeasureOptions, type Round } from "./measure.ts";
 import { readOptions, type RunOptions } from "./options.ts";
@@ -18,6 +19,7 @@ import {
   durationText,
   estimate,
   isWantedContender,
+  isWantedWorkload,
   plan,
   secondsLeft,
   type Step,
@@ -53,10 +55,22 @@ async function main(): Promise<void> {
   const tables = workloads.map((workload) =>
     summarize(workload, contenders, rounds)
   );
+  const idle = await runIdle(
+    IDLE_WORKLOADS.filter(({ name, onlyNamed }) =>
+      onlyNamed || options.quick
+        ? options.only.includes(name)
+        : isWantedWorkload(name, options.only)
+    ),
+    contenders,
+    { ...options, load },
+    (result) => append(options.results, { ...machine, ...result }),
+  );
   const targets = checkTargets(rounds);
   const validity = validityOf(rounds);
   if (options.json) {
-    console.log(JSON.stringify({ machine, absent, tables, targets, validity }));
+    console.log(
+      JSON.stringify({ machine, absent, tables, idle, targets, validity }),
+    );
     return;
   }
   console.log(
@@ -64,6 +78,7 @@ async function main(): Promise<void> {
       `Deno ${machine.deno}, ${machine.commit || "no commit"}`,
   );
   tables.forEach(printTable);
+  idle.forEach(printIdleTable);
   printAbsent(absent);
   printTargets(targets);
   printValidity(validity);

@@ -78,6 +78,7 @@ static int map_private(struct mr_arena *arena) {
   const struct mr_options *o = &arena->options;
   uint64_t used = 0;
   uint64_t conns = part(&used, o->max_connections * (uint64_t)sizeof(struct conn));
+  uint64_t carries = part(&used, o->max_connections * (uint64_t)HEADROOM);
   uint64_t blocks = part(&used, o->block_count * sizeof(struct block));
   uint64_t stack = part(&used, o->block_count * sizeof(uint32_t));
   uint64_t borrowed = part(&used, o->block_count * sizeof(uint32_t));
@@ -87,6 +88,7 @@ static int map_private(struct mr_arena *arena) {
   arena->private_base = base;
   arena->private_bytes = used;
   arena->conns = (struct conn *)(base + conns);
+  arena->carries = base + carries;
   arena->blocks = (struct block *)(base + blocks);
   arena->free_blocks = (uint32_t *)(base + stack);
   arena->borrowed = (uint32_t *)(base + borrowed);

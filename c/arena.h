@@ -40,7 +40,8 @@ struct mr_arena {
   uint32_t *borrowed;  // blocks that the current turn's records name
   uint32_t borrowed_count;
   struct conn *conns;
-  uint32_t *slots;  // the queues of slots, see reactor.h
+  uint8_t *carries;  // see reactor.h
+  uint32_t *slots;   // the queues of slots, see reactor.h
   void *private_base;
   uint64_t private_bytes;
   struct mr_options options;

@@ -56,7 +56,7 @@ struct conn *conn_new(struct mr_reactor *r, int fd, bool opens) {
   if (!slot_take(r, opens, &slot)) return NULL;
   struct conn *c = &r->conns[slot];
   uint32_t handle = handle_after(c->handle, slot);
-  memset(c, 0, offsetof(struct conn, carry));
+  memset(c, 0, sizeof(*c));
   c->handle = handle;
   c->fd = fd;
   c->life = LIFE_OPEN;

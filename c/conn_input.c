@@ -2,7 +2,7 @@
 // conn_input.c - bytes from a backend to the protocols, in fair shares; called by the backends and reactor.c.
 //
 // Unparsed bytes wait in the blocks in which they came. Between turns a rest of at most HEADROOM bytes moves
-// into the connection itself, so that an idle connection holds no block.
+// into the connection's carry, so that an idle connection holds no block.
 #include <string.h>
 
 #include "backend.h"
@@ -188,7 +188,7 @@ static void stash_rest(struct mr_reactor *r, struct conn *c) {
   const struct block *front = &r->arena->blocks[c->in_head];
   uint32_t length = front->end - front->start;
   if (front->next != NO_BLOCK || length > HEADROOM) return;
-  memcpy(c->carry, block_at(r->arena, c->in_head) + front->start, length);
+  memcpy(carry_of(r, c), block_at(r->arena, c->in_head) + front->start, length);
   c->carry_length = (uint16_t)length;
   input_shift(r, c);
 }
@@ -198,7 +198,7 @@ static bool unstash(struct mr_reactor *r, struct conn *c) {
   if (c->carry_length == 0) return true;
   uint32_t block = block_get(r->arena);
   if (block == NO_BLOCK) return false;
-  memcpy(block_at(r->arena, block), c->carry, c->carry_length);
+  memcpy(block_at(r->arena, block), carry_of(r, c), c->carry_length);
   r->arena->blocks[block].end = c->carry_length;
   c->carry_length = 0;
   input_append(r, c, block);
@@ -307,7 +307,7 @@ void conn_received(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_
     return;
   }
   b->start = HEADROOM - c->carry_length;
-  memcpy(block_at(r->arena, block) + b->start, c->carry, c->carry_length);
+  if (c->carry_length > 0) memcpy(block_at(r->arena, block) + b->start, carry_of(r, c), c->carry_length);
   c->carry_length = 0;
   input_append(r, c, block);
   if (overloaded(r, c)) {

@@ -25,6 +25,7 @@ static void init(struct mr_reactor *r, struct mr_arena *arena) {
   r->control = arena->control;
   r->options = &arena->options;
   r->conns = arena->conns;
+  r->carries = arena->carries;
   r->rows = arena->rows;
   r->records_data = arena->control->records_capacity / 2;
   r->timer_fd = r->wake_here = r->wake_there = -1;

@@ -84,7 +84,7 @@ struct conn {
   uint32_t in_head;  // blocks of unparsed bytes, oldest first
   uint32_t in_tail;
   uint16_t in_blocks;
-  uint16_t carry_length;    // or, when there are at most HEADROOM of them, kept here
+  uint16_t carry_length;    // or, when there are at most HEADROOM of them, kept in the connection's carry
   uint32_t seen;            // bytes that the tokeniser has looked at without an answer
   uint16_t share;           // records left of this turn's share
   uint16_t file_responses;  // that end with the file
@@ -134,10 +134,9 @@ struct conn {
       uint32_t max_fragments;
     } ws;
   };
-  uint8_t carry[HEADROOM];
 };
 
-_Static_assert(sizeof(struct conn) == 512, "a connection is eight cache lines");
+_Static_assert(sizeof(struct conn) == 256, "a connection is four cache lines");
 
 struct listener {
   int fd;
@@ -174,6 +173,7 @@ struct mr_reactor {
   struct mr_control *control;
   const struct mr_options *options;
   struct conn *conns;
+  uint8_t *carries;  // HEADROOM bytes for each slot: apart, since few connections ever need them
   struct mr_row *rows;
   const struct backend *backend;
   void *state;  // the backend's own
@@ -221,6 +221,10 @@ static inline struct mr_row *row_of(const struct mr_reactor *r, const struct con
   return &r->rows[slot_of(c->handle)];
 }
 
+static inline uint8_t *carry_of(const struct mr_reactor *r, const struct conn *c) {
+  return r->carries + (size_t)slot_of(c->handle) * HEADROOM;
+}
+
 static inline void slot_push(struct mr_reactor *r, enum slot_queue_name name, uint32_t slot) {
   struct slot_queue *q = &r->queues[name];
   uint32_t at = q->head + q->count++;
@@ -231,8 +235,8 @@ static inline void slot_push(struct mr_reactor *r, enum slot_queue_name name, ui
 static inline uint32_t slot_pop(struct mr_reactor *r, enum slot_queue_name name) {
   struct slot_queue *q = &r->queues[name];
   uint32_t slot = q->slots[q->head];
-  q->head = q->head + 1 == r->options->max_connections ? 0 : q->head + 1;
-  q->count--;
+  // An empty queue begins anew, so that it stays in the memory that it has touched.
+  q->head = --q->count == 0 || q->head + 1 == r->options->max_connections ? 0 : q->head + 1;
   return slot;
 }
 

@@ -37,6 +37,7 @@ import type { AllTimeouts } from "./request_timeouts.ts";
 import { type ResponseOwner, ResponseWriter } from "./response_writer.ts";
 import { SentQueue } from "./sent_queue.ts";
 import { thrownError } from "./thrown.ts";
+import type { PeerAddress } from "./upgrade.ts";
 import { violationText } from "./violations.ts";
 
 /** A request whose turn has not come: the one before it is still being answered. */
@@ -215,6 +216,13 @@ export class HttpConnection
     return this.#address ??= this.#host.parseAddress(
       this.#host.loop.reactor.peerAddress(this.handle),
     );
+  }
+
+  #peer(): PeerAddress {
+    const { base, loop } = this.#host;
+    return this.#address === null && base.scheme === "http"
+      ? loop.reactor.peerAddress(this.handle)
+      : this.remoteAddress();
   }
 
   #onHead(index: number): void {
@@ -401,7 +409,7 @@ export class HttpConnection
     const connection = upgrade.accept(
       this.handle,
       this.#host.loop,
-      this.remoteAddress(),
+      this.#peer(),
       response.headers,
     );
     // What is sent from here on is told to the other protocol: its 101 and the answers before it count as sent.

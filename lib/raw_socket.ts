@@ -16,6 +16,7 @@ import {
   requireSocketCallbacks,
 } from "./socket_options.ts";
 import {
+  addressOf,
   extraLines,
   listOf,
   refuse,
@@ -124,11 +125,11 @@ function upgrade<Data>(
   }
   return upgradeResponse(own, {
     status: connects ? 200 : 101,
-    accept: (handle, loop, address, headers): SocketConnection<Data> => {
+    accept: (handle, loop, peer, headers): SocketConnection<Data> => {
       const head = acceptHead(chosen, headers);
       const connection = new SocketConnection<Data>(handle, loop, host, true);
       const data = options.data as Data;
-      connection.socket = new Socket(connection, data, address);
+      connection.socket = new Socket(connection, data, addressOf(peer));
       begin(connection, loop, host, head);
       return connection;
     },

@@ -2,10 +2,19 @@
 // upgrade.ts - responses that turn their connection over to another protocol; made by ws_route.ts and
 // raw_socket.ts, carried out by http_connection.ts.
 
+import { parseAddress } from "../ffi/mod.ts";
 import type { Connection } from "./connection.ts";
 import { LazyRequest } from "./http_request.ts";
 import { headLine } from "./http_response.ts";
 import type { PollLoop } from "./poll_loop.ts";
+
+/** The peer of a connection: as an address, or, for one of TCP, as the text that few ever ask to be made one. */
+export type PeerAddress = Deno.Addr | string;
+
+/** The address of a peer. */
+export function addressOf(peer: PeerAddress): Deno.Addr {
+  return typeof peer === "string" ? parseAddress(peer, false) : peer;
+}
 
 /** What happens to the connection when a handler returns an upgrade response. */
 export interface Upgrade {
@@ -15,7 +24,7 @@ export interface Upgrade {
   accept(
     handle: number,
     loop: PollLoop,
-    address: Deno.Addr,
+    peer: PeerAddress,
     headers: Headers,
   ): Connection;
 }

@@ -17,6 +17,7 @@ import { type Agreement, type Opener, Opening } from "./ws_client_opening.ts";
 import type { ClientSettings } from "./ws_client_options.ts";
 import { ClientWebSocket } from "./ws_client_socket.ts";
 import { NORMAL_CLOSURE, POLICY_VIOLATION } from "./ws_codes.ts";
+import { Common } from "./ws_common.ts";
 import {
   CLOSED,
   CLOSING,
@@ -119,10 +120,8 @@ export class ClientSession<Data> extends Callbacks<ClientWebSocket<Data>>
     const { deflater, protocol } = agreement;
     const connection = new WebSocketConnection<ClientWebSocket<Data>>(
       handle,
-      loop,
-      this,
+      new Common(this, loop, masker),
       deflater,
-      masker,
     );
     connection.socket = this.socket;
     this.#opening = null;

@@ -2,17 +2,16 @@
 // ws_connection.ts - one WebSocket connection: records to callbacks, frames to the outbox; made by ws_route.ts and
 // ws_client_session.ts, called by poll_loop.ts and, through ws_socket.ts and ws_client_socket.ts, by the application.
 
-import { errnoName, type Inbox, layout, type Outbox } from "../ffi/mod.ts";
+import { errnoName, layout } from "../ffi/mod.ts";
 import type { Connection } from "./connection.ts";
-import type { PollLoop } from "./poll_loop.ts";
 import type { Subscriber } from "./topics.ts";
 import { violationText } from "./violations.ts";
 import { Assembler } from "./ws_assembler.ts";
 import { ABNORMAL_CLOSURE, GOING_AWAY, NO_STATUS } from "./ws_codes.ts";
+import type { Common } from "./ws_common.ts";
 import type { Deflater } from "./ws_deflate.ts";
 import { OPCODE_PONG, writeCloseFrame, writeFrame } from "./ws_encoder.ts";
 import { Inbound, type InboundHost } from "./ws_inbound.ts";
-import type { Masker } from "./ws_mask.ts";
 import { Outbound, type OutboundHost } from "./ws_outbound.ts";
 import type { PreparedMessage } from "./ws_prepared.ts";
 import type {
@@ -47,48 +46,42 @@ const WHOLE = layout.FIRST | layout.LAST;
 const NO_BYTES = new Uint8Array(0);
 const UTF8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
+/** What few connections have at a time, so that the others need not carry it: made when the first of it is wanted. */
+class Extras {
+  assembler: Assembler | null = null;
+  /** What waits to be answered with a pong. */
+  ping: Uint8Array | null = null;
+  lifetime: ReturnType<typeof setTimeout> | undefined;
+  wasClean = false;
+  closeCode = ABNORMAL_CLOSURE;
+  closeReason = "";
+}
+
 /** State of a connection after its handshake. */
 export class WebSocketConnection<Socket> implements Connection, Subscriber {
   readonly handle: number;
   /** What the application holds of it. */
   socket!: Socket;
-  /** The peer's close frame has come. */
-  wasClean = false;
   /** Its sending side. */
   readonly outbound: Outbound<Socket>;
   #readyState = OPEN;
   #topics: Set<string> | null = null;
   #receivedMessages = 0;
   #receivedBytes = 0;
-  readonly #host: SocketHost<Socket>;
-  readonly #loop: PollLoop;
-  readonly #inbox: Inbox;
-  readonly #outbox: Outbox;
-  #assembler: Assembler | null = null;
+  readonly #common: Common<Socket>;
   // Null while messages are handed on as they come.
   #inbound: Inbound<Socket> | null;
-  #lifetime: ReturnType<typeof setTimeout> | undefined;
-  #closeCode = ABNORMAL_CLOSURE;
-  #closeReason = "";
-  #pong: Uint8Array | null = null;
-  // Null on the side of a server.
-  readonly #masker: Masker | null;
+  #extras: Extras | null = null;
 
-  /** Whoever has a masker is the client. */
   constructor(
     handle: number,
-    loop: PollLoop,
-    host: SocketHost<Socket>,
+    common: Common<Socket>,
     deflater: Deflater | null,
-    masker: Masker | null = null,
   ) {
+    const { host, loop } = common;
     this.handle = handle;
-    this.#host = host;
-    this.#loop = loop;
-    this.#inbox = loop.reactor.inbox;
-    this.#outbox = loop.reactor.outbox;
-    this.#masker = masker;
-    this.outbound = new Outbound(this, host, loop, deflater, masker);
+    this.#common = common;
+    this.outbound = new Outbound(this, common, deflater);
     this.#inbound = host.careful ? new Inbound(this, host, loop) : null;
   }
 
@@ -101,13 +94,18 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
     return this.#readyState === OPEN;
   }
 
+  /** The peer's close frame has come. */
+  get wasClean(): boolean {
+    return this.#extras?.wasClean ?? false;
+  }
+
   get topics(): Set<string> {
     return this.#topics ??= new Set();
   }
 
   /** A copy of the counters. */
   statistics(): SocketStatistics {
-    this.#outbox.settle();
+    this.#common.outbox.settle();
     const { sentMessages, sentBytes, droppedMessages } = this.outbound;
     return {
       receivedMessages: this.#receivedMessages,
@@ -119,7 +117,7 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
   }
 
   receive(index: number): void {
-    switch (this.#inbox.kind(index)) {
+    switch (this.#common.inbox.kind(index)) {
       case layout.MESSAGE:
         return this.#onMessages(index);
       case layout.PING:
@@ -138,7 +136,7 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
         return this.#end(() => this.#finish());
       case layout.CLOSED:
         this.#inbound?.abandon();
-        return this.#tellClosed(errnoName(this.#inbox.code(index)));
+        return this.#tellClosed(errnoName(this.#common.inbox.code(index)));
     }
   }
 
@@ -167,18 +165,18 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
 
   /** Subscribes to a topic; false when it was already. */
   subscribe(topic: string): boolean {
-    return this.writable && this.#loop.topics.subscribe(this, topic);
+    return this.writable && this.#common.loop.topics.subscribe(this, topic);
   }
 
   /** Ends a subscription; false when there was none. */
   unsubscribe(topic: string): boolean {
-    return this.#loop.topics.unsubscribe(this, topic);
+    return this.#common.loop.topics.unsubscribe(this, topic);
   }
 
   /** Sends a message to all subscribers, itself among them when asked to. */
   publish(topic: string, message: Sendable, options?: PublishOptions): number {
     const except = options?.self === true ? null : this;
-    return this.#loop.topics.publish(topic, message, options, except);
+    return this.#common.loop.topics.publish(topic, message, options, except);
   }
 
   /** Begins the closing handshake; without a code when it is null. */
@@ -187,7 +185,7 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
     this.outbound.releaseAll();
     this.#become(CLOSING);
     this.#writeClose(code, reason);
-    this.command(layout.CMD_DEADLINE, this.#host.closeTimeout);
+    this.command(layout.CMD_DEADLINE, this.#common.host.closeTimeout);
     this.#inbound?.abandon();
   }
 
@@ -201,7 +199,7 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
   /** Delivers no message until `resume()`. */
   pause(): void {
     if (this.readyState !== OPEN) return;
-    this.#inbound ??= new Inbound(this, this.#host, this.#loop);
+    this.#inbound ??= new Inbound(this, this.#common.host, this.#common.loop);
     this.#inbound.pause();
   }
 
@@ -220,26 +218,30 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
     const over = (): void => this.close(GOING_AWAY, "Lifetime over");
     const timer = setTimeout(over, ms);
     Deno.unrefTimer(timer);
-    this.#lifetime = timer;
+    this.#more().lifetime = timer;
   }
 
   /** Stages a command for the connection. */
   command(op: number, argument: number): void {
-    this.#outbox.command(this.handle, op, argument);
-    this.#loop.kick();
+    this.#common.outbox.command(this.handle, op, argument);
+    this.#common.loop.kick();
   }
 
   /** Counts a handler's promise as outstanding until it settles. */
   watch(promise: Promise<unknown>): void {
-    const settled = (): void => this.#loop.settled();
-    this.#loop.promised();
+    const settled = (): void => this.#common.loop.settled();
+    this.#common.loop.promised();
     promise.then(settled, settled);
   }
 
   /** Counts a record that is a whole message. */
   count(index: number): void {
     this.#receivedMessages++;
-    this.#receivedBytes += this.#inbox.length(index);
+    this.#receivedBytes += this.#common.inbox.length(index);
+  }
+
+  #more(): Extras {
+    return this.#extras ??= new Extras();
   }
 
   #become(readyState: number): void {
@@ -249,50 +251,54 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
 
   // Records of a connection that follow one another are taken in here, which spares the loop to look for it each time.
   #onMessages(first: number): void {
-    const loop = this.#loop;
+    const { loop, inbox } = this.#common;
     let index = first;
     do {
       loop.taken = index + 1;
       this.#onMessage(index);
       index = loop.taken;
-    } while (index < loop.records && this.#inbox.followsMessage(index));
+    } while (index < loop.records && inbox.followsMessage(index));
   }
 
   #onMessage(index: number): void {
     if (this.#readyState !== OPEN) return;
-    const inbox = this.#inbox;
+    const inbox = this.#common.inbox;
     const flags = inbox.flags(index);
     if ((flags & WHOLE) !== WHOLE) return this.#onPiece(index, flags);
     this.count(index);
     if (this.#inbound !== null) return this.#inbound.receive(index);
     if ((flags & layout.TEXT) !== 0) {
-      this.#host.message(this.socket, inbox.text(index));
+      this.#common.host.message(this.socket, inbox.text(index));
     } else {
       const block = inbox.block(index);
-      this.#host.message(this.socket, inbox.view(index));
+      this.#common.host.message(this.socket, inbox.view(index));
       inbox.returned(block);
     }
   }
 
   #onPiece(index: number, flags: number): void {
-    this.#receivedBytes += this.#inbox.length(index);
+    this.#receivedBytes += this.#common.inbox.length(index);
     if ((flags & layout.LAST) !== 0) this.#receivedMessages++;
-    if (this.#inbound !== null && this.#host.reception === "fragment") {
+    if (this.#inbound !== null && this.#common.host.reception === "fragment") {
       return this.#inbound.piece(index, flags);
     }
-    const assembler = this.#assembler ??= new Assembler();
-    assembler.push(this.#inbox.borrow(index), this.#inbox.total(index));
+    const extras = this.#more();
+    const assembler = extras.assembler ??= new Assembler();
+    assembler.push(
+      this.#common.inbox.borrow(index),
+      this.#common.inbox.total(index),
+    );
     if ((flags & layout.LAST) === 0) return;
-    this.#assembler = null;
+    extras.assembler = null;
     const isText = (flags & layout.TEXT) !== 0;
     if (this.#inbound !== null) {
       this.#inbound.assembled(
         isText ? assembler.takeText() : assembler.takeBytes(),
       );
     } else if (isText) {
-      this.#host.message(this.socket, assembler.takeText());
+      this.#common.host.message(this.socket, assembler.takeText());
     } else {
-      this.#host.message(this.socket, assembler.lendBytes());
+      this.#common.host.message(this.socket, assembler.lendBytes());
       assembler.release();
     }
   }
@@ -301,55 +307,60 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
   // only the latest is worth an answer (section 5.5.3).
   #onPing(index: number): void {
     if (this.readyState === CLOSED) return;
-    const payload = this.#inbox.borrow(index);
-    if (this.outbound.buffered < this.#host.highWatermark) {
+    const payload = this.#common.inbox.borrow(index);
+    if (this.outbound.buffered < this.#common.host.highWatermark) {
       this.#writePong(payload);
     } else {
-      this.#pong = payload.slice();
+      this.#more().ping = payload.slice();
       this.outbound.wantDrain();
     }
-    if (this.readyState !== OPEN || !this.#host.hearsControl) return;
-    const block = this.#inbox.block(index);
-    this.#host.ping(this.socket, this.#inbox.view(index));
-    this.#inbox.returned(block);
+    if (this.readyState !== OPEN || !this.#common.host.hearsControl) return;
+    const block = this.#common.inbox.block(index);
+    this.#common.host.ping(this.socket, this.#common.inbox.view(index));
+    this.#common.inbox.returned(block);
   }
 
   #onPong(index: number): void {
-    if (this.readyState !== OPEN || !this.#host.hearsControl) return;
-    const block = this.#inbox.block(index);
-    this.#host.pong(this.socket, this.#inbox.view(index));
-    this.#inbox.returned(block);
+    if (this.readyState !== OPEN || !this.#common.host.hearsControl) return;
+    const block = this.#common.inbox.block(index);
+    this.#common.host.pong(this.socket, this.#common.inbox.view(index));
+    this.#common.inbox.returned(block);
   }
 
   #onDrain(): void {
     if (this.readyState === CLOSED) return;
-    if (this.#pong !== null) this.#writePong(this.#pong);
-    this.#pong = null;
+    const extras = this.#extras;
+    if (extras !== null && extras.ping !== null) {
+      this.#writePong(extras.ping);
+      extras.ping = null;
+    }
     if (this.readyState === OPEN) this.outbound.drained();
   }
 
   // Answers with the peer's own code, unless this is its answer to ours.
   #onClose(index: number): void {
-    const code = this.#inbox.code(index);
-    const reason = UTF8.decode(this.#inbox.borrow(index));
+    const code = this.#common.inbox.code(index);
+    const reason = UTF8.decode(this.#common.inbox.borrow(index));
     this.#end(() => {
-      this.#closeCode = code;
-      this.#closeReason = reason;
-      this.wasClean = true;
+      const extras = this.#more();
+      extras.closeCode = code;
+      extras.closeReason = reason;
+      extras.wasClean = true;
       this.#answer(code === NO_STATUS ? null : code, "");
-      if (this.#masker === null) this.#finish();
+      if (this.#common.masker === null) this.#finish();
       else this.#awaitEnd();
     });
   }
 
   #onViolation(index: number): void {
-    const code = this.#inbox.code(index);
-    const violation = this.#inbox.aux(index);
-    this.#loop.tally.refused(violation);
+    const code = this.#common.inbox.code(index);
+    const violation = this.#common.inbox.aux(index);
+    this.#common.loop.tally.refused(violation);
     this.#end(() => {
-      this.#closeCode = code;
-      this.#closeReason = violationText(violation);
-      this.#answer(code, this.#closeReason);
+      const extras = this.#more();
+      extras.closeCode = code;
+      extras.closeReason = violationText(violation);
+      this.#answer(code, extras.closeReason);
       this.#finish();
     });
   }
@@ -367,7 +378,7 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
   // It is for the server to end the connection first (RFC 6455 section 7.1.1).
   #awaitEnd(): void {
     this.#become(CLOSING);
-    this.command(layout.CMD_DEADLINE, this.#host.closeTimeout);
+    this.command(layout.CMD_DEADLINE, this.#common.host.closeTimeout);
     // While it is paused, nothing is late.
     this.#inbound?.abandon();
   }
@@ -376,29 +387,43 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
   // is told when that is over: nothing of it is left then.
   #finish(): void {
     this.command(layout.CMD_FINISH, 0);
-    if (this.#masker === null) this.#tellClosed("");
+    if (this.#common.masker === null) this.#tellClosed("");
     else this.#become(CLOSING);
   }
 
   #writeClose(code: number | null, reason: string): void {
-    writeCloseFrame(this.#outbox, this.handle, code, reason, this.#masker);
+    writeCloseFrame(
+      this.#common.outbox,
+      this.handle,
+      code,
+      reason,
+      this.#common.masker,
+    );
   }
 
   #writePong(payload: Uint8Array): void {
     const { handle } = this;
-    writeFrame(this.#outbox, handle, OPCODE_PONG, payload, true, this.#masker);
+    writeFrame(
+      this.#common.outbox,
+      handle,
+      OPCODE_PONG,
+      payload,
+      true,
+      this.#common.masker,
+    );
   }
 
   #tellClosed(reason: string): void {
     if (this.readyState === CLOSED) return;
     this.#become(CLOSED);
-    clearTimeout(this.#lifetime);
+    const { lifetime, wasClean, closeCode, closeReason } = this.#more();
+    clearTimeout(lifetime);
     this.outbound.abandon();
     // How the connection went does not matter once the peer has said why.
-    const why = this.wasClean ? this.#closeReason : this.#closeReason || reason;
+    const why = wasClean ? closeReason : closeReason || reason;
     const tell = (): void => {
-      this.#host.close(this.socket, this.#closeCode, why);
-      if (this.#topics !== null) this.#loop.topics.leave(this);
+      this.#common.host.close(this.socket, closeCode, why);
+      if (this.#topics !== null) this.#common.loop.topics.leave(this);
     };
     if (this.#inbound === null) tell();
     else this.#inbound.whenDone(tell);

@@ -2,8 +2,6 @@
 // ws_outbound.ts - the sending side of a WebSocket connection: frames to the outbox, and what becomes of messages for
 // a peer that is slow; made by ws_connection.ts, called through ws_socket.ts and by topics.ts.
 
-import type { Outbox } from "../ffi/mod.ts";
-import type { PollLoop } from "./poll_loop.ts";
 import {
   Backlog,
   costOf,
@@ -11,6 +9,7 @@ import {
   type Waiting,
 } from "./ws_backlog.ts";
 import { TRY_AGAIN_LATER } from "./ws_codes.ts";
+import type { Common } from "./ws_common.ts";
 import { CLOSED, OPEN, type WebSocketConnection } from "./ws_connection.ts";
 import type { Deflater } from "./ws_deflate.ts";
 import {
@@ -25,7 +24,6 @@ import {
   writeShortFrame,
   writeTextFrame,
 } from "./ws_encoder.ts";
-import type { Masker } from "./ws_mask.ts";
 import {
   contentOf,
   deflatedFrameOf,
@@ -64,66 +62,54 @@ const HEADER_CHARACTERS = 2;
 
 const ENCODER = new TextEncoder();
 
+/** What only a connection has whose peer was slow once, or is sent fragments. */
+class Extras {
+  dropped = 0;
+  /** Messages that C was not given yet. */
+  backlog: Backlog | null = null;
+  fragments = WHOLE_MESSAGES;
+  /** send() said so, and drain has not followed yet. */
+  queued = false;
+  tellingDropped = false;
+}
+
 /** The sending side of one connection. */
 export class Outbound<Socket> {
   /** Messages that were accepted. */
   sentMessages = 0;
   /** Their bytes. */
   sentBytes = 0;
-  /** Messages that were not accepted, or were given up. */
-  droppedMessages = 0;
   readonly handle: number;
   readonly #connection: WebSocketConnection<Socket>;
-  readonly #host: OutboundHost<Socket>;
-  readonly #loop: PollLoop;
-  readonly #outbox: Outbox;
+  readonly #common: Common<Socket>;
   // Null where nothing is compressed.
   readonly #deflater: Deflater | null;
-  // Null on the side of a server.
-  readonly #masker: Masker | null;
-  // Null on that of a client.
-  readonly #texts: Texts | null;
-  readonly #maxQueueBytes: number;
-  // Whether messages are held where they can be given up again.
-  readonly #evicts: boolean;
-  // Bytes that may wait for the peer together with a message that is simply sent, and what they are mostly.
+  // Bytes that may wait for the peer together with a message that is simply sent: those of #common, or none.
   #limit: number;
-  readonly #usualLimit: number;
-  // Messages that C was not given yet.
-  #backlog: Backlog | null = null;
-  #fragments = WHOLE_MESSAGES;
-  // send() said so, and drain has not followed yet.
-  #queued = false;
-  #tellingDropped = false;
+  #extras: Extras | null = null;
 
   constructor(
     connection: WebSocketConnection<Socket>,
-    host: OutboundHost<Socket>,
-    loop: PollLoop,
+    common: Common<Socket>,
     deflater: Deflater | null,
-    masker: Masker | null,
   ) {
     this.#deflater = deflater;
-    this.#masker = masker;
     this.handle = connection.handle;
-    this.#texts = masker === null ? loop.texts : null;
     this.#connection = connection;
-    this.#host = host;
-    this.#loop = loop;
-    this.#outbox = loop.reactor.outbox;
-    this.#maxQueueBytes = Math.min(host.maxQueueBytes, loop.maxQueueBytes);
-    this.#evicts = host.slowConsumer === "drop-oldest" ||
-      host.slowConsumer === "coalesce";
-    this.#usualLimit = this.#evicts
-      ? Math.min(host.highWatermark, this.#maxQueueBytes)
-      : this.#maxQueueBytes;
-    this.#limit = this.#usualLimit;
+    this.#common = common;
+    this.#limit = common.limit;
+  }
+
+  /** Messages that were not accepted, or were given up. */
+  get droppedMessages(): number {
+    return this.#extras?.dropped ?? 0;
   }
 
   /** Bytes that the kernel has not taken yet. */
   get buffered(): number {
     if (this.#connection.readyState === CLOSED) return 0;
-    return this.#outbox.buffered(this.handle) + (this.#backlog?.bytes ?? 0);
+    return this.#common.outbox.buffered(this.handle) +
+      (this.#backlog?.bytes ?? 0);
   }
 
   /** Stages a text message. */
@@ -133,16 +119,16 @@ export class Outbound<Socket> {
       return this.#sendDeflated(OPCODE_TEXT, bytes, text, options);
     }
     if (this.#defers(text)) return "sent";
-    const buffered = this.#outbox.buffered(this.handle);
+    const buffered = this.#common.outbox.buffered(this.handle);
     // Near the limit the number of bytes matters, and not just that of characters.
     if (buffered + 3 * text.length > this.#limit) {
       return this.#sendSlowly(text, options);
     }
     this.sentBytes += writeTextFrame(
-      this.#outbox,
+      this.#common.outbox,
       this.handle,
       text,
-      this.#masker,
+      this.#common.masker,
     );
     this.sentMessages++;
     return this.#staged(buffered + text.length);
@@ -153,10 +139,10 @@ export class Outbound<Socket> {
     if (this.#deflater?.takes(bytes.length, options?.compress)) {
       return this.#sendDeflated(OPCODE_BINARY, bytes, bytes, options);
     }
-    const total = this.#outbox.buffered(this.handle) + bytes.length;
+    const total = this.#common.outbox.buffered(this.handle) + bytes.length;
     if (total > this.#limit) return this.#sendSlowly(bytes, options);
-    if (bytes.length <= SHORT_MAX && this.#masker === null) {
-      writeShortFrame(this.#outbox, this.handle, OPCODE_BINARY, bytes);
+    if (bytes.length <= SHORT_MAX && this.#common.masker === null) {
+      writeShortFrame(this.#common.outbox, this.handle, OPCODE_BINARY, bytes);
     } else {
       this.#writeFrame(OPCODE_BINARY, bytes);
     }
@@ -167,7 +153,7 @@ export class Outbound<Socket> {
 
   /** Stages a message that was encoded before. */
   sendPrepared(prepared: PreparedMessage, options?: SendOptions): SendStatus {
-    const total = this.#outbox.buffered(this.handle) + prepared.length;
+    const total = this.#common.outbox.buffered(this.handle) + prepared.length;
     return total > this.#limit
       ? this.#sendSlowly(prepared, options)
       : this.#sendFrame(prepared, options?.compress);
@@ -178,7 +164,7 @@ export class Outbound<Socket> {
     message: PreparedMessage,
     options?: SendOptions,
   ): Uint8Array<ArrayBuffer> | null {
-    const total = this.#outbox.buffered(this.handle) + message.length;
+    const total = this.#common.outbox.buffered(this.handle) + message.length;
     if (total > this.#limit) return null;
     const deflater = this.#deflater;
     if (
@@ -189,10 +175,10 @@ export class Outbound<Socket> {
 
   /** Stages a message whose shared frame lies in the outbox. */
   sendShared(message: PreparedMessage, start: number, length: number): void {
-    this.#outbox.share(this.handle, start, length);
+    this.#common.outbox.share(this.handle, start, length);
     this.sentMessages++;
     this.sentBytes += message.length;
-    this.#staged(this.#outbox.buffered(this.handle));
+    this.#staged(this.#common.outbox.buffered(this.handle));
   }
 
   /** Sends a message as the route says for slow peers. */
@@ -218,9 +204,9 @@ export class Outbound<Socket> {
     const total = this.buffered + bytes.length;
     const fits = this.#connection.readyState === OPEN &&
       before !== FRAGMENTS_DROPPED &&
-      total <= this.#maxQueueBytes;
+      total <= this.#common.maxQueueBytes;
     if (!fits) return this.#dropFragment(chunk, before, fin);
-    this.#fragments = fin ? WHOLE_MESSAGES : kind;
+    this.#setFragments(fin ? WHOLE_MESSAGES : kind);
     const first = isText ? OPCODE_TEXT : OPCODE_BINARY;
     const opcode = before === WHOLE_MESSAGES ? first : OPCODE_CONTINUATION;
     this.#writeFrame(opcode, bytes, fin);
@@ -250,16 +236,16 @@ export class Outbound<Socket> {
 
   /** Has `drained()` be called once the queue in C has fallen to the low watermark. */
   wantDrain(): void {
-    this.#outbox.wantDrain(this.handle, this.#host.lowWatermark);
+    this.#common.outbox.wantDrain(this.handle, this.#common.host.lowWatermark);
   }
 
   /** The queue in C has fallen to the low watermark. */
   drained(): void {
     if (!this.#release()) {
       this.wantDrain();
-    } else if (this.#queued) {
-      this.#queued = false;
-      this.#host.drain(this.#connection.socket);
+    } else if (this.#extras?.queued) {
+      this.#extras.queued = false;
+      this.#common.host.drain(this.#connection.socket);
     }
   }
 
@@ -268,32 +254,55 @@ export class Outbound<Socket> {
     const simple = this.#connection.writable &&
       this.#fragments === WHOLE_MESSAGES &&
       (this.#backlog === null || this.#backlog.length === 0);
-    this.#limit = simple ? this.#usualLimit : NO_LIMIT_FITS;
+    this.#limit = simple ? this.#common.limit : NO_LIMIT_FITS;
   }
 
   /** The connection is gone, and with it what waits. */
   abandon(): void {
-    this.droppedMessages += this.#backlog?.length ?? 0;
-    this.#backlog = null;
+    const extras = this.#extras;
+    if (extras === null || extras.backlog === null) return;
+    extras.dropped += extras.backlog.length;
+    extras.backlog = null;
+  }
+
+  // Messages that C was not given yet.
+  get #backlog(): Backlog | null {
+    return this.#extras?.backlog ?? null;
+  }
+
+  get #fragments(): number {
+    return this.#extras?.fragments ?? WHOLE_MESSAGES;
+  }
+
+  #setFragments(fragments: number): void {
+    if (fragments !== this.#fragments) this.#more().fragments = fragments;
+  }
+
+  #more(): Extras {
+    return this.#extras ??= new Extras();
   }
 
   // Has a short text wait for others of this turn, far from the limits: how many bytes there will be is not known yet.
   #defers(text: string): boolean {
-    const texts = this.#texts;
+    const texts = this.#common.texts;
     if (texts === null || !texts.takes(text.length)) return false;
-    const most = this.#outbox.bufferedBefore(this.handle) +
+    const most = this.#common.outbox.bufferedBefore(this.handle) +
       3 * (texts.characters + HEADER_CHARACTERS + text.length);
-    if (most > this.#limit || most >= this.#host.highWatermark) return false;
+    if (most > this.#limit || most >= this.#common.host.highWatermark) {
+      return false;
+    }
     texts.push(this, text);
     this.sentMessages++;
     this.sentBytes += text.length;
-    this.#loop.kick();
+    this.#common.loop.kick();
     return true;
   }
 
   #sendControl(opcode: number, payload: Uint8Array): SendStatus {
     const total = this.buffered + payload.length;
-    if (this.#connection.readyState !== OPEN || total > this.#maxQueueBytes) {
+    if (
+      this.#connection.readyState !== OPEN || total > this.#common.maxQueueBytes
+    ) {
       return "dropped";
     }
     this.#writeFrame(opcode, payload);
@@ -307,14 +316,21 @@ export class Outbound<Socket> {
     message: Outgoing,
     options: SendOptions | undefined,
   ): SendStatus {
-    const total = this.#outbox.buffered(this.handle) + bytes.length;
+    const total = this.#common.outbox.buffered(this.handle) + bytes.length;
     if (total > this.#limit) return this.#sendSlowly(message, options);
-    if (!this.#deflater!.write(this.#outbox, opcode, bytes, this.#masker)) {
+    if (
+      !this.#deflater!.write(
+        this.#common.outbox,
+        opcode,
+        bytes,
+        this.#common.masker,
+      )
+    ) {
       this.#writeFrame(opcode, bytes);
     }
     this.sentMessages++;
     this.sentBytes += bytes.length;
-    return this.#staged(this.#outbox.buffered(this.handle));
+    return this.#staged(this.#common.outbox.buffered(this.handle));
   }
 
   #sendFrame(
@@ -336,17 +352,31 @@ export class Outbound<Socket> {
     if (deflater?.takes(sizeOf(prepared), compress)) {
       if (deflater.remembers) {
         const { opcode, payload } = contentOf(prepared);
-        if (deflater.write(this.#outbox, opcode, payload, this.#masker)) return;
+        if (
+          deflater.write(
+            this.#common.outbox,
+            opcode,
+            payload,
+            this.#common.masker,
+          )
+        ) return;
       } else {
         frame = deflatedFrameOf(prepared, deflater);
       }
     }
-    writeEncoded(this.#outbox, this.handle, frame, this.#masker);
+    writeEncoded(this.#common.outbox, this.handle, frame, this.#common.masker);
   }
 
   #writeFrame(opcode: number, payload: Uint8Array, fin = true): void {
     const handle = this.handle;
-    writeFrame(this.#outbox, handle, opcode, payload, fin, this.#masker);
+    writeFrame(
+      this.#common.outbox,
+      handle,
+      opcode,
+      payload,
+      fin,
+      this.#common.masker,
+    );
   }
 
   #sendWaiting({ message, compress }: Waiting): void {
@@ -357,18 +387,20 @@ export class Outbound<Socket> {
   #sendSlowly(message: Outgoing, options?: SendOptions): SendStatus {
     if (this.#connection.readyState !== OPEN) return this.#drop(message);
     if (this.#fragments !== WHOLE_MESSAGES) throw inMidst();
-    const queued = this.#outbox.buffered(this.handle);
-    if (typeof message !== "string" && message.length > this.#maxQueueBytes) {
+    const queued = this.#common.outbox.buffered(this.handle);
+    if (
+      typeof message !== "string" && message.length > this.#common.maxQueueBytes
+    ) {
       return this.#refuse(message);
     }
     const prepared = message instanceof PreparedMessage
       ? message
       : new PreparedMessage(message);
-    const fits = queued + prepared.length <= this.#maxQueueBytes;
+    const fits = queued + prepared.length <= this.#common.maxQueueBytes;
     const waits = (this.#backlog?.length ?? 0) > 0 ||
-      (this.#evicts && queued >= this.#host.highWatermark);
+      (this.#common.evicts && queued >= this.#common.host.highWatermark);
     if (fits && !waits) return this.#sendFrame(prepared, options?.compress);
-    return waits || this.#evicts
+    return waits || this.#common.evicts
       ? this.#hold(prepared, options)
       : this.#refuse(message);
   }
@@ -377,21 +409,23 @@ export class Outbound<Socket> {
   #hold(message: PreparedMessage, options?: SendOptions): SendStatus {
     const key = options?.key;
     const compress = options?.compress;
-    const backlog = this.#backlog ??= new Backlog();
+    const extras = this.#more();
+    const backlog = extras.backlog ??= new Backlog();
     const cost = costOf(message);
-    const room = this.#maxQueueBytes - this.#outbox.buffered(this.handle);
-    if (cost + (this.#evicts ? 0 : backlog.cost) > room) {
+    const room = this.#common.maxQueueBytes -
+      this.#common.outbox.buffered(this.handle);
+    if (cost + (this.#common.evicts ? 0 : backlog.cost) > room) {
       return this.#refuse(message);
     }
     const evicted: PreparedMessage[] = [];
-    const coalesces = this.#host.slowConsumer === "coalesce";
+    const coalesces = this.#common.host.slowConsumer === "coalesce";
     const same = coalesces && key !== undefined ? backlog.take(key) : null;
     if (same !== null) evicted.push(same);
     while (backlog.cost + cost > room) evicted.push(backlog.shift().message);
     backlog.push({ message, key, compress });
     this.adjustLimit();
     this.wantDrain();
-    this.#queued = true;
+    extras.queued = true;
     // From here on the application may do anything.
     for (const each of evicted) this.#drop(each);
     return "queued";
@@ -401,9 +435,10 @@ export class Outbound<Socket> {
   #release(): boolean {
     const backlog = this.#backlog;
     if (backlog === null || this.#fragments !== WHOLE_MESSAGES) return true;
-    const { highWatermark } = this.#host;
+    const { highWatermark } = this.#common.host;
     while (
-      backlog.length > 0 && this.#outbox.buffered(this.handle) < highWatermark
+      backlog.length > 0 &&
+      this.#common.outbox.buffered(this.handle) < highWatermark
     ) this.#sendWaiting(backlog.shift());
     this.adjustLimit();
     return backlog.length === 0;
@@ -418,21 +453,22 @@ export class Outbound<Socket> {
   // There is no room for a message, and none is made.
   #refuse(message: Outgoing): SendStatus {
     const status = this.#drop(message);
-    if (this.#host.slowConsumer === "close") {
+    if (this.#common.host.slowConsumer === "close") {
       this.#connection.close(TRY_AGAIN_LATER, "Too slow");
     }
     return status;
   }
 
   #drop(message: Outgoing): SendStatus {
-    this.droppedMessages++;
+    const extras = this.#more();
+    extras.dropped++;
     // One that is dropped while another one is being told of would lead to a further call, without an end.
-    if (this.#connection.readyState !== OPEN || this.#tellingDropped) {
+    if (this.#connection.readyState !== OPEN || extras.tellingDropped) {
       return "dropped";
     }
-    this.#tellingDropped = true;
-    this.#host.dropped(this.#connection.socket, message);
-    this.#tellingDropped = false;
+    extras.tellingDropped = true;
+    this.#common.host.dropped(this.#connection.socket, message);
+    extras.tellingDropped = false;
     return "dropped";
   }
 
@@ -443,7 +479,7 @@ export class Outbound<Socket> {
     fin: boolean,
   ): SendStatus {
     if (before === WHOLE_MESSAGES || before === FRAGMENTS_DROPPED) {
-      this.#fragments = fin ? WHOLE_MESSAGES : FRAGMENTS_DROPPED;
+      this.#setFragments(fin ? WHOLE_MESSAGES : FRAGMENTS_DROPPED);
       this.#endFragment();
       return before === WHOLE_MESSAGES ? this.#refuse(chunk) : "dropped";
     }
@@ -453,13 +489,15 @@ export class Outbound<Socket> {
   }
 
   #staged(buffered: number): SendStatus {
-    this.#loop.kick();
-    const { highWatermark } = this.#host;
+    this.#common.loop.kick();
+    const { highWatermark } = this.#common.host;
     if (buffered < highWatermark) return "sent";
     // The kernel may have taken a long one already, and then no drain would follow.
-    if (this.#outbox.buffered(this.handle) < highWatermark) return "sent";
+    if (this.#common.outbox.buffered(this.handle) < highWatermark) {
+      return "sent";
+    }
     this.wantDrain();
-    this.#queued = true;
+    this.#more().queued = true;
     return "queued";
   }
 }

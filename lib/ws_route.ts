@@ -7,6 +7,7 @@ import type { PollLoop } from "./poll_loop.ts";
 import { refuse, upgradable, upgradeResponse } from "./upgrade.ts";
 import type { UpgradeOptions, WebSocketHandlers } from "./websocket.ts";
 import { Callbacks } from "./ws_callbacks.ts";
+import { Common } from "./ws_common.ts";
 import { WebSocketConnection } from "./ws_connection.ts";
 import { Deflater } from "./ws_deflate.ts";
 import {
@@ -16,11 +17,15 @@ import {
   refuseHandshake,
 } from "./ws_handshake.ts";
 import type { RouteSettings } from "./ws_options.ts";
-import { ServerWebSocket } from "./ws_socket.ts";
+import { ServerWebSocket, type UpgradedRequest } from "./ws_socket.ts";
 
 /** The handlers of a route, and the upgrade to one of its sockets. */
 export class Route<Data> extends Callbacks<ServerWebSocket<Data>> {
   readonly #settings: RouteSettings;
+  // Of the last upgrade. Most sockets of a route have the same, which is kept once for all that follow one another.
+  #request: UpgradedRequest = { url: "", protocol: "" };
+  // A route may serve several servers.
+  readonly #commons = new WeakMap<PollLoop, Common<ServerWebSocket<Data>>>();
 
   constructor(handlers: WebSocketHandlers<Data>, settings: RouteSettings) {
     super("a WebSocket route", handlers, settings);
@@ -39,7 +44,7 @@ export class Route<Data> extends Callbacks<ServerWebSocket<Data>> {
     checkProtocol(own, protocol);
     return upgradeResponse(own, {
       status: 101,
-      accept: (handle, loop, address, headers): Connection => {
+      accept: (handle, loop, peer, headers): Connection => {
         const agreed = Deflater.open(
           loop.reactor,
           handle,
@@ -49,21 +54,36 @@ export class Route<Data> extends Callbacks<ServerWebSocket<Data>> {
         const head = acceptHead(own, protocol, headers, agreed?.answer);
         const connection = new WebSocketConnection<ServerWebSocket<Data>>(
           handle,
-          loop,
-          this,
+          this.#commonOn(loop),
           agreed?.deflater ?? null,
         );
         const data = options.data as Data;
         connection.socket = new ServerWebSocket(
           connection,
           data,
-          address,
-          { url: own.url, protocol: protocol ?? "" },
+          peer,
+          this.#requestOf(own.url, protocol ?? ""),
         );
         this.#begin(connection, loop, head);
         return connection;
       },
     }, options.headers);
+  }
+
+  #requestOf(url: string, protocol: string): UpgradedRequest {
+    if (url !== this.#request.url || protocol !== this.#request.protocol) {
+      this.#request = { url, protocol };
+    }
+    return this.#request;
+  }
+
+  #commonOn(loop: PollLoop): Common<ServerWebSocket<Data>> {
+    let common = this.#commons.get(loop);
+    if (common === undefined) {
+      common = new Common<ServerWebSocket<Data>>(this, loop);
+      this.#commons.set(loop, common);
+    }
+    return common;
   }
 
   #begin(

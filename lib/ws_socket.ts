@@ -2,6 +2,7 @@
 // ws_socket.ts - what the application holds of a WebSocket connection; made by websocket.ts over a
 // ws_connection.ts.
 
+import { addressOf, type PeerAddress } from "./upgrade.ts";
 import { BaseWebSocket } from "./ws_base_socket.ts";
 import type { WebSocketConnection } from "./ws_connection.ts";
 import type { PreparedMessage } from "./ws_prepared.ts";
@@ -57,6 +58,12 @@ export interface SocketStatistics {
   droppedMessages: number;
 }
 
+/** What a socket keeps of the request that was upgraded. */
+export interface UpgradedRequest {
+  readonly url: string;
+  readonly protocol: string;
+}
+
 /** Begins the closing handshake without a code. For standard_websocket.ts. */
 export let closeWithoutCode: (socket: ServerWebSocket<unknown>) => void;
 
@@ -69,12 +76,8 @@ export let wasClean: (socket: ServerWebSocket<unknown>) => boolean;
  * @typeParam Data What was given to `upgrade()`, and the application keeps with the socket.
  */
 export class ServerWebSocket<Data = unknown> extends BaseWebSocket<Data> {
-  /** The peer's address. */
-  readonly remoteAddr: Deno.Addr;
-  /** URL of the request that was upgraded. */
-  readonly url: string;
-  /** The negotiated subprotocol, or "". */
-  readonly protocol: string;
+  #peer: PeerAddress;
+  readonly #request: UpgradedRequest;
   readonly #connection: WebSocketConnection<ServerWebSocket<Data>>;
 
   static {
@@ -86,14 +89,28 @@ export class ServerWebSocket<Data = unknown> extends BaseWebSocket<Data> {
   constructor(
     connection: WebSocketConnection<ServerWebSocket<Data>>,
     data: Data,
-    remoteAddr: Deno.Addr,
-    request: { url: string; protocol: string },
+    peer: PeerAddress,
+    request: UpgradedRequest,
   ) {
     super(connection, data);
-    this.remoteAddr = remoteAddr;
-    this.url = request.url;
-    this.protocol = request.protocol;
+    this.#peer = peer;
+    this.#request = request;
     this.#connection = connection;
+  }
+
+  /** The peer's address. */
+  get remoteAddr(): Deno.Addr {
+    return this.#peer = addressOf(this.#peer);
+  }
+
+  /** URL of the request that was upgraded. */
+  get url(): string {
+    return this.#request.url;
+  }
+
+  /** The negotiated subprotocol, or "". */
+  get protocol(): string {
+    return this.#request.protocol;
   }
 
   /**

@@ -59,8 +59,9 @@ const server = serve(
     hostname: "127.0.0.1",
     backend,
     spin: Number(spin),
-    // No other server has this limit, and one connection makes more requests than it allows.
+    // No other server has these limits: one connection makes more requests, and there may be more connections.
     maxRequests: 0,
+    maxConnections: 1 << 20,
     ...(app === "static" ? { routes: STATIC } : {}),
     onListen: (address): void => console.log(address.port),
   },
