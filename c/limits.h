@@ -56,11 +56,6 @@
 
 #define LISTENERS_MAX 64
 
-// What one allocation of JavaScript's may have to come from the heap, and what the heap may keep at its end
-// when all is freed: some of the buffers of large bodies that wait for garbage collection together.
-#define HEAP_BLOCK_BYTES (4 << 20)
-#define HEAP_KEPT_BYTES (64 << 20)
-
 // Sockets that a listener has accepted and holds until there is a slot for them; more are closed.
 #define WAITING_MAX 64
 

@@ -8,7 +8,6 @@
 
 #include "backend.h"
 #include "conn.h"
-#include "heap.h"
 #include "listener.h"
 #include "millrace.h"
 #include "outbox.h"
@@ -99,7 +98,6 @@ int32_t mr_open(mr_arena *arena, const struct mr_options *options, mr_reactor **
     free(r);
     return rc;
   }
-  heap_keep();
   r->turn = 1;
   *out = r;
   return 0;

@@ -150,10 +150,7 @@ export class Compression {
 
     const accept = request.field("accept-encoding");
     const coding = negotiate(accept, this.#options.encodings);
-    if (coding !== null) {
-      parts.body = this.#compress(body, coding, length);
-      parts.copied = false;
-    }
+    if (coding !== null) parts.body = this.#compress(body, coding, length);
     parts.contentType = null;
     parts.fields = coding === null
       ? withVary(fields)

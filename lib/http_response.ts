@@ -226,7 +226,6 @@ export function writePlainResponse(
     contentType: "text/plain;charset=UTF-8",
     fields: null,
     body: null,
-    copied: false,
   };
   writeBytesResponse(outbox, handle, parts, UTF8.encode(text), mode);
 }

@@ -3,8 +3,6 @@
 // possible without touching its Headers, its stream or a Promise; called by
 // the connection for every response.
 
-import { type BodyHolder, isCopy, learnCopies } from "./response_copies.ts";
-
 /** A header field. */
 export type Field = [name: string, value: string];
 
@@ -17,8 +15,6 @@ export interface ResponseParts {
   /** All fields as the handler wrote them, null when there are none but it. */
   fields: Field[] | null;
   body: string | Uint8Array | ReadableStream<Uint8Array> | null;
-  /** The body is a copy that nobody else has: its memory can be given back once it is staged. */
-  copied: boolean;
 }
 
 /** Reads `response` into `parts`; its body then counts as used. */
@@ -74,7 +70,6 @@ export const NO_PARTS: Readonly<ResponseParts> = {
   contentType: null,
   fields: null,
   body: null,
-  copied: false,
 };
 
 interface StaticBody {
@@ -153,11 +148,10 @@ function makeTakeFastParts(slots: ResponseSlots): TakeParts {
     if (state[CONSUMED] === true) throw alreadyConsumed();
 
     const status = state[STATUS] as number;
-    parts.copied = false;
     if (status !== 0) {
       parts.body = inner.body === null
         ? state[BODY] as string
-        : useBody(response, inner.body, parts);
+        : useBody(response, inner.body);
       // What bodyUsed looks at as long as there is no inner body.
       state[CONSUMED] = true;
       parts.status = status;
@@ -173,9 +167,7 @@ function makeTakeFastParts(slots: ResponseSlots): TakeParts {
     // Deno has already made a native response, which holds a second copy of the
     // body until the garbage collector comes by. Reading `headers` frees it.
     if (state[NATIVE] !== null) void response.headers;
-    parts.body = inner.body === null
-      ? null
-      : useBody(response, inner.body, parts);
+    parts.body = inner.body === null ? null : useBody(response, inner.body);
     parts.status = inner.status;
     parts.statusText = inner.statusMessage;
     takeFields(
@@ -186,16 +178,11 @@ function makeTakeFastParts(slots: ResponseSlots): TakeParts {
 }
 
 // The body in its simplest form, marked as used.
-function useBody(
-  response: Response,
-  body: InnerBody,
-  parts: ResponseParts,
-): ResponseParts["body"] {
+function useBody(response: Response, body: InnerBody): ResponseParts["body"] {
   const content = body.streamOrStatic;
   if (!(content instanceof ReadableStream)) {
     if (content.consumed) throw alreadyConsumed();
     content.consumed = true;
-    parts.copied = isCopy(content.body);
     return content.body;
   }
   if (response.bodyUsed) throw alreadyConsumed();
@@ -216,7 +203,6 @@ function takeStandardParts(response: Response, parts: ResponseParts): void {
   if (body?.locked) throw isLocked();
   const fields = [...response.headers];
   parts.body = body;
-  parts.copied = false;
   parts.status = response.status;
   parts.statusText = response.statusText;
   takeFields(wasDecoded(response) ? withoutCoding(fields) : fields, parts);
@@ -359,8 +345,3 @@ export const responsePath: "fast" | "standard" = SLOTS === null
  * been used or locked, and for an error response.
  */
 export const takeParts: TakeParts = makeTakeParts(SLOTS);
-
-if (SLOTS !== null) {
-  const { inner } = SLOTS;
-  learnCopies((response) => Reflect.get(response, inner).body as BodyHolder);
-}

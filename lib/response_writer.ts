@@ -18,7 +18,6 @@ import {
   writeHead,
   writeTextResponse,
 } from "./http_response.ts";
-import { releaseCopy } from "./response_copies.ts";
 import { bytesOf, type ResponseParts } from "./response_parts.ts";
 import type { ResponseTrailers } from "./trailers.ts";
 
@@ -93,7 +92,6 @@ export class ResponseWriter implements BodySink {
       body instanceof Uint8Array && body.length <= this.#host.highWatermark
     ) {
       writeBytesResponse(this.outbox, this.handle, parts, body, mode);
-      if (parts.copied) releaseCopy(body);
     } else {
       return this.#stream(exchange, parts, bytesOf(body), mode, null);
     }

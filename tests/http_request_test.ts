@@ -191,7 +191,6 @@ Deno.test("LazyRequest.body is no stream to a response when it has arrived", () 
     contentType: null,
     fields: null,
     body: null,
-    copied: false,
   };
   takeParts(new Response(lazy(POST).body), parts);
   assertEquals(parts.body, latin1("abc"));

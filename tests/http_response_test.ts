@@ -30,7 +30,6 @@ function parts(given: Partial<ResponseParts> = {}): ResponseParts {
     contentType: TEXT_TYPE,
     fields: null,
     body: null,
-    copied: false,
     ...given,
   };
 }

@@ -33,7 +33,6 @@ function emptyParts(): ResponseParts {
     contentType: "-",
     fields: [["-", "-"]],
     body: "-",
-    copied: true,
   };
 }
 
@@ -455,27 +454,6 @@ Deno.test("takeParts() gives bytes that the handler cannot change any more", () 
     takeParts(response, parts);
     assertEquals(parts.body, Uint8Array.of(1, 2));
   }
-});
-
-Deno.test("takeParts() says which bytes nobody else has", () => {
-  const copied = (response: Response): boolean => {
-    const parts = emptyParts();
-    takeParts(response, parts);
-    return parts.copied;
-  };
-  const bytes = new Uint8Array(100_000);
-  const looked = new Response(bytes);
-  void looked.body;
-  assert(copied(new Response(bytes)));
-  assert(copied(new Response(bytes.buffer, { headers: TWO })));
-  assert(copied(new Response(bytes.subarray(2, 50_000))));
-  assert(!copied(looked));
-  const cloned = new Response(bytes);
-  assert(!copied(cloned.clone()));
-  assert(!copied(cloned));
-  assert(!copied(new Response(new Uint8Array(8))));
-  assert(!copied(new Response("text")));
-  assert(!copied(new Response(null)));
 });
 
 Deno.test("takeParts() frees the native response that Deno has made", () => {
