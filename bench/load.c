@@ -12,8 +12,6 @@
 //     all:  [--rate REQUESTS-A-SECOND] [--answers AT-MOST] [--distribution] [--trace FILE] [--sleep]
 //           [--probe PATH --probe-expect TEXT --probes 200 [--upstream]]
 //   load idle ...: load_idle.c says what
-#include "load_idle.h"
-
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +19,8 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <time.h>
+
+#include "load_idle.h"
 
 uint64_t clock_now(void) {
   struct timespec time;

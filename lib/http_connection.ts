@@ -91,7 +91,7 @@ export class HttpConnection
       case layout.HEAD:
         return this.#finished ? undefined : this.#onHead(index);
       case layout.ROUTED:
-        return this.#onRouted(this.#inbox.aux(index));
+        return this.#responses.routed(this.#inbox.aux(index));
       case layout.BODY:
         return this.#onBody(index);
       case layout.TRAILER:
@@ -249,11 +249,6 @@ export class HttpConnection
     if (this.#current === null) this.#outbox.wantDrain(this.handle);
   }
 
-  #onRouted(count: number): void {
-    this.#responses.routed(count);
-    this.#host.loop.tally.routed += count;
-  }
-
   // Requests are answered one after the other (RFC 9112 section 9.3.2). While one waits, no more than those of this
   // turn are read.
   #enqueue(waiting: Waiting): void {
@@ -311,31 +306,22 @@ export class HttpConnection
     exchange.await();
     // One promise more than the handler's own, and both handlers of it do all that is left to do.
     Promise.resolve(result).then(
-      (response) => this.#fulfilled(exchange, response, recovering),
-      (error) => this.#rejected(exchange, error, recovering),
+      (response) =>
+        this.#conclude(
+          exchange,
+          () => this.#respond(exchange, response, recovering),
+        ),
+      (error) =>
+        this.#conclude(exchange, () => this.#fail(exchange, error, recovering)),
     );
     // Its turn has come after the end. Told now, so that who listens for it hears it.
     if (this.#ended) exchange.abort(disconnected());
   }
 
-  #fulfilled(
-    exchange: Exchange,
-    response: Response,
-    recovering: boolean,
-  ): void {
+  #conclude(exchange: Exchange, answer: () => void): void {
     exchange.awaited();
     try {
-      this.#respond(exchange, response, recovering);
-    } catch (error) {
-      this.abort(exchange, error);
-    }
-    if (!exchange.expired) this.#host.loop.settled();
-  }
-
-  #rejected(exchange: Exchange, reason: unknown, recovering: boolean): void {
-    exchange.awaited();
-    try {
-      this.#fail(exchange, reason, recovering);
+      answer();
     } catch (error) {
       this.abort(exchange, error);
     }

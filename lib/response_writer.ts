@@ -120,6 +120,7 @@ export class ResponseWriter implements BodySink {
   /** The reactor has given responses by itself. */
   routed(count: number): void {
     this.#ended += count;
+    this.#host.loop.tally.routed += count;
   }
 
   /** The peer is gone, or wants no more: whoever makes the body is told. */

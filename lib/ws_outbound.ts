@@ -32,7 +32,6 @@ import {
   sizeOf,
 } from "./ws_prepared.ts";
 import type { SendOptions, SendStatus } from "./ws_socket.ts";
-import type { Texts } from "./ws_texts.ts";
 
 /** A message on its way out. */
 export type Outgoing = string | Uint8Array | PreparedMessage;
