@@ -131,8 +131,9 @@ function clangVersion(): string {
   return /Depends: clang-(\d+)/.exec(depends)?.[1] ?? "14";
 }
 
+// On the error output, as the tasks that follow write results to the other one.
 function say(text: string): void {
-  console.log(`set-up: ${text}`);
+  console.error(`set-up: ${text}`);
 }
 
 function stop(text: string): never {
