@@ -2,7 +2,11 @@
 // command.ts - stress as a program: flags, progress, report, exit code; called by ../stress.ts.
 
 import { type Command, readCommand, USAGE, UsageError } from "./flags.ts";
-import type { StressOptions, StressProgress } from "./options.ts";
+import {
+  defaultHold,
+  type StressOptions,
+  type StressProgress,
+} from "./options.ts";
 import { printed } from "./print.ts";
 import { ProgressBar } from "./progress_bar.ts";
 import type { StressReport } from "./report.ts";
@@ -40,7 +44,7 @@ async function run(
   { options, json }: Command,
   stress: (options: StressOptions) => Promise<StressReport>,
 ): Promise<StressReport> {
-  const { connections = 50, hold = 10_000 } = options;
+  const { connections = 50, hold = defaultHold(options), requests } = options;
   const isShown = !json && Deno.stderr.isTerminal();
   let bar: ProgressBar | null = null;
   const stop = new AbortController();
@@ -55,7 +59,7 @@ async function run(
       signal: stop.signal,
       onProgress(progress: StressProgress): void {
         if (!isShown) return;
-        bar ??= new ProgressBar(connections, hold);
+        bar ??= new ProgressBar(connections, hold, requests);
         bar.show(progress);
       },
     });

@@ -23,7 +23,8 @@ export const USAGE = `Usage: stress ws|http|tcp|rpc URL [options]
 
 How much:
   -c, --connections N  connections that are opened and held (50)
-  -d, --hold TIME      how long, once all stand: 30s, 500ms, 2m (10s); also --duration
+  -d, --hold TIME      how long, once all stand: 30s, 500ms, 2m (10s, with -n no limit);
+                       also --duration
   -n, --requests N     end after so many messages
   -r, --rate N         messages a second altogether, by a schedule that does not wait for
                        answers; 0 only holds. Without it each answer brings the next one
@@ -104,7 +105,7 @@ type Flags = Partial<Record<typeof STRINGS[number], string>>;
 
 /** Reads the command line. Throws a UsageError; "help" when that is asked for. */
 export function readCommand(args: readonly string[]): Command | "help" {
-  const parsed = parseArgs(joinNegatives(args), {
+  const parsed = parseArgs(joinNegatives(args.flatMap(detached)), {
     string: STRINGS,
     boolean: BOOLEANS,
     collect: STRINGS,
@@ -253,6 +254,11 @@ function field(line: string): [string, string] {
   const at = line.indexOf(":");
   if (at > 0) return [line.slice(0, at).trim(), line.slice(at + 1).trim()];
   throw new UsageError(`--header must be like "name: value", is "${line}"`);
+}
+
+// "-d30s" is "-d 30s".
+function detached(arg: string): string[] {
+  return /^-[cdnrpw]\d/.test(arg) ? [arg.slice(0, 2), arg.slice(2)] : [arg];
 }
 
 // "-1" behind a flag is its value and not a flag of its own.

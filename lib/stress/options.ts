@@ -54,12 +54,13 @@ export interface StressOptions {
    */
   connections?: number;
   /**
-   * Milliseconds for which the load goes on once all connections stand.
+   * Milliseconds for which the load goes on once all connections stand. With `requests` as long as it takes, unless
+   * it is given.
    *
    * @default {10000}
    */
   hold?: number;
-  /** Ends the load after so many messages, even before `hold` is over. */
+  /** Ends the load after so many messages, or when `hold` is over if that is given and comes first. */
   requests?: number;
   /**
    * Messages a second of all connections together, sent by a schedule whatever the server does (an open loop); 0 only
@@ -244,12 +245,13 @@ export function planOf(options: StressOptions): Plan {
   if (typeof options !== "object" || options === null) {
     throw new TypeError(`Cannot ${ACTION}: the options must be an object`);
   }
-  const { kind, hold = 10_000, timeout = 10_000, expect } = options;
+  const { kind, timeout = 10_000, expect } = options;
   if (!KINDS.includes(kind)) throw wrong("kind", KINDS, kind);
   requireKnown(ACTION, options, [...COMMON, ...OWN[kind]]);
   requireTypes(ACTION, options, TYPES);
   requireSignal(ACTION, options.signal);
   const { connections = 50, workers = 1, requests } = options;
+  const { hold = defaultHold(options) } = options;
   requireInteger(ACTION, "connections", connections, 1, 1 << 20);
   requireInteger(ACTION, "workers", workers, 1, Math.min(256, connections));
   requireInteger(ACTION, "hold", hold, 1, DAY_MS);
@@ -294,6 +296,11 @@ export function planOf(options: StressOptions): Plan {
   requireRoom(plan);
   if (kind === "http") requestOf(plan);
   return plan;
+}
+
+/** Milliseconds of a load that was told none: a number of messages takes as long as it takes. */
+export function defaultHold({ requests, rate }: StressOptions): number {
+  return requests === undefined || rate === 0 ? 10_000 : DAY_MS;
 }
 
 /** The plan of each worker: its share of connections, messages and rates. */

@@ -12,17 +12,20 @@ export class ProgressBar {
   readonly #bar: SingleBar;
   readonly #connections: number;
   readonly #hold: number;
+  readonly #requests: number;
   // The last time and count, for the rate of now.
   #elapsed = 0;
   #answered = 0;
 
-  constructor(connections: number, hold: number) {
+  constructor(connections: number, hold: number, requests = Infinity) {
     this.#connections = connections;
     this.#hold = hold;
+    this.#requests = requests;
     this.#bar = new SingleBar({
       format: "{doing} {bar} {percentage}% {said}",
       stream: process.stderr,
-      barsize: 20,
+      // What is said fits 80 columns beside the shorter one.
+      barsize: process.stderr.columns < 100 ? 8 : 20,
       hideCursor: true,
       clearOnComplete: true,
       // Ctrl+C is the command's.
@@ -34,9 +37,10 @@ export class ProgressBar {
   /** Shows how it goes. */
   show(progress: StressProgress): void {
     const isConnecting = progress.phase === "connecting";
-    const done = isConnecting
-      ? progress.open / this.#connections
-      : progress.elapsed / this.#hold;
+    const done = isConnecting ? progress.open / this.#connections : Math.max(
+      progress.elapsed / this.#hold,
+      progress.answered / this.#requests,
+    );
     this.#bar.update(Math.min(done, 1), {
       doing: { connecting: "Connecting", load: "Load", closing: "Closing" }[
         progress.phase
@@ -58,9 +62,9 @@ export class ProgressBar {
     return [
       `${integer(open)} open`,
       `${integer(Math.max(rate, 0))}/s`,
+      `${integer(errors)} errors`,
       `p50 ${duration(p50)}`,
       `p99 ${duration(p99)}`,
-      `${integer(errors)} errors`,
     ].join(" · ");
   }
 }
