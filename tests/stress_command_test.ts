@@ -8,9 +8,14 @@ import {
   assertThrows,
 } from "@std/assert";
 import { type Command, readCommand, UsageError } from "../lib/stress/flags.ts";
-import { distributionOf, timesIn } from "../lib/stress/report.ts";
-import { duration, printed } from "../lib/stress/print.ts";
-import { newHistogram } from "../lib/stress/recorder.ts";
+import { planOf } from "../lib/stress/options.ts";
+import { duration, printed, size } from "../lib/stress/print.ts";
+import {
+  encodeHistogram,
+  newHistogram,
+  noCounts,
+} from "../lib/stress/recorder.ts";
+import { distributionOf, reportOf, timesIn } from "../lib/stress/report.ts";
 import type { StressOptions, StressReport } from "../lib/stress.ts";
 import { serve, websocket } from "../mod.ts";
 import { deadline, quiet, testBackends } from "./testing.ts";
@@ -214,7 +219,19 @@ Deno.test("flags are read as options", () => {
     "127.0.0.2",
     "127.0.0.3",
   ]);
+  assertEquals(
+    options("ws ws://a/ -c400 -d30s -n9 -r1000 -p2 -w4"),
+    options("ws ws://a/ -c 400 -d 30s -n 9 -r 1000 -p 2 -w 4"),
+  );
   assertEquals(readCommand(["--help"]), "help");
+});
+
+Deno.test("a number of messages takes as long as it takes, unless a time is given", () => {
+  const holdOf = (line: string): number => planOf(options(line)).hold;
+  assertEquals(holdOf("ws ws://a/"), 10_000);
+  assertEquals(holdOf("ws ws://a/ -n 9"), 86_400_000);
+  assertEquals(holdOf("ws ws://a/ -n 9 -d 1s"), 1000);
+  assertEquals(holdOf("ws ws://a/ -n 9 --rate 0"), 10_000);
 });
 
 Deno.test("flags that are wrong are named", () => {
@@ -293,12 +310,53 @@ Deno.test("errors and warnings are printed", () => {
       "1,234 sent, 1,230 answered, 4 unanswered, 7 not sent, 41 a second",
       "1,200 wrong answer  It was wrong",
       "Warning: The client was the bottleneck",
-      "2 workers, 50 % of a processor",
+      "Received     5 MB, 167 kB a second",
+      "2 workers, the busiest 50 % of a processor, 100 MB",
     ]
   ) assertStringIncludes(text, part);
+  assertEquals([0, 999, 1500, 999_600, 1.234e9, 2e15].map(size), [
+    "0 B",
+    "999 B",
+    "1.5 kB",
+    "1 MB",
+    "1.23 GB",
+    "2000 TB",
+  ]);
   assertEquals([12, 1234, 2_500_000].map(duration), [
     "12 µs",
     "1.23 ms",
     "2.5 s",
   ]);
+});
+
+Deno.test("what ends before the load begins has no rates", () => {
+  const none = newHistogram();
+  const times = encodeHistogram(none);
+  none.destroy();
+  const report = reportOf(
+    planOf({ kind: "http", url: "http://a/" }),
+    [{
+      snapshot: {
+        phase: "connecting",
+        elapsed: 0,
+        answeredInTime: 0,
+        open: 1,
+        errors: 0,
+        counts: { ...noCounts(), opened: 1, sent: 3, answered: 3, bytes: 39 },
+        p50: 0,
+        p99: 0,
+      },
+      latency: times,
+      connecting: times,
+      errors: [],
+      busy: 190,
+    }],
+    { cpu: 200, memory: 1e8 },
+    true,
+  );
+  assertEquals(report.client.busiest, 0);
+  assertStringIncludes(
+    printed(report),
+    "\nRequests     3 sent, 3 answered\nReceived     39 B\nClient",
+  );
 });

@@ -1,17 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // print.ts - a report for people: figures, percentiles and a histogram, as lines of text; used by command.ts.
 
+import type { StressKind } from "./options.ts";
 import type { StressReport, StressTimes } from "./report.ts";
 
 const BAR_WIDTH = 40;
 const INTEGER = new Intl.NumberFormat("en");
-const BYTES = new Intl.NumberFormat("en", {
-  notation: "compact",
-  style: "unit",
-  unit: "byte",
-  unitDisplay: "narrow",
-  maximumSignificantDigits: 3,
-});
+const BYTE_UNITS = ["B", "kB", "MB", "GB", "TB"];
+
+// What a load consists of.
+const WHAT: Record<StressKind, string> = {
+  ws: "Messages",
+  http: "Requests",
+  tcp: "Messages",
+  rpc: "Calls",
+};
+
+// What a line is about, and what it says.
+type Row = [string, string[]];
 
 // The left edge of what is said about each thing.
 const LABEL_WIDTH = 13;
@@ -37,6 +43,16 @@ export function duration(microseconds: number): string {
   return `${Number(value.toPrecision(3))} ${unit}`;
 }
 
+/** Bytes with three digits and a fitting unit. */
+export function size(bytes: number): string {
+  let [value, unit] = [bytes, 0];
+  while (value >= 999.5 && unit < BYTE_UNITS.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${Number(value.toPrecision(3))} ${BYTE_UNITS[unit]}`;
+}
+
 /** An integer with separators. */
 export function integer(value: number): string {
   return INTEGER.format(Math.round(value));
@@ -56,8 +72,13 @@ function headline(
 function figures(report: StressReport): string {
   const { connections, messages, bytes, client, elapsed } = report;
   const { wanted, opened, failed, lost, reconnects } = connections;
-  const seconds = elapsed / 1000 || 1;
-  const rows: [string, string[]][] = [
+  const busiest = `${Math.round(client.busiest * 100)} % of a processor`;
+  // None of calls, whose bodies are values.
+  const received: Row[] = bytes === 0 ? [] : [["Received", [
+    size(bytes),
+    ...elapsed === 0 ? [] : [`${size(bytes * 1000 / elapsed)} a second`],
+  ]]];
+  const rows: Row[] = [
     ["Connections", [
       `${integer(opened)} of ${integer(wanted)} opened`,
       ...counted(failed, "failed"),
@@ -68,21 +89,19 @@ function figures(report: StressReport): string {
         `max ${duration(report.connecting.max)}`,
       ],
     ]],
-    ["Messages", [
+    [WHAT[report.kind], [
       `${integer(messages.sent)} sent`,
       `${integer(messages.answered)} answered`,
       ...counted(messages.unanswered, "unanswered"),
       ...counted(messages.missed, "not sent"),
-      `${integer(messages.perSecond)} a second`,
+      ...elapsed === 0 ? [] : [`${integer(messages.perSecond)} a second`],
     ]],
-    ["Received", [
-      BYTES.format(bytes),
-      `${BYTES.format(bytes / seconds)} a second`,
-    ]],
+    ...received,
     ["Client", [
-      `${client.workers} ${client.workers === 1 ? "worker" : "workers"}`,
-      `${Math.round(client.busiest * 100)} % of a processor`,
-      BYTES.format(client.memory),
+      client.workers === 1
+        ? `1 worker, ${busiest}`
+        : `${client.workers} workers, the busiest ${busiest}`,
+      size(client.memory),
     ]],
   ];
   return rows.map(([label, said]) =>
@@ -117,12 +136,13 @@ function percentiles(times: StressTimes): string {
 
 function histogram({ distribution, count }: StressTimes): string {
   const most = Math.max(...distribution.map((row) => row.count));
+  const digits = integer(most).length;
   return distribution.map((row) => {
     const length = Math.ceil(row.count / most * BAR_WIDTH);
     const share = `${(row.count / count * 100).toFixed(2)} %`.padStart(9);
     const bar = "█".repeat(length).padEnd(BAR_WIDTH);
     const label = `up to ${duration(row.upTo)}`.padStart(LABEL_WIDTH);
-    return `${label} ${bar} ${share} ${integer(row.count)}`;
+    return `${label} ${bar} ${share}  ${integer(row.count).padStart(digits)}`;
   }).join("\n");
 }
 

@@ -87,7 +87,7 @@ export interface StressReport {
     /** Answers a second during the hold. */
     perSecond: number;
   };
-  /** Bytes of the answers, without framing. */
+  /** Bytes of the answers, without framing; 0 for calls, whose bodies are values. */
   bytes: number;
   /** From when a message was due by the schedule, or sent where there is none, to its answer. Null without answers. */
   latency: StressTimes | null;
@@ -127,7 +127,9 @@ export function reportOf(
   const elapsed = Math.max(...snapshots.map((snapshot) => snapshot.elapsed));
   const inTime = snapshots.reduce((sum, each) => sum + each.answeredInTime, 0);
   const busiest = Math.max(
-    ...shares.map(({ busy, snapshot }) => busy / (snapshot.elapsed || 1)),
+    ...shares.map(({ busy, snapshot }) =>
+      snapshot.elapsed === 0 ? 0 : busy / snapshot.elapsed
+    ),
   );
   const errors = errorsOf(shares);
   return {
