@@ -8,10 +8,17 @@ import { drawMemory } from "./chart_memory.ts";
 import { render, THEMES } from "./chart_theme.ts";
 import { drawThroughput } from "./chart_throughput.ts";
 import { benchPath } from "./paths.ts";
+import type { IdleRound } from "./idle.ts";
 import type { Round } from "./measure.ts";
 
-/** A round as it stands in the results. */
-export type Result = Round & { readonly date: string };
+/** Of each workload, the rounds of its latest run: those of different times are not compared. */
+export interface Results {
+  readonly rounds: readonly Round[];
+  readonly idle: readonly IdleRound[];
+}
+
+type Dated<T> = T & { readonly date: string };
+type Line = Dated<Round> | Dated<IdleRound>;
 
 const CHARTS = [
   { name: "throughput", draw: drawThroughput },
@@ -25,7 +32,7 @@ if (import.meta.main) {
 
 /** Writes each chart for light and for dark pages; leaves out those whose workloads were never run. */
 export async function drawCharts(results: string): Promise<void> {
-  const latest = latestOf(readResults(results));
+  const latest = latestOf(readLines(results));
   await Deno.mkdir(benchPath("charts"), { recursive: true });
   for (const { name, draw } of CHARTS) {
     for (const theme of THEMES) {
@@ -37,19 +44,33 @@ export async function drawCharts(results: string): Promise<void> {
   }
 }
 
-function readResults(path: string): Result[] {
+function readLines(path: string): Line[] {
   return Deno.readTextFileSync(path).split("\n")
     .filter((line) => line !== "")
-    .map((line) => JSON.parse(line))
-    .filter((result) => result.void === undefined);
+    .map((line): Line => JSON.parse(line))
+    .filter((line) => line.void === undefined);
 }
 
-/** The rounds of the latest run of each workload: runs of different times are not compared. */
-export function latestOf(results: readonly Result[]): Result[] {
+/** What the lines of the results say of the latest run of each workload. */
+export function latestOf(lines: readonly Line[]): Results {
   const dates = new Map<string, string>();
-  for (const { workload, date } of results) {
+  for (const { workload, date } of lines) {
     const known = dates.get(workload) ?? "";
     if (date > known) dates.set(workload, date);
   }
-  return results.filter(({ workload, date }) => dates.get(workload) === date);
+  const latest = lines.filter(({ workload, date }) =>
+    dates.get(workload) === date
+  );
+  return {
+    rounds: latest.filter(isRound),
+    idle: latest.filter(isIdle),
+  };
+}
+
+function isRound(line: Line): line is Dated<Round> {
+  return !isIdle(line);
+}
+
+function isIdle(line: Line): line is Dated<IdleRound> {
+  return "held" in line;
 }
