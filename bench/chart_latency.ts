@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // chart_latency.ts - latencies at a fixed rate, by percentile: a panel for each workload, a line for each contender.
-import type { Results } from "./charts.ts";
 import {
   type Chart,
   duration,
@@ -12,6 +11,7 @@ import {
 } from "./chart_theme.ts";
 import type { Round } from "./measure.ts";
 import { median } from "./summary.ts";
+import type { Results } from "./results.ts";
 
 const PANEL_WIDTH = 480;
 const PANEL_HEIGHT = 300;

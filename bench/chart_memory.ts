@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // chart_memory.ts - memory that idle WebSockets cost a server, by their number: a line for each contender.
-import type { Results } from "./charts.ts";
 import {
   type Chart,
   FONT,
@@ -11,6 +10,7 @@ import {
 } from "./chart_theme.ts";
 import type { IdleRound } from "./idle.ts";
 import { aboveRest } from "./targets.ts";
+import type { Results } from "./results.ts";
 
 const WIDTH = 760;
 const HEIGHT = 360;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // chart_throughput.ts - answers per CPU-second of the server: a panel for each workload, a bar for each contender.
-import type { Results } from "./charts.ts";
 import {
   type Chart,
   compact,
@@ -12,6 +11,7 @@ import {
 } from "./chart_theme.ts";
 import type { Round } from "./measure.ts";
 import { median, ratePerCpuSecond } from "./summary.ts";
+import type { Results } from "./results.ts";
 
 const PANELS: readonly (readonly [workload: string, title: string])[] = [
   ["http-1", "HTTP, plaintext"],
