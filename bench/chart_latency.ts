@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // chart_latency.ts - latencies at a fixed rate, by percentile: a panel for each workload, a line for each contender.
-import type { Result } from "./charts.ts";
 import {
   type Chart,
   duration,
@@ -10,7 +9,9 @@ import {
   SHOWN,
   type Theme,
 } from "./chart_theme.ts";
+import type { Round } from "./measure.ts";
 import { median } from "./summary.ts";
+import type { Results } from "./results.ts";
 
 const PANEL_WIDTH = 480;
 const PANEL_HEIGHT = 300;
@@ -30,10 +31,10 @@ interface Panel {
 
 /** A chart of the workloads that keep a rate, as far as they were run, or nothing. */
 export function drawLatencies(
-  results: readonly Result[],
+  { rounds }: Results,
   theme: Theme,
 ): Chart | undefined {
-  const rated = results.filter(({ asked_rate, distribution_us }) =>
+  const rated = rounds.filter(({ asked_rate, distribution_us }) =>
     asked_rate !== undefined && distribution_us !== undefined
   );
   const panels = [...new Set(rated.map(({ workload }) => workload))].map(
@@ -69,21 +70,21 @@ export function drawLatencies(
   };
 }
 
-function panelOf(results: readonly Result[]): Panel {
-  const [first] = results;
+function panelOf(rounds: readonly Round[]): Panel {
+  const [first] = rounds;
   return {
     title: `${first?.workload}: ${
       first?.asked_rate?.toLocaleString("en")
     } a second`,
     lines: SHOWN.flatMap((contender) => {
-      const own = results.filter((result) => result.contender === contender);
+      const own = rounds.filter((round) => round.contender === contender);
       return own.length === 0 ? [] : [{ contender, points: pointsOf(own) }];
     }),
   };
 }
 
 // The median of the rounds at each percentile.
-function pointsOf(rounds: readonly Result[]): Point[] {
+function pointsOf(rounds: readonly Round[]): Point[] {
   const [first] = rounds;
   return (first?.distribution_us ?? []).flatMap(([percentile], index) => {
     const nines = -Math.log10(1 - percentile / 100);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // chart_memory.ts - memory that idle WebSockets cost a server, by their number: a line for each contender.
-import type { Result } from "./charts.ts";
 import {
   type Chart,
   FONT,
@@ -9,7 +8,9 @@ import {
   SHOWN,
   type Theme,
 } from "./chart_theme.ts";
-import { median } from "./summary.ts";
+import type { IdleRound } from "./idle.ts";
+import { aboveRest } from "./targets.ts";
+import type { Results } from "./results.ts";
 
 const WIDTH = 760;
 const HEIGHT = 360;
@@ -17,23 +18,14 @@ const AXIS_WIDTH = 76;
 const LABEL_WIDTH = 130;
 const MIB = 1024 * 1024;
 
-// What idle_workloads.ts adds to a result.
-interface Held {
-  readonly rest?: { readonly resident_bytes: number };
-  readonly held?: { readonly resident_bytes: number };
-  readonly interval_seconds?: number;
-}
-
 type Point = readonly [connections: number, mib: number];
 
 /** A chart of the workloads with idle connections, as far as they were run, or nothing. */
 export function drawMemory(
-  results: readonly Result[],
+  results: Results,
   theme: Theme,
 ): Chart | undefined {
-  const idle = results.filter((result: Result & Held) =>
-    result.held !== undefined && result.interval_seconds === 0
-  );
+  const idle = results.idle.filter((round) => round.interval_seconds === 0);
   if (idle.length === 0) return undefined;
   return {
     width: WIDTH,
@@ -66,17 +58,11 @@ export function drawMemory(
   };
 }
 
-function pointsOf(results: readonly (Result & Held)[]): Point[] {
-  const counts = new Set(results.map(({ connections }) => connections));
-  return [...counts].sort((a, b) => a - b).map((connections) => [
-    connections,
-    median(
-      results.filter((result) => result.connections === connections)
-        .map(({ rest, held }) =>
-          ((held?.resident_bytes ?? 0) - (rest?.resident_bytes ?? 0)) / MIB
-        ),
-    ),
-  ]);
+function pointsOf(rounds: readonly IdleRound[]): Point[] {
+  return rounds.map((round): Point => [
+    round.connections,
+    aboveRest(round) / MIB,
+  ]).sort(([a], [b]) => a - b);
 }
 
 function axis(theme: Theme, formatter: (value: number) => string): object {

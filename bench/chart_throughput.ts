@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // chart_throughput.ts - answers per CPU-second of the server: a panel for each workload, a bar for each contender.
-import type { Result } from "./charts.ts";
 import {
   type Chart,
   compact,
@@ -10,7 +9,9 @@ import {
   SHOWN,
   type Theme,
 } from "./chart_theme.ts";
-import { median } from "./summary.ts";
+import type { Round } from "./measure.ts";
+import { median, ratePerCpuSecond } from "./summary.ts";
+import type { Results } from "./results.ts";
 
 const PANELS: readonly (readonly [workload: string, title: string])[] = [
   ["http-1", "HTTP, plaintext"],
@@ -40,12 +41,12 @@ interface Panel {
 
 /** A chart of the workloads that were run, or nothing. */
 export function drawThroughput(
-  results: readonly Result[],
+  { rounds }: Results,
   theme: Theme,
 ): Chart | undefined {
   const panels = PANELS.map(([workload, title]) => ({
     title,
-    bars: barsOf(results.filter((result) => result.workload === workload)),
+    bars: barsOf(rounds.filter((round) => round.workload === workload)),
   })).filter(({ bars }) => bars.length > 0);
   if (panels.length === 0) return undefined;
   const most = Math.max(...panels.map(({ bars }) => bars.length));
@@ -81,12 +82,10 @@ export function drawThroughput(
   };
 }
 
-function barsOf(results: readonly Result[]): Panel["bars"] {
+function barsOf(rounds: readonly Round[]): Panel["bars"] {
   return SHOWN.flatMap((contender) => {
-    const own = results.filter((result) => result.contender === contender);
-    const value = median(
-      own.map(({ count, server_cpu_seconds }) => count / server_cpu_seconds),
-    );
+    const own = rounds.filter((round) => round.contender === contender);
+    const value = median(own.map(ratePerCpuSecond));
     return own.length === 0 ? [] : [{ contender, value }];
   });
 }

@@ -23,18 +23,19 @@ const TRACE_OVERHEAD_SECONDS = 0.5;
 // Most servers have answered all probes by then.
 const PROBED_SECONDS = 2;
 
-/** The workloads of a run: those that --only names, else those of a short run, else all. */
+/** The workloads of a run. */
 export function chooseWorkloads(
   choice: Choice,
   workloads: readonly Workload[] = WORKLOADS,
 ): Workload[] {
-  if (namesWorkloads(choice)) {
-    return workloads.filter(({ name }) => isWantedWorkload(name, choice.only));
-  }
-  return workloads.filter(({ name }) =>
-    (!choice.quick || QUICK_WORKLOADS.includes(name)) &&
-    (!choice.targets || TARGET_WORKLOADS.has(name))
-  );
+  return workloads.filter(({ name }) => isChosen(name, choice));
+}
+
+/** Whether a workload is part of a run: those that --only names are, else those of a short run, else all. */
+export function isChosen(name: string, choice: Choice): boolean {
+  if (namesWorkloads(choice)) return isWantedWorkload(name, choice.only);
+  return (!choice.quick || QUICK_WORKLOADS.includes(name)) &&
+    (!choice.targets || TARGET_WORKLOADS.has(name));
 }
 
 /** Whether a workload is among those that --only names, or it names none. */

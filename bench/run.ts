@@ -4,6 +4,7 @@
 //   deno task bench [--rounds 3] [--seconds 1] [--warmup 0.5] [--only NAME,NAME] [--quick] [--targets] [--list]
 //                   [--json] [--server-core 0] [--client-core 1] [--results FILE]
 import { buildLoad } from "./build.ts";
+import { drawCharts } from "./charts.ts";
 import {
   type Absent,
   CONTENDER_NAMES,
@@ -18,8 +19,8 @@ import {
   chooseWorkloads,
   durationText,
   estimate,
+  isChosen,
   isWantedContender,
-  isWantedWorkload,
   plan,
   secondsLeft,
   type Step,
@@ -31,7 +32,7 @@ import {
   printValidity,
 } from "./report.ts";
 import { summarize, validityOf } from "./summary.ts";
-import { checkTargets } from "./targets.ts";
+import { checkIdleTargets, checkTargets } from "./targets.ts";
 import type { Workload } from "./workloads.ts";
 
 if (import.meta.main) await main();
@@ -51,21 +52,26 @@ async function main(): Promise<void> {
   const steps = plan(workloads, contenders, options);
   const started = performance.now();
   const rounds = await runRounds(steps, { ...options, load }, machine, absent);
-  const seconds = (performance.now() - started) / 1000;
   const tables = workloads.map((workload) =>
     summarize(workload, contenders, rounds)
   );
   const idle = await runIdle(
     IDLE_WORKLOADS.filter(({ name, onlyNamed }) =>
-      onlyNamed || options.quick
-        ? options.only.includes(name)
-        : isWantedWorkload(name, options.only)
+      onlyNamed ? options.only.includes(name) : isChosen(name, options)
     ),
     contenders,
     { ...options, load },
     (result) => append(options.results, { ...machine, ...result }),
   );
-  const targets = checkTargets(rounds);
+  const seconds = (performance.now() - started) / 1000;
+  // Of everything, by everybody: a part of it would make charts with gaps.
+  if (options.only.length === 0 && !options.quick && !options.targets) {
+    await drawCharts(options.results);
+  }
+  const targets = [
+    ...checkTargets(rounds),
+    ...checkIdleTargets(idle.flatMap(({ rows }) => rows)),
+  ];
   const validity = validityOf(rounds);
   if (options.json) {
     console.log(

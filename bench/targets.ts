@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // targets.ts - what Millrace sets itself, as data, and whether a run has met it.
+import type { IdleRound } from "./idle.ts";
 import type { Round } from "./measure.ts";
 import { STARVATION_P99_MS_MAX } from "./starvation.ts";
 import { median, p50, p99, ratePerCpuSecond, ratiosTo } from "./summary.ts";
@@ -17,7 +18,15 @@ export interface Target {
 }
 
 /** What is compared. */
-export type Figure = "req/CPU-s" | "p50" | "p99" | "probe p99 ms";
+export type Figure =
+  | "req/CPU-s"
+  | "p50"
+  | "p99"
+  | "probe p99 ms"
+  | IdleFigure;
+
+/** Memory of many connections, above that of the servers at rest. */
+export type IdleFigure = "MB above rest" | "B each";
 
 /** How one contender stands to a target. */
 export interface Outcome {
@@ -33,7 +42,15 @@ const SPINNING = ["millrace-spin"];
 // Neither backend is to be worse than the other by more.
 const BACKENDS_DIFFER_MAX = 0.05;
 
-const FIGURES: Readonly<Record<Figure, (round: Round) => number>> = {
+const IDLE_FIGURES: Readonly<Record<IdleFigure, (round: IdleRound) => number>> =
+  {
+    "MB above rest": (round) => aboveRest(round) / 1e6,
+    "B each": (round) => aboveRest(round) / round.connections,
+  };
+
+const FIGURES: Readonly<
+  Record<Exclude<Figure, IdleFigure>, (round: Round) => number>
+> = {
   "req/CPU-s": ratePerCpuSecond,
   "p50": p50,
   "p99": p99,
@@ -81,9 +98,16 @@ export const TARGETS: readonly Target[] = [
   })),
 ];
 
+/** All that is set for memory. */
+export const IDLE_TARGETS: readonly (Target & { figure: IdleFigure })[] = [
+  { workload: "idle-25k", figure: "MB above rest", atMost: 60 },
+  { workload: "idle-25k-active", figure: "MB above rest", atMost: 60 },
+  { workload: "idle-100k", figure: "B each", atMost: 1024 },
+];
+
 /** Names of the workloads that a target is set for. */
 export const TARGET_WORKLOADS: ReadonlySet<string> = new Set(
-  TARGETS.map(({ workload }) => workload),
+  [...TARGETS, ...IDLE_TARGETS].map(({ workload }) => workload),
 );
 
 function atLeast(
@@ -115,11 +139,42 @@ export function checkTargets(
     .flatMap((target) => checkTarget(target, rounds));
 }
 
+/** The same of the memory of many connections. */
+export function checkIdleTargets(rounds: readonly IdleRound[]): Outcome[] {
+  const measured = new Set(rounds.map(({ workload }) => workload));
+  return IDLE_TARGETS.filter(({ workload }) => measured.has(workload))
+    .flatMap((target) =>
+      outcomesOf(
+        target,
+        (contender) =>
+          rounds.filter((round) =>
+            round.workload === target.workload &&
+            round.contender === contender && round.void === undefined
+          ).map(IDLE_FIGURES[target.figure]),
+      )
+    );
+}
+
+/** Bytes that the servers have beyond those that they had before the first connection. */
+export function aboveRest({ rest, held }: IdleRound): number {
+  return held.resident_bytes - rest.resident_bytes;
+}
+
 function checkTarget(target: Target, rounds: readonly Round[]): Outcome[] {
+  return outcomesOf(
+    target,
+    (contender) => valuesOf(target, contender, rounds),
+  );
+}
+
+function outcomesOf(
+  target: Target,
+  valuesFor: (contender: string) => number[],
+): Outcome[] {
   const names = target.contenders ??
     BACKENDS.map((backend) => `millrace-${backend}`);
   return names.map((contender) => {
-    const values = valuesOf(target, contender, rounds);
+    const values = valuesFor(contender);
     if (values.length === 0) return { target, contender };
     const measured = {
       median: median(values),
@@ -139,6 +194,7 @@ function valuesOf(
     round.contender === contender && round.workload === workload &&
     round.void === undefined
   );
+  if (figure === "MB above rest" || figure === "B each") return [];
   if (against === undefined) {
     return own.map(FIGURES[figure]).filter(Number.isFinite);
   }

@@ -4,12 +4,14 @@
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import type { Contender } from "../bench/contenders.ts";
+import { IDLE_NAMES } from "../bench/idle_workloads.ts";
 import { loadArguments } from "../bench/measure.ts";
 import { readOptions } from "../bench/options.ts";
 import {
   chooseWorkloads,
   durationText,
   estimate,
+  isChosen,
   isWantedContender,
   plan,
   secondsLeft,
@@ -99,7 +101,11 @@ Deno.test("bench: a quick run takes its workloads, unless others are named", () 
 });
 
 Deno.test("bench: --targets takes the workloads that a target is set for", () => {
-  const chosen = names(chooseWorkloads({ ...NO_CHOICE, targets: true }));
+  const choice = { ...NO_CHOICE, targets: true };
+  const chosen = [
+    ...names(chooseWorkloads(choice)),
+    ...IDLE_NAMES.filter((name) => isChosen(name, choice)),
+  ];
   assertEquals(new Set(chosen), TARGET_WORKLOADS);
 });
 

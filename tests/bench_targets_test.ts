@@ -3,8 +3,11 @@
 // meets them.
 
 import { assert, assertEquals } from "@std/assert";
+import type { IdleRound } from "../bench/idle.ts";
+import { IDLE_WORKLOADS } from "../bench/idle_workloads.ts";
 import type { Round } from "../bench/measure.ts";
 import {
+  checkIdleTargets,
   checkTargets,
   type Target,
   TARGET_WORKLOADS,
@@ -24,6 +27,37 @@ function round(contender: string, part: Partial<Round> = {}): Round {
   return makeRound({ contender, ...part });
 }
 
+const MEMORY: IdleRound["rest"] = {
+  resident_bytes: 50e6,
+  proportional_bytes: 0,
+  private_bytes: 0,
+  slab_bytes: 0,
+  socket_bytes: 0,
+};
+
+const IDLE_ROUND: IdleRound = {
+  workload: "idle-25k",
+  contender: "",
+  version: "",
+  connections: 25_000,
+  servers: 1,
+  open_seconds: 1,
+  open_cpu_seconds: 1,
+  hold_seconds: 1,
+  hold_cpu_seconds: 0,
+  interval_seconds: 0,
+  rest: MEMORY,
+  held: MEMORY,
+  asked: MEMORY,
+  open: 25_000,
+  answers: 25_000,
+  pings: 0,
+  errors: 0,
+  error_kinds: {},
+  p50_us: 1,
+  p99_us: 1,
+};
+
 /** Whether each contender meets a target; one that was not measured is absent. */
 function met(
   target: Target,
@@ -36,7 +70,7 @@ function met(
 }
 
 Deno.test("bench: every target is set for a workload that exists", () => {
-  const names = WORKLOADS.map(({ name }) => name);
+  const names = [...WORKLOADS, ...IDLE_WORKLOADS].map(({ name }) => name);
   assert(TARGETS.length > 0);
   assertEquals([...TARGET_WORKLOADS].filter((it) => !names.includes(it)), []);
 });
@@ -170,4 +204,25 @@ Deno.test("bench: a void round meets nothing", () => {
     round("millrace-epoll", { count: 500, void: "1 wrong" }),
   ];
   assertEquals(met(TARGET, rounds), {});
+});
+
+Deno.test("bench: memory is what connections add to that of servers at rest", () => {
+  const idle = (contender: string, resident_bytes: number): IdleRound => ({
+    ...IDLE_ROUND,
+    contender,
+    held: { ...IDLE_ROUND.held, resident_bytes },
+  });
+  const outcomes = checkIdleTargets([
+    idle("millrace-io_uring", 110e6),
+    idle("millrace-epoll", 111e6),
+    idle("bun", 1e9),
+  ]);
+  assertEquals(
+    outcomes.map(({ contender, measured, met }) => [
+      contender,
+      measured?.median,
+      met,
+    ]),
+    [["millrace-io_uring", 60, true], ["millrace-epoll", 61, false]],
+  );
 });
