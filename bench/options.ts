@@ -15,9 +15,27 @@ export interface RunOptions extends Omit<MeasureOptions, "load"> {
   readonly quick: boolean;
   readonly targets: boolean;
   readonly list: boolean;
+  readonly help: boolean;
   readonly json: boolean;
   readonly results: string;
 }
+
+/** What --help prints. */
+export const USAGE = `Usage: deno task bench [options]
+
+  --only NAME,NAME   workloads and contenders to keep, by names or parts of them
+  --quick            one short round of the most telling workloads
+  --targets          the workloads that a target is set for
+  --rounds N         rounds of everything (3)
+  --seconds N        length of a measured window (1)
+  --warmup N         seconds before it (0.5)
+  --server-core N, --client-core N   cores of the two sides (0 and 1)
+  --results FILE     where raw rounds are appended (bench/results.ndjson)
+  --json             print a summary as JSON instead of the tables
+  --list             print the names of workloads and contenders, and measure nothing
+  --help             print this
+
+Exits with 1 when a round was void or a contender failed, and with 2 for a wrong option.`;
 
 /** Names of all workloads. */
 export const WORKLOAD_NAMES: readonly string[] = [
@@ -28,7 +46,7 @@ export const WORKLOAD_NAMES: readonly string[] = [
 /** Reads the arguments of the program; throws a `TypeError` that says which one is wrong. */
 export function readOptions(args: string[]): RunOptions {
   const parsed = parseArgs(args, {
-    boolean: ["quick", "targets", "list", "json"],
+    boolean: ["quick", "targets", "list", "json", "help"],
     string: [
       "rounds",
       "seconds",
@@ -62,6 +80,7 @@ export function readOptions(args: string[]): RunOptions {
     quick,
     targets: parsed.targets,
     list: parsed.list,
+    help: parsed.help,
     json: parsed.json,
     results: parsed.results ?? benchPath("results.ndjson"),
   };
@@ -69,7 +88,7 @@ export function readOptions(args: string[]): RunOptions {
 
 function refuseUnknown(argument: string): boolean {
   throw new TypeError(
-    `Cannot run: "${argument}" is no option of the benchmark; bench/README.md lists them`,
+    `Cannot run: "${argument}" is no option of the benchmark; try --help`,
   );
 }
 

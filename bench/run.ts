@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // run.ts - the benchmark: interleaved rounds of all contenders under all workloads. bench/README.md has the method.
-//
-//   deno task bench [--rounds 3] [--seconds 1] [--warmup 0.5] [--only NAME,NAME] [--quick] [--targets] [--list]
-//                   [--json] [--server-core 0] [--client-core 1] [--results FILE]
 import { buildLoad } from "./build.ts";
 import { drawCharts } from "./charts.ts";
 import {
@@ -14,7 +11,7 @@ import {
 import { IDLE_WORKLOADS, printIdleTable, runIdle } from "./idle_workloads.ts";
 import { describeMachine, type Machine, pinSelf } from "./machine.ts";
 import { measure, type MeasureOptions, type Round } from "./measure.ts";
-import { readOptions, type RunOptions } from "./options.ts";
+import { readOptions, type RunOptions, USAGE } from "./options.ts";
 import {
   chooseWorkloads,
   durationText,
@@ -39,8 +36,12 @@ if (import.meta.main) await main();
 
 async function main(): Promise<void> {
   const options = readOptionsOrExit();
+  if (options.help) return console.log(USAGE);
   const workloads = chooseWorkloads(options);
-  if (options.list) return printList(workloads, options);
+  const idleWorkloads = IDLE_WORKLOADS.filter(({ name, onlyNamed }) =>
+    onlyNamed ? options.only.includes(name) : isChosen(name, options)
+  );
+  if (options.list) return printList([...workloads, ...idleWorkloads], options);
   const load = await buildLoad();
   const { contenders, absent } = await listContenders((name) =>
     isWantedContender(name, options.only)
@@ -56,9 +57,7 @@ async function main(): Promise<void> {
     summarize(workload, contenders, rounds)
   );
   const idle = await runIdle(
-    IDLE_WORKLOADS.filter(({ name, onlyNamed }) =>
-      onlyNamed ? options.only.includes(name) : isChosen(name, options)
-    ),
+    idleWorkloads,
     contenders,
     { ...options, load },
     (result) => append(options.results, { ...machine, ...result }),

@@ -2,11 +2,16 @@
 // Tests of the benchmark's options and plan: what is refused, who takes his
 // turn when, and how long it takes.
 
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import type { Contender } from "../bench/contenders.ts";
 import { IDLE_NAMES } from "../bench/idle_workloads.ts";
 import { loadArguments } from "../bench/measure.ts";
-import { readOptions } from "../bench/options.ts";
+import { readOptions, USAGE } from "../bench/options.ts";
 import {
   chooseWorkloads,
   durationText,
@@ -56,6 +61,16 @@ Deno.test("bench: a quick run has one short round", () => {
   assertEquals(rounds, 1);
   assert(seconds < 1);
   assertEquals(readOptions(["--quick", "--rounds", "2"]).rounds, 2);
+});
+
+Deno.test("bench: --help names every option", () => {
+  const { help, ...others } = readOptions(["--help"]);
+  assertEquals(help, true);
+  for (const name of Object.keys(others)) {
+    if (name === "syscalls") continue; // no option of its own: see --quick
+    const flag = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    assertStringIncludes(USAGE, `--${flag}`);
+  }
 });
 
 for (
