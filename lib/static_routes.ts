@@ -116,7 +116,13 @@ function partsOf(path: string, response: unknown): BytesParts {
     // The application may serve the same ones with another server.
     takeParts(response.clone(), parts);
   } catch (cause) {
-    throw new TypeError(`${cannot} cannot be read`, { cause });
+    const why = cause instanceof Error ? cause.message : cause;
+    throw new TypeError(`${cannot} cannot be read: ${why}`, { cause });
+  }
+  if (parts.status < 200) {
+    throw new TypeError(
+      `${cannot} has the status ${parts.status}, which the request has to ask for: upgrade it in the handler`,
+    );
   }
   const { body } = parts;
   if (body instanceof ReadableStream) {

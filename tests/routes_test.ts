@@ -352,8 +352,12 @@ Deno.test("what cannot be a route is refused", async () => {
     [{ "/a#b": ok }, 'give its path alone, as "/a"'],
     [{ "/a/../b": ok }, 'give its path alone, as "/b"'],
     [{ "/f": () => ok }, 'the route "/f" must be a Response, is [Function'],
-    [{ "/u": used }, 'the route "/u" cannot be read'],
-    [{ "/e": Response.error() }, 'the route "/e" cannot be read'],
+    [{ "/u": used }, 'the route "/u" cannot be read: '],
+    [{ "/e": Response.error() }, 'the route "/e" cannot be read: '],
+    [
+      { "/ws": new Response(null, { status: 101 }) },
+      'the route "/ws" has the status 101',
+    ],
     [{ "/s": new Response(stream) }, "a body that is not known beforehand"],
     [{ "/b": new Response(new Blob(["x"])) }, "that is not known beforehand"],
     [
