@@ -213,6 +213,7 @@ Deno.test("flags are read as options", () => {
   assertEquals(options("ws ws://a/ --ramp 500 --payload hi").ramp, 500);
   assertEquals(options("ws ws://a/ -c 100 --ramp 4s").ramp, 25);
   assertEquals(options("ws ws://a/ --payload 12").payload, 12);
+  assertEquals(options("http http://a/ --body ").payload, "");
   assertEquals(options("ws ws://a/ --payload hi").payload, "hi");
   assertEquals(options("ws ws://a/ --interval 1.5s").interval, 1500);
   assertEquals(options("ws ws://a/ --source 127.0.0.2,127.0.0.3").sources, [
@@ -246,6 +247,7 @@ Deno.test("flags that are wrong are named", () => {
     ["ws ws://a/ -c ten", '--connections must be a number, is "ten"'],
     ["ws ws://a/ -c 1 -c 2", "--connections is given more than once"],
     ["ws ws://a/ --rate", "--rate needs a value"],
+    ["ws ws://a/ -1", "unknown option -1"],
     ["ws ws://a/ --text --binary", "exclude each other"],
     ["http http://a/ --header x", '--header must be like "name: value"'],
     ["http http://a/ --body x --payload 3", "exclude each other"],

@@ -9,7 +9,7 @@ const { errors } = Deno;
 
 // By the names that the system gives, which the messages of Millrace end with.
 const KINDS: Record<string, string> = {
-  EADDRNOTAVAIL: "no local port left",
+  EADDRNOTAVAIL: "no local address or port",
   ECONNABORTED: "connection aborted",
   ECONNREFUSED: "connection refused",
   ECONNRESET: "connection reset",
@@ -25,7 +25,7 @@ const KINDS: Record<string, string> = {
 // What to do about it, where that is not plain.
 const ADVICE: Record<string, string> = {
   EADDRNOTAVAIL:
-    "; give several local addresses, such as --source 127.0.0.2,127.0.0.3",
+    "; where ports ran out, give several addresses of it, such as --source 127.0.0.2,127.0.0.3",
   EMFILE: "; raise the limit with ulimit -n",
 };
 

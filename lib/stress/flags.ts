@@ -105,7 +105,7 @@ type Flags = Partial<Record<typeof STRINGS[number], string>>;
 
 /** Reads the command line. Throws a UsageError; "help" when that is asked for. */
 export function readCommand(args: readonly string[]): Command | "help" {
-  const parsed = parseArgs(joinNegatives(args.flatMap(detached)), {
+  const parsed = parseArgs(joinValues(args.flatMap(detached)), {
     string: STRINGS,
     boolean: BOOLEANS,
     collect: STRINGS,
@@ -261,12 +261,12 @@ function detached(arg: string): string[] {
   return /^-[cdnrpw]\d/.test(arg) ? [arg.slice(0, 2), arg.slice(2)] : [arg];
 }
 
-// "-1" behind a flag is its value and not a flag of its own.
-function joinNegatives(args: readonly string[]): string[] {
+// "-1" behind a flag is its value and not a flag of its own, and so is "".
+function joinValues(args: readonly string[]): string[] {
   const joined: string[] = [];
   for (const arg of args) {
-    const flag = /^-\d/.test(arg) ? joined.pop() : undefined;
-    joined.push(flag === undefined ? arg : `${flag}=${arg}`);
+    const isValue = /^-\d|^$/.test(arg) && joined.at(-1)?.startsWith("-");
+    joined.push(isValue ? `${joined.pop()}=${arg}` : arg);
   }
   return joined;
 }
