@@ -55,7 +55,9 @@ export function requireInteger(
     Number.isInteger(value) && value as number >= min && value as number <= max
   ) return;
   throw new RangeError(
-    `Cannot ${action}: "${name}" must be an integer from ${min} to ${max}, is ${value}`,
+    `Cannot ${action}: "${name}" must be an integer from ${min} to ${max}, is ${
+      Deno.inspect(value)
+    }`,
   );
 }
 

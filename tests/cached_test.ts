@@ -401,6 +401,7 @@ Deno.test("options that are none are refused", () => {
   const rows: [options: unknown, message: string][] = [
     [undefined, 'options with a "ttl" must be given'],
     [{}, '"ttl" must be an integer from 1 to'],
+    [{ ttl: "1" }, '"ttl" must be an integer from 1 to 4294967295, is "1"'],
     [{ ttl: 0 }, '"ttl" must be an integer from 1 to'],
     [{ ttl: 1, maxEntries: 0 }, '"maxEntries" must be an integer from 1 to'],
     [{ ttl: 1, maxBytes: 0.5 }, '"maxBytes" must be an integer from 1 to'],
