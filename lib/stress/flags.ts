@@ -259,8 +259,8 @@ function field(line: string): [string, string] {
 function joinNegatives(args: readonly string[]): string[] {
   const joined: string[] = [];
   for (const arg of args) {
-    const flag = /^-\d/.test(arg) ? joined.pop() : undefined;
-    joined.push(flag === undefined ? arg : `${flag}=${arg}`);
+    const isValue = /^-\d/.test(arg) && /^-[^=]*$/.test(joined.at(-1) ?? "");
+    joined.push(isValue ? `${joined.pop()}=${arg}` : arg);
   }
   return joined;
 }
