@@ -127,7 +127,9 @@ export function reportOf(
   const elapsed = Math.max(...snapshots.map((snapshot) => snapshot.elapsed));
   const inTime = snapshots.reduce((sum, each) => sum + each.answeredInTime, 0);
   const busiest = Math.max(
-    ...shares.map(({ busy, snapshot }) => busy / (snapshot.elapsed || 1)),
+    ...shares.map(({ busy, snapshot }) =>
+      snapshot.elapsed === 0 ? 0 : busy / snapshot.elapsed
+    ),
   );
   const errors = errorsOf(shares);
   return {
