@@ -204,12 +204,14 @@ class ResponseCache<Rest extends unknown[]> {
     this.#entries.clear();
   }
 
-  // What is worth waiting for.
+  // What is worth waiting for; all else is forgotten.
   #flightOf(key: string): Flight | null {
     const flight = this.#flights.get(key);
     if (flight === undefined) return null;
     const age = Date.now() - flight.began;
-    return age >= 0 && age < FLIGHT_MS ? flight : null;
+    if (age >= 0 && age < FLIGHT_MS) return flight;
+    this.#flights.delete(key);
+    return null;
   }
 
   // The first of those who want the same response.

@@ -461,6 +461,21 @@ Deno.test("nobody waits for ever for a call that never ends", async () => {
   assertEquals(await it.text(), "4");
 });
 
+Deno.test("what comes too late does not take the place of what is newer", async () => {
+  using clock = new Clock();
+  const late = Promise.withResolvers<Response>();
+  const it = new Counting(
+    { ttl: 60_000 },
+    (_, call) => call === 1 ? late.promise : new Response(`${call}`),
+  );
+  const first = it.text();
+  clock.pass(30_000);
+  assertEquals(await it.text(), "2");
+  late.resolve(new Response("1"));
+  assertEquals(await first, "1");
+  assertEquals(await it.text(), "2");
+});
+
 Deno.test("a stream goes to the one who asked for it", async () => {
   const it = new Counting(
     {},
