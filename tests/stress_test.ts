@@ -484,6 +484,13 @@ testBackends(
   },
 );
 
+const ALL = {
+  env: "inherit",
+  ffi: "inherit",
+  read: "inherit",
+  sys: "inherit",
+} as const;
+
 const BAD: [Partial<StressOptions>, string][] = [
   [{ kind: "udp" as "tcp" }, '"kind" must be one of ws, http, tcp, rpc'],
   [{ url: "http://localhost/" }, "it has to begin with ws:"],
@@ -529,6 +536,21 @@ Deno.test("options that are wrong are named", async () => {
       why,
     );
   }
+});
+
+Deno.test({
+  name: "what the program may not do is told, and nothing is left running",
+  permissions: { ...ALL, net: false },
+  async fn() {
+    for (const url of ["ws://127.0.0.1:9/", "http://127.0.0.1:9/"]) {
+      const kind = url.slice(0, url.indexOf(":")) as "ws" | "http";
+      await assertRejects(
+        () => stress({ kind, url, hold: 1000 }),
+        Deno.errors.NotCapable,
+        "--allow-net",
+      );
+    }
+  },
 });
 
 Deno.test("what the system does not allow is said before, with what to do", () => {
