@@ -541,7 +541,7 @@ Deno.test("options that are wrong are named", async () => {
 Deno.test({
   name: "what the program may not do is told, and nothing is left running",
   permissions: { ...ALL, net: false },
-  async fn() {
+  async fn(): Promise<void> {
     for (const url of ["ws://127.0.0.1:9/", "http://127.0.0.1:9/"]) {
       const kind = url.slice(0, url.indexOf(":")) as "ws" | "http";
       await assertRejects(
