@@ -2,6 +2,7 @@
 // idle.ts - one measurement of memory: fresh servers on one core, connections that the load client opens and holds.
 import { type Contender, type Running, start } from "./contenders.ts";
 import type { IdleWorkload } from "./idle_workloads.ts";
+import { runClient } from "./measure.ts";
 
 /** Memory of all server processes, and what the kernel has for the machine. */
 export interface Memory {
@@ -83,25 +84,18 @@ export async function measureIdle(
 async function runLoad(
   { protocol, path, connections, hold, interval }: IdleWorkload,
   servers: readonly Running[],
-  { load, clientCore }: { load: string; clientCore: number },
+  options: { load: string; clientCore: number },
 ): Promise<IdleResult> {
   const each = Math.ceil(connections / servers.length);
   const seconds = connections / OPENINGS_A_SECOND_MIN + hold +
     OVERRUN_SECONDS_MAX;
-  const result = await new Deno.Command("taskset", {
-    args: [
-      ...["-c", String(clientCore), load, "idle", protocol, "127.0.0.1", path],
-      ...["--connections", String(each), "--hold", String(hold)],
-      ...["--interval", String(interval)],
-      ...servers.flatMap(({ port, pid }) => ["--server", `${port}:${pid}`]),
-    ],
-    signal: AbortSignal.timeout(seconds * 1000),
-  }).output();
-  const decoder = new TextDecoder();
-  if (!result.success) {
-    throw new Error(decoder.decode(result.stderr).trim() || "load was ended");
-  }
-  return JSON.parse(decoder.decode(result.stdout));
+  const args = [
+    ...["idle", protocol, "127.0.0.1", path],
+    ...["--connections", String(each), "--hold", String(hold)],
+    ...["--interval", String(interval)],
+    ...servers.flatMap(({ port, pid }) => ["--server", `${port}:${pid}`]),
+  ];
+  return await runClient(args, options, seconds) as IdleResult;
 }
 
 function voidReason({ errors, error_kinds, open, connections }: IdleResult): {

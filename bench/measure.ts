@@ -179,8 +179,17 @@ async function runLoad(
   options: MeasureOptions,
 ): Promise<LoadResult> {
   const seconds = options.seconds + options.warmup + OVERRUN_SECONDS_MAX;
+  return await runClient(args, options, seconds) as LoadResult;
+}
+
+/** Runs the load client on its core, for so many seconds at most, and returns what it prints. Throws what it says is wrong. */
+export async function runClient(
+  args: readonly string[],
+  { load, clientCore }: Pick<MeasureOptions, "load" | "clientCore">,
+  seconds: number,
+): Promise<unknown> {
   const result = await new Deno.Command("taskset", {
-    args: ["-c", String(options.clientCore), options.load, ...args],
+    args: ["-c", String(clientCore), load, ...args],
     signal: AbortSignal.timeout(seconds * 1000),
   }).output();
   const decoder = new TextDecoder();

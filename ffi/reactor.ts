@@ -181,7 +181,9 @@ export class Reactor {
 
   /** Closes everything at once. What is staged later goes nowhere. */
   close(): void {
-    // What is staged goes nowhere, but C has to take over the files among it to close them.
+    // What is staged goes nowhere, but C has to take over the files among it to close them. Nothing stays deferred: it
+    // would be written to the memory of the next reactor.
+    this.outbox.settle();
     this.#flush(0);
     this.#closed = true;
     for (const fd of this.#inherited) inherited.delete(fd);

@@ -38,7 +38,10 @@ import { requireInteger, requireKnown, requireTypes } from "./route_options.ts";
 
 /** How long responses are kept, for whom, and how many. */
 export interface CachedOptions {
-  /** Milliseconds for which a response is given to all who ask. `s-maxage` or `max-age` of a response may shorten it. */
+  /**
+   * Milliseconds for which a response is given to all who ask. `s-maxage`, `max-age` or `Expires` of a response may
+   * shorten it.
+   */
   ttl: number;
   /**
    * Milliseconds behind that for which it is still given while the handler is called for a new one.
@@ -96,6 +99,13 @@ interface Entry {
 // it any more.
 type Outcome = KnownResponse | null | "again";
 
+// A call of the handler that others with the same key may wait for.
+interface Flight {
+  /** When it began, in milliseconds since 1970. */
+  began: number;
+  outcome: Promise<Outcome>;
+}
+
 type Handler<Rest extends unknown[]> = (
   request: Request,
   ...rest: Rest
@@ -105,6 +115,8 @@ const MAX = 0xffffffff;
 // The library sets room aside for all of them at once.
 const ENTRIES_MAX = 1 << 24;
 const SWEEP_MIN_MS = 1000;
+// A call that takes longer may never end, and is no reason to let others wait for it.
+const FLIGHT_MS = 30_000;
 const DEFAULTS = {
   staleWhileRevalidate: 0,
   maxEntries: 1000,
@@ -114,7 +126,8 @@ const DEFAULTS = {
 /**
  * Wraps a handler so that GET and HEAD are answered by what it returned for an earlier request, as long as that is not
  * older than `ttl`. While it runs, others with the same key wait for it; they get its error, too, which is not kept,
- * unless it was the first one's own request that ended: then the next one calls it. HEAD is answered from what GET got.
+ * unless it was the first one's own request that ended: then the next one calls it. Who comes when it has run for 30
+ * seconds does not wait for it, but calls it anew. HEAD is answered from what GET got.
  *
  * Kept are text, bytes or nothing as a body, with a status that caches may keep (RFC 9110 section 15.1), and without
  * `Set-Cookie`, `Vary` (unless `key` is given) or a `Cache-Control` of `no-store`, `no-cache` or `private`. Any other
@@ -146,7 +159,7 @@ class ResponseCache<Rest extends unknown[]> {
   readonly #handler: Handler<Rest>;
   readonly #options: Required<CachedOptions>;
   readonly #entries: LRUCache<string, Entry>;
-  readonly #flights = new Map<string, Promise<Outcome>>();
+  readonly #flights = new Map<string, Flight>();
   #swept = 0;
 
   constructor(handler: Handler<Rest>, options: Required<CachedOptions>) {
@@ -173,8 +186,8 @@ class ResponseCache<Rest extends unknown[]> {
         return entry.response.respond(request);
       }
     }
-    const flight = this.#flights.get(key);
-    if (flight !== undefined) return this.#join(flight, request, rest);
+    const flight = this.#flightOf(key);
+    if (flight !== null) return this.#join(flight, request, rest);
     // What HEAD is answered with may lack the body that GET is to have.
     return method === "HEAD"
       ? this.#handler(request, ...rest)
@@ -191,6 +204,16 @@ class ResponseCache<Rest extends unknown[]> {
     this.#entries.clear();
   }
 
+  // What is worth waiting for; all else is forgotten.
+  #flightOf(key: string): Flight | null {
+    const flight = this.#flights.get(key);
+    if (flight === undefined) return null;
+    const age = Date.now() - flight.began;
+    if (age >= 0 && age < FLIGHT_MS) return flight;
+    this.#flights.delete(key);
+    return null;
+  }
+
   // The first of those who want the same response.
   #lead(
     key: string,
@@ -205,25 +228,26 @@ class ResponseCache<Rest extends unknown[]> {
     const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
     // Often nobody waits for it, and the first one has the error too.
     promise.catch(() => {});
-    this.#flights.set(key, promise);
+    const flight = { began: Date.now(), outcome: promise };
+    this.#flights.set(key, flight);
     return Promise.resolve(result).then((response) => {
-      const known = this.#land(key, promise, response);
-      resolve(known);
-      return known?.respond(request) ?? response;
+      const outcome = this.#land(key, flight, response);
+      resolve(outcome);
+      return isKnown(outcome) ? outcome.respond(request) : response;
     }, (error) => {
-      this.#land(key, promise, null);
-      if (request.signal.aborted) resolve("again");
+      const outcome = this.#land(key, flight, null);
+      if (outcome === "again" || request.signal.aborted) resolve("again");
       else reject(error);
       throw error;
     });
   }
 
   async #join(
-    flight: Promise<Outcome>,
+    flight: Flight,
     request: Request,
     rest: Rest,
   ): Promise<Response> {
-    const outcome = await flight;
+    const outcome = await flight.outcome;
     if (outcome === "again") return await this.answer(request, rest);
     return outcome === null
       ? await this.#handler(request, ...rest)
@@ -232,29 +256,26 @@ class ResponseCache<Rest extends unknown[]> {
 
   // Behind the answer to this request, and for those to come.
   #renew(key: string, request: Request, rest: Rest): void {
-    if (this.#flights.has(key)) return;
-    const flight: Promise<Outcome> = Promise.resolve()
+    if (this.#flightOf(key) !== null) return;
+    const outcome: Promise<Outcome> = Promise.resolve()
       .then(() => this.#handler(request, ...rest))
       .then((response) => {
-        const known = this.#land(key, flight, response);
+        const outcome = this.#land(key, flight, response);
         // Nobody will read it.
-        if (known === null) discardResponse(response, null);
-        return known;
+        if (!isKnown(outcome)) discardResponse(response, null);
+        return outcome;
       }, (error) => {
         this.#land(key, flight, null);
         console.error("Exception while renewing a cached response", error);
         return "again";
       });
+    const flight = { began: Date.now(), outcome };
     this.#flights.set(key, flight);
   }
 
-  // Ends a flight. What was asked for before the key was forgotten is not kept.
-  #land(
-    key: string,
-    flight: Promise<Outcome>,
-    response: Response | null,
-  ): KnownResponse | null {
-    if (this.#flights.get(key) !== flight) return null;
+  // Ends a flight. What was asked for before the key was forgotten is not kept, and who waits for it asks again.
+  #land(key: string, flight: Flight, response: Response | null): Outcome {
+    if (this.#flights.get(key) !== flight) return "again";
     this.#flights.delete(key);
     return response === null ? null : this.#keep(key, response);
   }
@@ -287,6 +308,10 @@ class ResponseCache<Rest extends unknown[]> {
       if (ageOf(entry) >= useful) this.#entries.delete(key);
     }
   }
+}
+
+function isKnown(outcome: Outcome): outcome is KnownResponse {
+  return outcome instanceof KnownResponse;
 }
 
 // A clock that is set back makes it too old, not young again. Asking a clock that never is costs twice as much.

@@ -11,8 +11,8 @@ const STORABLE = new Set([200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501]
 
 const FORBIDDEN = /(?:^|[\s,])(?:no-store|no-cache|private)(?:$|[\s,=])/i;
 const AGES = [
-  /(?:^|[\s,])s-maxage="?(\d+)/i,
-  /(?:^|[\s,])max-age="?(\d+)/i,
+  /(?:^|[\s,])s-maxage="?(\d*)/i,
+  /(?:^|[\s,])max-age="?(\d*)/i,
 ];
 
 // Of an entry: objects, fields of objects, and places in tables, roughly.
@@ -35,12 +35,20 @@ export function lifetimeOf(
   const vary = headers.get("vary");
   if (headers.has("set-cookie")) return 0;
   if (vary !== null && (!anyVary || vary.includes("*"))) return 0;
-  const control = headers.get("cache-control");
-  if (control === null) return ttl;
+  const control = headers.get("cache-control") ?? "";
   if (FORBIDDEN.test(control)) return 0;
   const age = AGES.map((pattern) => pattern.exec(control)?.[1])
     .find((seconds) => seconds !== undefined);
-  return age === undefined ? ttl : Math.min(ttl, 1000 * Number(age));
+  // What is no number is as good as 0 (RFC 9111 section 4.2.1).
+  if (age !== undefined) return Math.min(ttl, 1000 * Number(age));
+  const expires = headers.get("expires");
+  return expires === null ? ttl : Math.min(ttl, millisecondsUntil(expires));
+}
+
+// "0" and the like stand for the past (RFC 9111 section 5.3).
+function millisecondsUntil(date: string): number {
+  const left = Date.parse(date) - Date.now();
+  return left > 0 ? left : 0;
 }
 
 /** Bytes that an entry takes in memory, as far as can be told: characters may take two. */

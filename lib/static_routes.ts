@@ -70,7 +70,10 @@ export class StaticRoutes {
 /** The routes of the option, null when there are none. */
 export function staticRoutesOf(option: unknown): StaticRoutes | null {
   if (option === undefined) return null;
-  if (typeof option !== "object" || option === null) {
+  // What is in a Map would be overlooked.
+  if (
+    typeof option !== "object" || option === null || Symbol.iterator in option
+  ) {
     throw new TypeError(
       `Cannot serve: "routes" must be an object of responses by path, is ${
         Deno.inspect(option)

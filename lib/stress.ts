@@ -60,6 +60,8 @@ export async function stress(options: StressOptions): Promise<StressReport> {
   const crew = await Crew.of(plan, workers);
   const stop = (): void => crew.stop();
   signal?.addEventListener("abort", stop);
+  // It may have aborted while the crew came together.
+  if (signal?.aborted) stop();
   const timer = onProgress &&
     setInterval(() => onProgress(crew.progress()), PROGRESS_MS);
   const before = process.cpuUsage();

@@ -15,7 +15,10 @@ import type { PreparedMessage } from "./ws_prepared.ts";
  */
 export type SendStatus = "sent" | "queued" | "dropped";
 
-/** A received message: text as a string, binary as bytes. */
+/**
+ * A received message: text as a string, binary as bytes. Bytes are valid until the callback returns. Short texts that
+ * arrive together may be parts of one string of up to 1 KiB, which stays in memory as long as one of them is kept.
+ */
 export type Message = string | Uint8Array<ArrayBuffer>;
 
 /** A message to be sent: a string as text, bytes as binary. Bytes are copied before the call returns. */

@@ -278,6 +278,49 @@ Deno.test("max-age and s-maxage shorten the time", async () => {
   }
 });
 
+Deno.test("a response that is stale at once is not kept", async () => {
+  const rows: HeadersInit[] = [
+    { "cache-control": "max-age=0" },
+    // Ages that are none (RFC 9111 section 4.2.1).
+    { "cache-control": "max-age=-1" },
+    { "cache-control": "public, s-maxage=x, max-age=60" },
+    { expires: "0" },
+    { expires: "Thu, 01 Jan 1970 00:00:00 GMT" },
+  ];
+  for (const headers of rows) {
+    const it = new Counting(
+      {},
+      (_, call) => new Response(`${call}`, { headers }),
+    );
+    const texts = [await it.text(), await it.text()];
+    assertEquals(texts, ["1", "2"], Deno.inspect(headers));
+  }
+});
+
+Deno.test("Expires shortens the time, unless there is a max-age", async () => {
+  using clock = new Clock();
+  const at = (ms: number): string => new Date(Date.now() + ms).toUTCString();
+  const it = new Counting(
+    { ttl: 60_000 },
+    (_, call) => new Response(`${call}`, { headers: { expires: at(2000) } }),
+  );
+  await it.text();
+  clock.pass(1999);
+  assertEquals(await it.text(), "1");
+  clock.pass(1);
+  assertEquals(await it.text(), "2");
+  const other = new Counting(
+    { ttl: 60_000 },
+    (_, call) =>
+      new Response(`${call}`, {
+        headers: { expires: at(2000), "cache-control": "max-age=50" },
+      }),
+  );
+  await other.text();
+  clock.pass(49_999);
+  assertEquals(await other.text(), "1");
+});
+
 Deno.test("a stale response is given while a new one is made", async () => {
   using clock = new Clock();
   let go = Promise.withResolvers<void>();
@@ -375,6 +418,62 @@ Deno.test("what is forgotten is asked for anew", async () => {
   go.resolve();
   assertEquals(await old, "2");
   assertEquals(await it.text(), "3");
+});
+
+Deno.test("those who waited for what was forgotten lead to one call more", async () => {
+  const go = Promise.withResolvers<void>();
+  const it = new Counting({}, async (_, call) => {
+    if (call === 1) await go.promise;
+    await turn();
+    return new Response(`${call}`);
+  });
+  const all = Array.from({ length: 10 }, () => it.text());
+  it.handler.clear();
+  go.resolve();
+  assertEquals(await Promise.all(all), ["1", ...Array(9).fill("2")]);
+  assertEquals(it.calls, 2);
+});
+
+Deno.test("nobody waits for ever for a call that never ends", async () => {
+  using clock = new Clock();
+  const go = Promise.withResolvers<void>();
+  const it = new Counting({ staleWhileRevalidate: 60_000 }, async (_, call) => {
+    if (call === 1 || call === 3) await go.promise;
+    return new Response(`${call}`);
+  });
+  const first = it.text();
+  const second = it.text();
+  clock.pass(29_999);
+  const third = it.text();
+  assertEquals(it.calls, 1);
+  clock.pass(1);
+  assertEquals(await it.text(), "2");
+  // Nor does one that renews keep others from renewing.
+  clock.pass(1000);
+  assertEquals(await it.text(), "2");
+  assertEquals(it.calls, 3);
+  clock.pass(30_000);
+  assertEquals(await it.text(), "2");
+  await turn();
+  assertEquals([it.calls, await it.text()], [4, "4"]);
+  go.resolve();
+  assertEquals(await Promise.all([first, second, third]), ["1", "4", "4"]);
+  assertEquals(await it.text(), "4");
+});
+
+Deno.test("what comes too late does not take the place of what is newer", async () => {
+  using clock = new Clock();
+  const late = Promise.withResolvers<Response>();
+  const it = new Counting(
+    { ttl: 60_000 },
+    (_, call) => call === 1 ? late.promise : new Response(`${call}`),
+  );
+  const first = it.text();
+  clock.pass(30_000);
+  assertEquals(await it.text(), "2");
+  late.resolve(new Response("1"));
+  assertEquals(await first, "1");
+  assertEquals(await it.text(), "2");
 });
 
 Deno.test("a stream goes to the one who asked for it", async () => {

@@ -344,6 +344,7 @@ Deno.test("what cannot be a route is refused", async () => {
   const rows: [routes: unknown, message: string][] = [
     ["/", '"routes" must be an object of responses by path, is "/"'],
     [null, '"routes" must be an object of responses by path, is null'],
+    [new Map([["/", ok]]), '"routes" must be an object of responses by path'],
     [{ health: ok }, 'the route "health" must begin with "/"'],
     [{ "/:id": ok }, 'the route "/:id" is no exact path'],
     [{ "/files/*": ok }, 'the route "/files/*" is no exact path'],

@@ -239,6 +239,7 @@ Deno.test("flags that are wrong are named", () => {
   const wrong: [string, string][] = [
     ["", "what to put under load must be given"],
     ["ws", "what to put under load must be given"],
+    ["ws ws://a/ -5", "unknown option -5"],
     ["ws ws://a/ more", '"more" is one argument too many'],
     ["ws ws://a/ --unknown", "unknown option --unknown; known are"],
     ["ws ws://a/ -x", "unknown option -x"],

@@ -442,6 +442,17 @@ testBackends("a signal ends it early, and progress is told", async (t) => {
   });
   assertEquals([none.errors, none.connections.opened], [[], 0]);
   assertEquals([none.interrupted, none.elapsed], [true, 0]);
+  assertEquals(none.client.busiest, 0);
+  // Before it has begun to connect.
+  const atOnce = new AbortController();
+  const running = stress({
+    ...webSockets(t),
+    hold: 1000,
+    signal: atOnce.signal,
+  });
+  atOnce.abort();
+  const { interrupted, elapsed, connections } = await running;
+  assertEquals([interrupted, elapsed, connections.opened], [true, 0, 0]);
   await assertRejects(
     () => stress({ ...webSockets(t), signal: AbortSignal.abort() }),
     DOMException,
@@ -473,6 +484,13 @@ testBackends(
   },
 );
 
+const ALL = {
+  env: "inherit",
+  ffi: "inherit",
+  read: "inherit",
+  sys: "inherit",
+} as const;
+
 const BAD: [Partial<StressOptions>, string][] = [
   [{ kind: "udp" as "tcp" }, '"kind" must be one of ws, http, tcp, rpc'],
   [{ url: "http://localhost/" }, "it has to begin with ws:"],
@@ -503,6 +521,11 @@ const BAD: [Partial<StressOptions>, string][] = [
   [{ kind: "tcp", url: "unix:a", sources: ["127.0.0.1"] }, "Unix socket"],
   [{ backend: "kqueue" as "auto" }, '"backend" must be'],
   [{ verify: 1 as never }, '"verify" must be a boolean'],
+  // A stream has no empty messages.
+  [{ kind: "tcp", url: "tcp://a:1", payload: "" }, '"payload" must not be'],
+  [{ kind: "tcp", url: "tcp://a:1", expect: "" }, '"expect" must not be'],
+  [{ rate: 1e12 }, "10000000 messages a second"],
+  [{ connections: 20_000, interval: 1 }, "10000000 messages a second"],
 ];
 
 Deno.test("options that are wrong are named", async () => {
@@ -513,6 +536,21 @@ Deno.test("options that are wrong are named", async () => {
       why,
     );
   }
+});
+
+Deno.test({
+  name: "what the program may not do is told, and nothing is left running",
+  permissions: { ...ALL, net: false },
+  async fn(): Promise<void> {
+    for (const url of ["ws://127.0.0.1:9/", "http://127.0.0.1:9/"]) {
+      const kind = url.slice(0, url.indexOf(":")) as "ws" | "http";
+      await assertRejects(
+        () => stress({ kind, url, hold: 1000 }),
+        Deno.errors.NotCapable,
+        "--allow-net",
+      );
+    }
+  },
 });
 
 Deno.test("what the system does not allow is said before, with what to do", () => {

@@ -2,7 +2,7 @@
 // Tests of many short texts that are sent in one turn, and so are encoded together.
 
 import { assertEquals } from "@std/assert";
-import type { ServerWebSocket } from "../mod.ts";
+import type { EngineOptions, ServerWebSocket } from "../mod.ts";
 import { testBackends } from "./testing.ts";
 import { BINARY, PING, serveRoute, TEXT, WsClient } from "./ws_client.ts";
 
@@ -108,3 +108,38 @@ testBackends("short texts count as bytes at once", async (t) => {
   assertEquals(statuses.slice(0, 3), ["sent", "sent", "sent"]);
   assertEquals(statuses.slice(3), Array(9).fill("queued"));
 });
+
+testBackends(
+  "short texts of a server that has closed stay nowhere",
+  async (t) => {
+    const stop = new AbortController();
+    let gone: ServerWebSocket<undefined> | undefined;
+    const first = serveRoute(
+      t,
+      {
+        message(it): void {
+          gone = it;
+          it.send("of the first");
+          it.send("server");
+          stop.abort();
+        },
+      },
+      {},
+      { signal: stop.signal } as EngineOptions,
+    );
+    using one = await WsClient.open(first);
+    await one.text("go");
+    await first.finished;
+    // It has the memory of the first one, which must not be written to any more.
+    const second = serveRoute(t, {
+      message(it): void {
+        it.send(new TextEncoder().encode("of the second server"));
+        gone!.statistics();
+        gone!.send("too late");
+      },
+    });
+    const other = t.using(await WsClient.open(second));
+    await other.text("go");
+    assertEquals(decode((await other.frame()).payload), "of the second server");
+  },
+);

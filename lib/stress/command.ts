@@ -49,7 +49,11 @@ async function run(
   let bar: ProgressBar | null = null;
   const stop = new AbortController();
   const interrupt = (): void => {
-    if (stop.signal.aborted) Deno.exit(KILLED);
+    if (stop.signal.aborted) {
+      // It has hidden the cursor.
+      bar?.stop();
+      Deno.exit(KILLED);
+    }
     stop.abort();
   };
   Deno.addSignalListener("SIGINT", interrupt);

@@ -28,10 +28,16 @@ export class Crew {
   /** Runs the load to its end. */
   async run(): Promise<Share[]> {
     const hands = this.#hands;
-    for (const hand of hands) hand.connect();
-    await Promise.all(hands.map(({ standing }) => standing));
-    for (const hand of hands) hand.begin();
-    return await Promise.all(hands.map(({ share }) => share));
+    try {
+      for (const hand of hands) hand.connect();
+      await Promise.all(hands.map(({ standing }) => standing));
+      for (const hand of hands) hand.begin();
+      return await Promise.all(hands.map(({ share }) => share));
+    } catch (error) {
+      // Without the one that has failed the others would wait for ever, or go on for nobody.
+      this.stop();
+      throw error;
+    }
   }
 
   /** Ends the load early. */

@@ -265,7 +265,7 @@ function detached(arg: string): string[] {
 function joinValues(args: readonly string[]): string[] {
   const joined: string[] = [];
   for (const arg of args) {
-    const isValue = /^-\d|^$/.test(arg) && joined.at(-1)?.startsWith("-");
+    const isValue = /^-\d|^$/.test(arg) && /^-[^=]*$/.test(joined.at(-1) ?? "");
     joined.push(isValue ? `${joined.pop()}=${arg}` : arg);
   }
   return joined;

@@ -18,7 +18,7 @@ export interface Wire {
 export interface Protocol {
   /** Whether a connection that has ended is made anew. */
   readonly reconnects: boolean;
-  /** Begins to connect. The lane is told what becomes of it, after this has returned. */
+  /** Begins to connect. The lane is told what becomes of it, after this has returned. Throws without permission. */
   connect(lane: Lane): Wire;
 }
 
@@ -99,9 +99,10 @@ export class Lane {
 
   /** Begins to connect. */
   connect(): void {
-    this.#state = "connecting";
     this.#since = this.#host.now();
+    // Throws where the program may not connect: then there is no wire to be closed.
     this.#wire = this.#protocol.connect(this);
+    this.#state = "connecting";
   }
 
   /** The wire stands. */

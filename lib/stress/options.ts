@@ -64,7 +64,7 @@ export interface StressOptions {
   requests?: number;
   /**
    * Messages a second of all connections together, sent by a schedule whatever the server does (an open loop); 0 only
-   * holds the connections. Without it each answer has the next message sent (a closed loop).
+   * holds the connections, and 10 million is the most. Without it each answer has the next message sent (a closed loop).
    */
   rate?: number;
   /** Milliseconds between two messages of one connection: another way to say `rate`. */
@@ -238,6 +238,8 @@ const OPEN_LOOP_PIPELINE = 64;
 const CONNECTING_AT_ONCE = 256;
 // What a loop of clients takes.
 const WORKER_CONNECTIONS = 65_536;
+// More than any client sends. What is due and cannot be sent is counted all the same, which takes time.
+const RATE_MAX = 10_000_000;
 const DAY_MS = 86_400_000;
 
 /** Fills in defaults. Throws a TypeError, RangeError or SyntaxError that names what is wrong. */
@@ -261,6 +263,7 @@ export function planOf(options: StressOptions): Plan {
   }
   requireWorkers(connections, workers);
   const period = periodOf(options, connections);
+  requireSeen(options);
   const payload = payloadOf(options);
   const { codec = "json", action = 1, backend = "auto" } = options;
   if (!CODECS.includes(codec)) throw wrong("codec", CODECS, codec);
@@ -349,11 +352,20 @@ function periodOf(
   }
   if (interval !== undefined) {
     requireInteger(ACTION, "interval", interval, 1, DAY_MS);
+    requireRate(connections * 1000 / interval);
     return interval;
   }
   if (rate === undefined) return null;
   requireNumber("rate", rate, 0);
+  requireRate(rate);
   return rate === 0 ? Infinity : connections * 1000 / rate;
+}
+
+function requireRate(rate: number): void {
+  if (rate <= RATE_MAX) return;
+  throw new RangeError(
+    `Cannot ${ACTION}: ${rate} messages a second are asked for, at most ${RATE_MAX} messages a second are possible`,
+  );
 }
 
 function requireRamp(ramp: number | undefined): void {
@@ -387,10 +399,20 @@ function payloadOf({ kind, payload, body }: StressOptions): Plan["payload"] {
   }
   if (payload === undefined) return kind === "http" ? null : PAYLOAD_BYTES;
   if (typeof payload === "string") return payload;
-  // Of a stream nobody sees an empty message.
   const least = kind === "tcp" ? 1 : 0;
   requireInteger(ACTION, "payload", payload, least, QUEUE_BYTES);
   return payload;
+}
+
+// In a stream nobody sees an empty message.
+function requireSeen({ kind, payload, expect }: StressOptions): void {
+  if (kind !== "tcp") return;
+  for (const [name, text] of Object.entries({ payload, expect })) {
+    if (text !== "") continue;
+    throw new TypeError(
+      `Cannot ${ACTION}: "${name}" must not be empty for a socket, which has no messages but their bytes`,
+    );
+  }
 }
 
 function requireRoom({ payload, pipeline }: Plan): void {
