@@ -7,13 +7,14 @@
 
 #define DATA_BYTES (MR_BLOCK_BYTES - HEADROOM)
 
-// How many blocks a read may fill. Many only of a connection that has brought much and kept nothing back; and
-// only while there are many, since none of these is left for the others until they are read into.
+// How many blocks a read may fill. Many only of a connection that has brought much and kept nothing back, and
+// whose messages do not take all others to be inflated; and only while there are many, since none of these is
+// left for the others until they are read into.
 static uint32_t blocks_wanted(const struct mr_reactor *r, const struct conn *c) {
   const struct mr_arena *arena = r->arena;
   uint32_t spare = arena->free_count - arena_reserve(arena);
   bool keeps_up = c->life == LIFE_OPEN && !c->deaf && !c->paused && !c->held && c->in_head == NO_BLOCK;
-  if (!c->bulk || !keeps_up || spare < 2 * READ_BLOCKS_MAX) return 1;
+  if (!c->bulk || !keeps_up || c->deflate != NULL || spare < 2 * READ_BLOCKS_MAX) return 1;
   uint32_t share = c->share_turn == r->turn ? c->share : SHARE_RECORDS;
   uint32_t most = share / (1 + DATA_BYTES / SHARE_BYTES);
   if (most > READ_BLOCKS_MAX) most = READ_BLOCKS_MAX;

@@ -24,6 +24,7 @@
 enum sys_call {
   SYS_ACCEPT,
   SYS_RECV,
+  SYS_RECVMSG,
   SYS_SEND,
   SYS_SENDMSG,
   SYS_SOCKET,
@@ -87,12 +88,17 @@ static inline ssize_t sys_recv(int fd, void *bytes, size_t length, int flags) {
   return failed ? -1 : recv(fd, bytes, length, flags);
 }
 
+// The parts of a message are cut too, so that the caller may not count on what they say afterwards.
 static inline ssize_t sys_recvmsg(int fd, struct msghdr *message, int flags) {
   int failed;
-  size_t left = sys_cut(SYS_RECV, SIZE_MAX, &failed);
-  if (failed || left == SIZE_MAX) return failed ? -1 : recvmsg(fd, message, flags);
-  size_t length = message->msg_iov->iov_len;
-  return recv(fd, message->msg_iov->iov_base, left < length ? left : length, flags);
+  size_t left = sys_cut(SYS_RECVMSG, SIZE_MAX, &failed);
+  if (failed) return -1;
+  for (size_t i = 0; left != SIZE_MAX && i < message->msg_iovlen; i++) {
+    struct iovec *part = &message->msg_iov[i];
+    if (part->iov_len > left) part->iov_len = left;
+    left -= part->iov_len;
+  }
+  return recvmsg(fd, message, flags);
 }
 
 static inline ssize_t sys_send(int fd, const void *bytes, size_t length, int flags) {

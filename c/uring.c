@@ -28,6 +28,9 @@
 // take one for each completion.
 #define KEPT_PART 8
 
+// Completions that an enter brings which also submits: twice those of another.
+#define SUBMIT_COMPLETIONS 40
+
 // The kernel reads a send's message when it is submitted, so one for each submission entry is enough.
 struct message {
   struct msghdr header;
@@ -43,6 +46,8 @@ struct state {
   uint32_t ops;            // operations that the kernel has
   uint32_t direct;         // sends straight from the outbox among them
   bool reaping;            // completions are being looked at
+  uint32_t enters;         // of this turn
+  uint32_t reaped;         // completions of this turn
   int event_fd;
 };
 
@@ -205,17 +210,31 @@ static void uring_receive(struct mr_reactor *r, struct conn *c) {
   }
 }
 
-static uint32_t reap(struct mr_reactor *r);
+// Whether a turn enters once more, with so many buffers to spare. A receive that finds no buffer ends and has
+// to be begun anew, which costs more than the next turn, when buffers are there again.
+static bool goes_on(const struct mr_reactor *r, uint32_t spare) {
+  const struct state *s = r->state;
+  return s->enters < ENTERS_MAX && s->reaped < r->options->ring_entries &&
+         s->buffers_given > r->options->receive_buffers / KEPT_PART + spare;
+}
+
+static void reap(struct mr_reactor *r);
 
 static void uring_send(struct mr_reactor *r, struct conn *c) {
   if (c->sending) return;
   struct state *s = r->state;
+  bool direct = c->staged_length > 0;
+  // The answer of a route, near the end of a turn: to enter for its completion would bring more requests, and
+  // so on until the buffers are used up, of which those at hand are still to be counted too.
+  if (direct && s->reaping && !goes_on(r, 2 * SUBMIT_COMPLETIONS)) {
+    conn_send_now(r, c);
+    return;
+  }
   struct io_uring_sqe *sqe = get_sqe(r);
   if (sqe == NULL) {
     conn_close(r, c, EBUSY);
     return;
   }
-  bool direct = c->staged_length > 0;
   if (direct) {
     // DONTWAIT: the kernel is done with the outbox when the submission returns, sent or not.
     io_uring_prep_send(sqe, c->fd, r->arena->outbox + c->staged_offset, c->staged_length,
@@ -393,7 +412,7 @@ static void on_completion(struct mr_reactor *r, const struct io_uring_cqe *cqe) 
   }
 }
 
-static uint32_t reap(struct mr_reactor *r) {
+static void reap(struct mr_reactor *r) {
   struct state *s = r->state;
   struct io_uring *ring = &s->ring;
   uint32_t head, count = 0;
@@ -404,10 +423,10 @@ static uint32_t reap(struct mr_reactor *r) {
     const struct io_uring_cqe copy = *cqe;
     on_completion(r, &copy);
     count++;
+    s->reaped++;
   }
   io_uring_cq_advance(ring, count);
   s->reaping = false;
-  return count;
 }
 
 static bool kernel_waits(const struct state *s) {
@@ -415,29 +434,21 @@ static bool kernel_waits(const struct state *s) {
   return (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
 }
 
-// Whether a turn that has reaped so much enters once more. A receive that finds no buffer ends and has to be
-// begun anew, which costs more than the next turn, when buffers are there again.
-static bool goes_on(const struct mr_reactor *r, int enters, uint32_t reaped) {
-  const struct state *s = r->state;
-  return enters < ENTERS_MAX && reaped < r->options->ring_entries &&
-         s->buffers_given > r->options->receive_buffers / KEPT_PART;
-}
-
 static int uring_poll(struct mr_reactor *r) {
   struct state *s = r->state;
   buffers_refill(r);
   conn_feed(r, s->buffers_given);
-  uint32_t reaped = 0;
+  s->reaped = 0;
   // Sends straight from the outbox complete as they are submitted and are always reaped here: JavaScript
   // writes over their bytes next.
-  for (int i = 0; i == 0 || s->direct > 0 || goes_on(r, i, reaped); i++) {
+  for (s->enters = 0; s->enters == 0 || s->direct > 0 || goes_on(r, 0); s->enters++) {
     bool pending = io_uring_sq_ready(&s->ring) > 0 || kernel_waits(s);
     if (!pending && io_uring_cq_ready(&s->ring) == 0) break;
     if (pending) {
       int rc = sys_failed(SYS_URING_ENTER) ? -errno : io_uring_submit_and_get_events(&s->ring);
       if (rc < 0 && rc != -EINTR && rc != -EAGAIN && rc != -EBUSY) return rc;
     }
-    reaped += reap(r);
+    reap(r);
   }
   return 0;
 }

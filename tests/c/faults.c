@@ -56,6 +56,7 @@ const char *t_fault_name(enum sys_call call) {
   static const char *const names[SYS_CALLS] = {
       [SYS_ACCEPT] = "accept",
       [SYS_RECV] = "recv",
+      [SYS_RECVMSG] = "recvmsg",
       [SYS_SEND] = "send",
       [SYS_SENDMSG] = "sendmsg",
       [SYS_SOCKET] = "socket",

@@ -142,6 +142,7 @@ static bool run_each(uint32_t backend) {
   static const int errors[SYS_CALLS][4] = {
       [SYS_ACCEPT] = {EMFILE, ECONNABORTED, EINTR, ENOMEM},
       [SYS_RECV] = {ECONNRESET, EINTR, EAGAIN, -1},
+      [SYS_RECVMSG] = {ECONNRESET, EINTR, EAGAIN, -1},
       [SYS_SEND] = {EPIPE, EINTR, EAGAIN, -1},
       [SYS_SENDMSG] = {EPIPE, EINTR, EAGAIN, ENOMEM},
       [SYS_SOCKET] = {EMFILE, ENOMEM, EACCES, EAFNOSUPPORT},
