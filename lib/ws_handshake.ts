@@ -2,9 +2,9 @@
 // ws_handshake.ts - the opening handshake of WebSocket, as a server sees it (RFC 6455 section 4.2); called by ws_route.ts.
 // What both sides know of it is used by ws_client_handshake.ts and its like, too.
 
-import { createHash } from "node:crypto";
 import type { LazyRequest } from "./http_request.ts";
-import { headLine, latin1 } from "./http_response.ts";
+import { headLine } from "./http_response.ts";
+import { sha1Base64 } from "./sha1.ts";
 import { extraLines, listOf, refuse } from "./upgrade.ts";
 import { parseExtensions } from "./ws_extensions.ts";
 
@@ -70,7 +70,7 @@ export function acceptHead(
   protocol: string | undefined,
   headers: Headers,
   extensions?: string,
-): Uint8Array {
+): string {
   const accept = acceptOf(request.field("sec-websocket-key")!);
   let head =
     "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n" +
@@ -81,12 +81,12 @@ export function acceptHead(
   if (extensions !== undefined) {
     head += headLine(`${EXTENSIONS}: ${extensions}`);
   }
-  return latin1(head + extraLines(headers, HANDSHAKE_FIELDS) + "\r\n");
+  return head + extraLines(headers, HANDSHAKE_FIELDS) + "\r\n";
 }
 
 /** The value of Sec-WebSocket-Accept that answers a key. */
 export function acceptOf(key: string): string {
-  return createHash("sha1").update(key + GUID).digest("base64");
+  return sha1Base64(key + GUID);
 }
 
 /** Checks that the client offered a subprotocol (RFC 6455 section 4.2.2). */
