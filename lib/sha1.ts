@@ -52,7 +52,11 @@ function mixBlock(): void {
       1,
     );
   }
-  let a = state[0]!, b = state[1]!, c = state[2]!, d = state[3]!, e = state[4]!;
+  let a = state[0]!;
+  let b = state[1]!;
+  let c = state[2]!;
+  let d = state[3]!;
+  let e = state[4]!;
   for (let i = 0; i < ROUNDS; i++) {
     const f = i < 20
       ? (b & c | ~b & d) + 0x5a827999
