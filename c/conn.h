@@ -79,9 +79,10 @@ ssize_t conn_sendfile(const struct conn *c, size_t count);
 // Goes on with the files that had used up their share in the turn before, as far as this one reaches.
 void conn_send_files(struct mr_reactor *r);
 
-// Whether what is sent now is followed by bytes of a file at once.
+// Whether what is sent now is followed by bytes of a file at once, or by FIN: one segment then has both.
 static inline int conn_more(const struct conn *c) {
-  return c->filing && c->file_left > 0 ? MSG_MORE : 0;
+  bool file = c->filing && c->file_left > 0;
+  return file || c->life == LIFE_FINISHING || c->ending ? MSG_MORE : 0;
 }
 
 // Flushes, sends FIN, waits for the peer's, closes.

@@ -324,12 +324,12 @@ void conn_received(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_
 
 void conn_ended(struct mr_reactor *r, struct conn *c) {
   c->ended = true;
-  r->backend->receive(r, c);
-  if (c->life == LIFE_FINISHING) {
-    if (c->fin_sent) conn_close(r, c, 0);
-  } else {
-    tell(r, c);
+  if (c->life == LIFE_FINISHING && c->fin_sent) {
+    conn_close(r, c, 0);
+    return;
   }
+  r->backend->receive(r, c);
+  if (c->life != LIFE_FINISHING) tell(r, c);
 }
 
 void conn_violation(struct mr_reactor *r, struct conn *c, enum mr_violation violation, uint16_t code) {

@@ -146,6 +146,10 @@ export class Reactor {
   readonly #arena: Arena;
   readonly #pointer: Deno.PointerObject;
   readonly #inherited: number[] = [];
+  // Where C writes addresses. Each is read before the next one.
+  readonly #address: Uint8Array<ArrayBuffer> = new Uint8Array(
+    layout.TEXT_BYTES,
+  );
   #closed = false;
 
   /** Opens a reactor. Throws when the backend that was asked for is not to be had. */
@@ -235,7 +239,7 @@ export class Reactor {
 
   /** The address that a listener is bound to. */
   listenAddress(listener: number): Deno.Addr {
-    const out = new Uint8Array(layout.TEXT_BYTES);
+    const out = this.#address;
     const kind = unwrap(
       this.#shim.mr_listen_address(this.#pointer, listener, out),
       "read the bound address",
@@ -265,7 +269,7 @@ export class Reactor {
   /** The address of a peer: "host port", or a path; empty when the connection is gone. */
   peerAddress(handle: number): string {
     if (this.#closed) return "";
-    const out = new Uint8Array(layout.TEXT_BYTES);
+    const out = this.#address;
     const answer = this.#shim.mr_peer_address(this.#pointer, handle, out);
     return answer < 0 ? "" : readText(out);
   }
@@ -273,7 +277,7 @@ export class Reactor {
   /** The same as an address; null when the connection is gone. */
   remoteAddress(handle: number): Deno.Addr | null {
     if (this.#closed) return null;
-    const out = new Uint8Array(layout.TEXT_BYTES);
+    const out = this.#address;
     const kind = this.#shim.mr_peer_address(this.#pointer, handle, out);
     return addressOf(kind, out);
   }
@@ -281,7 +285,7 @@ export class Reactor {
   /** Our own address of a connection; null when it is gone. */
   localAddress(handle: number): Deno.Addr | null {
     if (this.#closed) return null;
-    const out = new Uint8Array(layout.TEXT_BYTES);
+    const out = this.#address;
     const kind = this.#shim.mr_local_address(this.#pointer, handle, out);
     return addressOf(kind, out);
   }

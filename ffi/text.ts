@@ -3,10 +3,12 @@
 
 import * as layout from "./layout.ts";
 
+const UTF8 = new TextDecoder();
+
 /** The text up to the first NUL. */
 export function readText(bytes: Uint8Array): string {
   const end = bytes.indexOf(0);
-  return new TextDecoder().decode(end === -1 ? bytes : bytes.subarray(0, end));
+  return UTF8.decode(end === -1 ? bytes : bytes.subarray(0, end));
 }
 
 /** Writes the name of a host or a path, for whose NUL there is room. `action` is what it is needed for. */

@@ -117,15 +117,19 @@ export class HttpConnection
   lost(): void {
     this.#finished = true;
     this.#closed = true;
-    const error = disconnected();
-    const current = this.#current;
-    this.#current = null;
     this.#failBody("The peer has disconnected");
-    current?.finish(error);
-    for (const { exchange } of this.#waiting ?? []) exchange.finish(error);
-    this.#waiting = null;
-    this.#sent?.end(this.#owed ? error : null);
+    if (!this.#isIdle()) this.#forsake(disconnected());
+    this.#sent?.end(this.#owed ? disconnected() : null);
     this.#responses.close();
+  }
+
+  // Ends what nobody waits for any more.
+  #forsake(error: Error): void {
+    const current = this.#current;
+    const waiting = this.#waiting;
+    this.#current = this.#waiting = null;
+    current?.finish(error);
+    for (const { exchange } of waiting ?? []) exchange.finish(error);
   }
 
   drain(): void {

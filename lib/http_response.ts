@@ -173,12 +173,23 @@ export function writeHead(
   mode: ResponseMode,
   responses: number,
 ): void {
-  const head = `${makePrefix(parts, mode)}${framing}\r\n`;
-  if (NON_ASCII.test(head)) {
-    outbox.write(handle, latin1(head), responses);
-  } else {
-    outbox.writeText(handle, head, responses);
-  }
+  writeLatin1(
+    outbox,
+    handle,
+    `${makePrefix(parts, mode)}${framing}\r\n`,
+    responses,
+  );
+}
+
+/** Writes a head that is put together, of which `responses` end in it. */
+export function writeLatin1(
+  outbox: Outbox,
+  handle: number,
+  head: string,
+  responses: number,
+): void {
+  if (NON_ASCII.test(head)) outbox.write(handle, latin1(head), responses);
+  else outbox.writeText(handle, head, responses);
 }
 
 /** The head of a response that goes on being sent, and where in it the value of its date is, which changes. */

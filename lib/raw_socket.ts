@@ -4,7 +4,7 @@
 
 import { layout } from "../ffi/mod.ts";
 import type { LazyRequest } from "./http_request.ts";
-import { latin1 } from "./http_response.ts";
+import { writeLatin1 } from "./http_response.ts";
 import type { PollLoop } from "./poll_loop.ts";
 import { requireKnown } from "./route_options.ts";
 import { Socket, type SocketHandlers, type SocketOptions } from "./socket.ts";
@@ -160,22 +160,22 @@ function refuseProtocol(protocol: string | undefined): Response {
 function acceptHead(
   protocol: string | null,
   headers: Headers,
-): Uint8Array {
+): string {
   const start = protocol === null
     ? "HTTP/1.1 200 Connection Established\r\n"
     : `HTTP/1.1 101 Switching Protocols\r\nupgrade: ${protocol}\r\nconnection: Upgrade\r\n`;
-  return latin1(start + extraLines(headers, OWN_FIELDS) + "\r\n");
+  return start + extraLines(headers, OWN_FIELDS) + "\r\n";
 }
 
 function begin<Data>(
   connection: SocketConnection<Data>,
   loop: PollLoop,
   host: SocketHost<Data>,
-  head: Uint8Array,
+  head: string,
 ): void {
   const { handle, socket } = connection;
   const { outbox } = loop.reactor;
-  outbox.write(handle, head, 0);
+  writeLatin1(outbox, handle, head, 0);
   connection.setTimeout(host.idleTimeout);
   outbox.command(handle, layout.CMD_STREAM);
   loop.replace(connection);

@@ -340,7 +340,9 @@ export class WebSocketConnection<Socket> implements Connection, Subscriber {
   // Answers with the peer's own code, unless this is its answer to ours.
   #onClose(index: number): void {
     const code = this.#common.inbox.code(index);
-    const reason = UTF8.decode(this.#common.inbox.borrow(index));
+    const reason = this.#common.inbox.length(index) === 0
+      ? ""
+      : UTF8.decode(this.#common.inbox.borrow(index));
     this.#end(() => {
       const extras = this.#more();
       extras.closeCode = code;

@@ -28,6 +28,9 @@ const DEFLATE_TAIL = 4;
 const PIECE_BYTES = 64 * 1024;
 const UTF8 = new TextEncoder();
 
+// The payload of a close frame is put together here.
+const closing = new Uint8Array(SHORT_MAX);
+
 // Longest text that cannot need the long header, whatever its characters.
 const MEDIUM_TEXT = Math.floor(0xffff / 3);
 
@@ -208,13 +211,12 @@ export function writeCloseFrame(
   reason: string,
   masker: Masker | null = null,
 ): void {
-  const text = UTF8.encode(reason);
-  const payload = new Uint8Array(code === null ? 0 : 2 + text.length);
+  const length = code === null ? 0 : 2 + encodeAt(closing, 2, reason);
   if (code !== null) {
-    payload[0] = code >> 8;
-    payload[1] = code & 0xff;
-    payload.set(text, 2);
+    closing[0] = code >> 8;
+    closing[1] = code & 0xff;
   }
+  const payload = closing.subarray(0, length);
   writeFrame(outbox, handle, OPCODE_CLOSE, payload, true, masker);
 }
 

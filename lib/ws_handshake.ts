@@ -4,7 +4,7 @@
 
 import { createHash } from "node:crypto";
 import type { LazyRequest } from "./http_request.ts";
-import { headLine, latin1 } from "./http_response.ts";
+import { headLine } from "./http_response.ts";
 import { extraLines, listOf, refuse } from "./upgrade.ts";
 import { parseExtensions } from "./ws_extensions.ts";
 
@@ -70,7 +70,7 @@ export function acceptHead(
   protocol: string | undefined,
   headers: Headers,
   extensions?: string,
-): Uint8Array {
+): string {
   const accept = acceptOf(request.field("sec-websocket-key")!);
   let head =
     "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n" +
@@ -81,7 +81,7 @@ export function acceptHead(
   if (extensions !== undefined) {
     head += headLine(`${EXTENSIONS}: ${extensions}`);
   }
-  return latin1(head + extraLines(headers, HANDSHAKE_FIELDS) + "\r\n");
+  return head + extraLines(headers, HANDSHAKE_FIELDS) + "\r\n";
 }
 
 /** The value of Sec-WebSocket-Accept that answers a key. */

@@ -3,6 +3,7 @@
 
 import { layout } from "../ffi/mod.ts";
 import type { Connection } from "./connection.ts";
+import { writeLatin1 } from "./http_response.ts";
 import type { PollLoop } from "./poll_loop.ts";
 import { refuse, upgradable, upgradeResponse } from "./upgrade.ts";
 import type { UpgradeOptions, WebSocketHandlers } from "./websocket.ts";
@@ -89,13 +90,13 @@ export class Route<Data> extends Callbacks<ServerWebSocket<Data>> {
   #begin(
     connection: WebSocketConnection<ServerWebSocket<Data>>,
     loop: PollLoop,
-    head: Uint8Array,
+    head: string,
   ): void {
     const { handle, socket } = connection;
     const { outbox } = loop.reactor;
     const { idleTimeout, maxMessageBytes, maxFragments, maxLifetime } =
       this.#settings;
-    outbox.write(handle, head, 0);
+    writeLatin1(outbox, handle, head, 0);
     outbox.command(handle, layout.CMD_IDLE, idleTimeout);
     outbox.command(
       handle,

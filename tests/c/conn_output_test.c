@@ -2,6 +2,8 @@
 // conn_output_test.c - bytes of the outbox to clients: all of them, in order, once, whatever the socket
 // takes.
 #include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -210,6 +212,31 @@ static bool run_finish(uint32_t backend) {
   t_hang_up(&server, client);
   T_NEED(t_until_closed(&server, 1));
   T_NEED(t_last(&server)->closed == 0);
+end:
+  return t_close(&server) && ok;
+}
+
+// Packets that a client has got.
+static uint32_t segments(uint32_t client) {
+  struct tcp_info info = {0};
+  socklen_t length = sizeof(info);
+  getsockopt(server.clients[client].fd, IPPROTO_TCP, TCP_INFO, &info, &length);
+  return info.tcpi_segs_in;
+}
+
+// The last bytes of a connection and its FIN are one packet.
+static bool run_finish_in_one(uint32_t backend) {
+  struct mr_options o = t_options(backend);
+  bool ok = true;
+  T_NEED(t_open(&server, &o, true) == 0);
+  uint32_t client = t_connect(&server);
+  T_NEED(t_until_opened(&server, 1));
+  uint32_t before = segments(client);
+  t_send(&server, server.last, "bye", 3, 0);
+  t_command(&server, server.last, MR_CMD_FINISH, 0);
+  T_NEED(t_until_ended(&server, client));
+  T_NEED(server.clients[client].error == 0 && t_same(&server.clients[client].in, "bye", 3));
+  T_NEED(segments(client) - before == 1);
 end:
   return t_close(&server) && ok;
 }
@@ -427,6 +454,7 @@ int main(void) {
   T_BOTH("MR_DRAIN comes once for each drain_below, with less than that queued", run_drain);
   T_BOTH("a queue over its cap resets the connection", run_overflow);
   T_BOTH("FINISH flushes, sends FIN and waits for the peer's", run_finish);
+  T_BOTH("FIN goes out with the last bytes", run_finish_in_one);
   T_BOTH("FINISH while the peer still sends does not reset it", run_finish_while_sending);
   T_BOTH("TERMINATE resets", run_terminate);
   T_BOTH("TERMINATE ends a connection that is finishing", run_terminate_finishing);
