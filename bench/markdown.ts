@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// markdown.ts - prints the tables that the README shows, of each workload's latest run:
+// markdown.ts - prints the tables that the README shows, of the latest run of each workload that says most:
 //
 //   deno run -A bench/markdown.ts [RESULTS]
 import { markOf, SHOWN } from "./chart_theme.ts";
@@ -56,7 +56,8 @@ function tablesOf({ rounds }: Results): Table[] {
       ? { floor: name.replace("millrace", "floor") }
       : {}),
   }));
-  return WORKLOADS.map((workload) => summarize(workload, contenders, rounds))
+  return WORKLOADS.filter(({ minor }) => minor !== true)
+    .map((workload) => summarize(workload, contenders, rounds))
     .filter(({ rows }) => rows.length > 0);
 }
 
