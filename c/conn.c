@@ -196,7 +196,7 @@ void conn_bury(struct mr_reactor *r) {
     uint32_t slot = slot_pop(r, QUEUE_DEAD);
     struct conn *c = &r->conns[slot];
     // Another queue may still name the slot, which must then not be given out anew; nor is it, at the end.
-    bool named = c->in_ready || c->in_dirty || c->in_starved || c->in_files;
+    bool named = c->in_ready || c->in_dirty || c->in_starved || c->in_files || c->in_readable;
     if (inbox_is_full(r) || (named && !r->closing)) {
       slot_push(r, QUEUE_DEAD, slot);
     } else {

@@ -42,7 +42,10 @@ struct conn {
   uint32_t handle;
   int fd;
   uint8_t life : 4;
-  bool bulk : 1;  // the last read brought a block or more: the next one is given many
+  bool bulk : 1;          // the last read brought a block or more: the next one is given many
+  bool recv_poll : 1;     // io_uring: what is armed is a poll, behind which conn_read reads
+  bool read_once : 1;     // io_uring: by conn_read, which tells whether much is coming
+  bool in_readable : 1;
   uint8_t protocol;
   uint8_t phase;
   uint8_t events;       // epoll: the mask that is set
@@ -158,6 +161,7 @@ enum slot_queue_name {
   QUEUE_DIRTY,
   QUEUE_STARVED,
   QUEUE_FILES,
+  QUEUE_READABLE,
   QUEUE_DEAD,
   SLOT_QUEUES
 };

@@ -162,21 +162,34 @@ static bool keeps_up(const struct conn *c) {
   return !c->paused && !c->held && c->in_blocks <= 1;
 }
 
+static bool wants_poll(const struct conn *c) {
+  return c->bulk || !c->read_once;
+}
+
+static enum uring_op recv_op(const struct conn *c) {
+  return c->recv_poll ? URING_READABLE : URING_RECV;
+}
+
 static void arm_receive(struct mr_reactor *r, struct conn *c) {
   struct io_uring_sqe *sqe = get_sqe(r);
   if (sqe == NULL) {
     conn_close(r, c, EBUSY);
     return;
   }
-  c->recv_multishot = keeps_up(c);
-  if (c->recv_multishot) {
+  c->recv_poll = wants_poll(c);
+  c->recv_multishot = !c->recv_poll && keeps_up(c);
+  if (c->recv_poll) {
+    io_uring_prep_poll_add(sqe, c->fd, POLLIN);
+  } else if (c->recv_multishot) {
     io_uring_prep_recv_multishot(sqe, c->fd, NULL, 0, 0);
   } else {
     io_uring_prep_recv(sqe, c->fd, NULL, 0, 0);
   }
-  set_tag(sqe, URING_RECV, c->handle);
-  sqe->flags |= IOSQE_BUFFER_SELECT;
-  sqe->buf_group = URING_BUFFER_GROUP;
+  set_tag(sqe, recv_op(c), c->handle);
+  if (!c->recv_poll) {
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = URING_BUFFER_GROUP;
+  }
   c->recv_armed = true;
   c->recv_stopping = false;
   c->ops++;
@@ -194,12 +207,13 @@ static void watch(struct mr_reactor *r, struct conn *c) {
 }
 
 static void uring_receive(struct mr_reactor *r, struct conn *c) {
+  if (c->in_readable) return;
   bool wanted = conn_wants_input(c);
-  bool as_armed = wanted && (!c->recv_multishot || keeps_up(c));
+  bool as_armed = wanted && c->recv_poll == wants_poll(c) && (!c->recv_multishot || keeps_up(c));
   if (wanted && !c->recv_armed) {
     arm_receive(r, c);
   } else if (!as_armed && c->recv_armed && !c->recv_stopping) {
-    c->recv_stopping = cancel(r, URING_RECV, c->handle, c);
+    c->recv_stopping = cancel(r, recv_op(c), c->handle, c);
   } else if (!wanted && !c->recv_armed && !c->watched && !c->ended && c->life == LIFE_OPEN) {
     watch(r, c);
   }
@@ -318,6 +332,7 @@ static void on_recv(struct mr_reactor *r, struct conn *c, int32_t result, uint32
     uint32_t block = flags >> IORING_CQE_BUFFER_SHIFT;
     ((struct state *)r->state)->buffers_given--;
     if (result > 0) {
+      if (result == MR_BLOCK_BYTES - HEADROOM) c->bulk = true;
       conn_received(r, c, block, (uint32_t)result);
     } else {
       block_put(r->arena, block);
@@ -327,6 +342,31 @@ static void on_recv(struct mr_reactor *r, struct conn *c, int32_t result, uint32
     recv_over(r, c, result);
   } else if (!more && c->life != LIFE_CLOSING) {
     uring_receive(r, c);
+  }
+}
+
+// Much is coming: it is read with a call of its own, in turn with the others of its kind.
+static void on_readable(struct mr_reactor *r, struct conn *c, int32_t result) {
+  c->recv_armed = c->recv_stopping = false;
+  c->ops--;
+  if (c->life == LIFE_CLOSING) return;
+  if (result < 0) {
+    recv_over(r, c, result);
+    return;
+  }
+  c->in_readable = true;
+  slot_push(r, QUEUE_READABLE, slot_of(c->handle));
+}
+
+// Whoever was left out in this turn is the first of the next.
+static void read_readable(struct mr_reactor *r) {
+  for (uint32_t count = r->queues[QUEUE_READABLE].count; count > 0 && r->bytes_left > 0; count--) {
+    struct conn *c = &r->conns[slot_pop(r, QUEUE_READABLE)];
+    bool live = c->life == LIFE_OPEN || c->life == LIFE_FINISHING;
+    if (live && conn_wants_input(c)) conn_read(r, c);
+    c->in_readable = false;
+    c->read_once = true;
+    if (c->life == LIFE_OPEN || c->life == LIFE_FINISHING) uring_receive(r, c);
   }
 }
 
@@ -358,6 +398,8 @@ static void on_conn(struct mr_reactor *r, enum uring_op op, uint32_t handle, con
   if (c == NULL) return;  // a cancellation without an owner
   if (op == URING_RECV) {
     on_recv(r, c, cqe->res, cqe->flags);
+  } else if (op == URING_READABLE) {
+    on_readable(r, c, cqe->res);
   } else if (op == URING_SEND) {
     on_send(r, c, cqe->res);
   } else if (op == URING_ROOM) {
@@ -439,6 +481,7 @@ static int uring_poll(struct mr_reactor *r) {
     }
     reaped += reap(r);
   }
+  read_readable(r);
   return 0;
 }
 
