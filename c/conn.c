@@ -60,6 +60,7 @@ struct conn *conn_new(struct mr_reactor *r, int fd, bool opens) {
   c->handle = handle;
   c->fd = fd;
   c->life = LIFE_OPEN;
+  c->polls_left = POLLS_AT_FIRST;
   c->in_head = c->in_tail = c->out_head = c->out_tail = NO_BLOCK;
   c->idle_ms = r->options->idle_timeout;
   c->timeouts = server_timeouts(r);

@@ -26,6 +26,12 @@
 // opened.
 #define READ_BLOCKS_MAX 16
 
+// Receives of an io_uring connection that are polled for and read in bulk: after one that filled a block, and
+// when it is new. A turn that brought little does not end a stream of large messages; and congestion control
+// by BBR keeps to a slow start, if what is large comes, and is answered, a block at a time at first.
+#define POLLS_AFTER_MUCH 7
+#define POLLS_AT_FIRST 2
+
 // A message that has inflated to less is never held against its ratio: short ones may well be all alike.
 #define RATIO_GRACE_BYTES (64u << 10)
 

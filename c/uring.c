@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// uring.c - the reactor's dialect of io_uring: multishot accept and receive, provided buffers, one send in
-// flight for each socket; chosen by reactor.c. Needs Linux 6.1.
+// uring.c - the reactor's dialect of io_uring: multishot accept and receive, provided buffers, polls where
+// much comes, one send in flight for each socket; chosen by reactor.c. Needs Linux 6.1.
 //
 // Rules that this file keeps: a completion without IORING_CQE_F_MORE ends its operation and is the only thing
 // that does; a socket is closed only when none of its operations is left; memory that the kernel was given
@@ -162,8 +162,9 @@ static bool keeps_up(const struct conn *c) {
   return !c->paused && !c->held && c->in_blocks <= 1;
 }
 
+// A receive of the ring takes a block at a time: where much comes, one read of many takes its place.
 static bool wants_poll(const struct conn *c) {
-  return c->bulk || !c->read_once;
+  return c->polls_left > 0;
 }
 
 static enum uring_op recv_op(const struct conn *c) {
@@ -185,11 +186,11 @@ static void arm_receive(struct mr_reactor *r, struct conn *c) {
   } else {
     io_uring_prep_recv(sqe, c->fd, NULL, 0, 0);
   }
-  set_tag(sqe, recv_op(c), c->handle);
   if (!c->recv_poll) {
     sqe->flags |= IOSQE_BUFFER_SELECT;
     sqe->buf_group = URING_BUFFER_GROUP;
   }
+  set_tag(sqe, recv_op(c), c->handle);
   c->recv_armed = true;
   c->recv_stopping = false;
   c->ops++;
@@ -207,7 +208,7 @@ static void watch(struct mr_reactor *r, struct conn *c) {
 }
 
 static void uring_receive(struct mr_reactor *r, struct conn *c) {
-  if (c->in_readable) return;
+  if (c->in_readable) return;  // read_readable goes on
   bool wanted = conn_wants_input(c);
   bool as_armed = wanted && c->recv_poll == wants_poll(c) && (!c->recv_multishot || keeps_up(c));
   if (wanted && !c->recv_armed) {
@@ -332,7 +333,7 @@ static void on_recv(struct mr_reactor *r, struct conn *c, int32_t result, uint32
     uint32_t block = flags >> IORING_CQE_BUFFER_SHIFT;
     ((struct state *)r->state)->buffers_given--;
     if (result > 0) {
-      if (result == MR_BLOCK_BYTES - HEADROOM) c->bulk = true;
+      if (result >= MR_BLOCK_BYTES - HEADROOM) c->polls_left = POLLS_AFTER_MUCH;
       conn_received(r, c, block, (uint32_t)result);
     } else {
       block_put(r->arena, block);
@@ -345,7 +346,7 @@ static void on_recv(struct mr_reactor *r, struct conn *c, int32_t result, uint32
   }
 }
 
-// Much is coming: it is read with a call of its own, in turn with the others of its kind.
+// There are bytes for a connection that waits by a poll: it gets in line to be read.
 static void on_readable(struct mr_reactor *r, struct conn *c, int32_t result) {
   c->recv_armed = c->recv_stopping = false;
   c->ops--;
@@ -358,14 +359,27 @@ static void on_readable(struct mr_reactor *r, struct conn *c, int32_t result) {
   slot_push(r, QUEUE_READABLE, slot_of(c->handle));
 }
 
-// Whoever was left out in this turn is the first of the next.
+// Reads as much as one share, and finds out whether there is still much to come. What finds no block receives
+// by the ring, which has some.
+static void read_much(struct mr_reactor *r, struct conn *c) {
+  conn_read(r, c);
+  if (c->bulk) {
+    c->polls_left = POLLS_AFTER_MUCH;
+  } else if (c->in_starved) {
+    c->polls_left = 0;
+  } else if (c->polls_left > 0) {
+    c->polls_left--;
+  }
+}
+
+// In line, so that whoever is left out in this turn is the first of the next. The ring's own receives are
+// bounded by its buffers, and leave these all the bytes of a turn.
 static void read_readable(struct mr_reactor *r) {
+  r->bytes_left = TURN_BYTES;
   for (uint32_t count = r->queues[QUEUE_READABLE].count; count > 0 && r->bytes_left > 0; count--) {
     struct conn *c = &r->conns[slot_pop(r, QUEUE_READABLE)];
-    bool live = c->life == LIFE_OPEN || c->life == LIFE_FINISHING;
-    if (live && conn_wants_input(c)) conn_read(r, c);
+    if (conn_wants_input(c)) read_much(r, c);
     c->in_readable = false;
-    c->read_once = true;
     if (c->life == LIFE_OPEN || c->life == LIFE_FINISHING) uring_receive(r, c);
   }
 }
