@@ -359,24 +359,33 @@ static void on_readable(struct mr_reactor *r, struct conn *c, int32_t result) {
   slot_push(r, QUEUE_READABLE, slot_of(c->handle));
 }
 
-// Reads as much as one share, and finds out whether there is still much to come. What finds no block receives
-// by the ring, which has some.
+// Reads as much as one share, and finds out whether there is still much to come. Without a free block the
+// ring has to receive, which holds some.
 static void read_much(struct mr_reactor *r, struct conn *c) {
+  if (r->arena->free_count <= arena_reserve(r->arena)) {
+    c->polls_left = 0;
+    return;
+  }
   conn_read(r, c);
   if (c->bulk) {
     c->polls_left = POLLS_AFTER_MUCH;
-  } else if (c->in_starved) {
-    c->polls_left = 0;
   } else if (c->polls_left > 0) {
     c->polls_left--;
   }
+}
+
+// Whether reading goes on in this turn: for as many bytes as one may bring, and while it has not borrowed the
+// last blocks.
+static bool reads_on(const struct mr_reactor *r) {
+  const struct mr_arena *arena = r->arena;
+  return r->bytes_left > 0 && (arena->free_count > arena_reserve(arena) || arena->borrowed_count == 0);
 }
 
 // In line, so that whoever is left out in this turn is the first of the next. The ring's own receives are
 // bounded by its buffers, and leave these all the bytes of a turn.
 static void read_readable(struct mr_reactor *r) {
   r->bytes_left = TURN_BYTES;
-  for (uint32_t count = r->queues[QUEUE_READABLE].count; count > 0 && r->bytes_left > 0; count--) {
+  for (uint32_t count = r->queues[QUEUE_READABLE].count; count > 0 && reads_on(r); count--) {
     struct conn *c = &r->conns[slot_pop(r, QUEUE_READABLE)];
     if (conn_wants_input(c)) read_much(r, c);
     c->in_readable = false;
@@ -502,6 +511,8 @@ static int uring_poll(struct mr_reactor *r) {
 static int uring_arm(struct mr_reactor *r) {
   struct state *s = r->state;
   if (io_uring_sq_ready(&s->ring) > 0 || io_uring_cq_ready(&s->ring) > 0) return 1;
+  // A read found no block where the ring has some.
+  if (r->queues[QUEUE_STARVED].count > 0 && s->buffers_given > 0) return 1;
   // The eventfd is cleared before the last look: an event after the look then makes it readable again.
   eventfd_t count;
   (void)!eventfd_read(s->event_fd, &count);
