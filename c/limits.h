@@ -26,9 +26,9 @@
 // opened.
 #define READ_BLOCKS_MAX 16
 
-// Receives of an io_uring connection that are polled for and read in bulk: after one that filled a block, and
-// when it is new. A turn that brought little does not end a stream of large messages; and congestion control
-// by BBR keeps to a slow start, if what is large comes, and is answered, a block at a time at first.
+// Reads of an io_uring connection behind a poll, many blocks at a time: after one that filled a block, since
+// the last read of a large message may well bring little; and when it is new, since a peer that is answered
+// block by block at first is sent to slowly for long by some congestion controls (BBR).
 #define POLLS_AFTER_MUCH 7
 #define POLLS_AT_FIRST 2
 

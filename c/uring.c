@@ -374,18 +374,19 @@ static void read_much(struct mr_reactor *r, struct conn *c) {
   }
 }
 
-// Whether reading goes on in this turn: for as many bytes as one may bring, and while it has not borrowed the
-// last blocks.
+// Whether a turn that has read goes on: it has not brought all that it may, nor borrowed the last blocks.
 static bool reads_on(const struct mr_reactor *r) {
   const struct mr_arena *arena = r->arena;
   return r->bytes_left > 0 && (arena->free_count > arena_reserve(arena) || arena->borrowed_count == 0);
 }
 
 // In line, so that whoever is left out in this turn is the first of the next. The ring's own receives are
-// bounded by its buffers, and leave these all the bytes of a turn.
+// bounded by its buffers, and leave these all the bytes of a turn. The first never waits: the ring may take
+// all blocks as soon as they come back.
 static void read_readable(struct mr_reactor *r) {
   r->bytes_left = TURN_BYTES;
-  for (uint32_t count = r->queues[QUEUE_READABLE].count; count > 0 && reads_on(r); count--) {
+  const uint32_t count = r->queues[QUEUE_READABLE].count;
+  for (uint32_t i = 0; i < count && (i == 0 || reads_on(r)); i++) {
     struct conn *c = &r->conns[slot_pop(r, QUEUE_READABLE)];
     if (conn_wants_input(c)) read_much(r, c);
     c->in_readable = false;
