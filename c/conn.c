@@ -60,6 +60,7 @@ struct conn *conn_new(struct mr_reactor *r, int fd, bool opens) {
   c->handle = handle;
   c->fd = fd;
   c->life = LIFE_OPEN;
+  c->polls_left = POLLS_AT_FIRST;
   c->in_head = c->in_tail = c->out_head = c->out_tail = NO_BLOCK;
   c->idle_ms = r->options->idle_timeout;
   c->timeouts = server_timeouts(r);
@@ -196,7 +197,7 @@ void conn_bury(struct mr_reactor *r) {
     uint32_t slot = slot_pop(r, QUEUE_DEAD);
     struct conn *c = &r->conns[slot];
     // Another queue may still name the slot, which must then not be given out anew; nor is it, at the end.
-    bool named = c->in_ready || c->in_dirty || c->in_starved || c->in_files;
+    bool named = c->in_ready || c->in_dirty || c->in_starved || c->in_files || c->in_readable;
     if (inbox_is_full(r) || (named && !r->closing)) {
       slot_push(r, QUEUE_DEAD, slot);
     } else {

@@ -26,6 +26,12 @@
 // opened.
 #define READ_BLOCKS_MAX 16
 
+// Reads of an io_uring connection behind a poll, many blocks at a time: after one that filled a block, since
+// the last read of a large message may well bring little; and when it is new, since a peer that is answered
+// block by block at first is sent to slowly for long by some congestion controls (BBR).
+#define POLLS_AFTER_MUCH 7
+#define POLLS_AT_FIRST 2
+
 // A message that has inflated to less is never held against its ratio: short ones may well be all alike.
 #define RATIO_GRACE_BYTES (64u << 10)
 

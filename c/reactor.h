@@ -41,8 +41,11 @@ enum life {
 struct conn {
   uint32_t handle;
   int fd;
-  uint8_t life : 4;
-  bool bulk : 1;  // the last read brought a block or more: the next one is given many
+  uint8_t life : 2;
+  bool bulk : 1;           // the last read brought a block or more: the next one is given many
+  uint8_t polls_left : 3;  // io_uring: reads by conn_read before the ring receives again
+  bool recv_poll : 1;      // io_uring: the receive that is armed is a poll for them
+  bool in_readable : 1;
   uint8_t protocol;
   uint8_t phase;
   uint8_t events;       // epoll: the mask that is set
@@ -158,6 +161,7 @@ enum slot_queue_name {
   QUEUE_DIRTY,
   QUEUE_STARVED,
   QUEUE_FILES,
+  QUEUE_READABLE,
   QUEUE_DEAD,
   SLOT_QUEUES
 };

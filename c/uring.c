@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// uring.c - the reactor's dialect of io_uring: multishot accept and receive, provided buffers, one send in
-// flight for each socket; chosen by reactor.c. Needs Linux 6.1.
+// uring.c - the reactor's dialect of io_uring: multishot accept and receive, provided buffers, polls where
+// much comes, one send in flight for each socket; chosen by reactor.c. Needs Linux 6.1.
 //
 // Rules that this file keeps: a completion without IORING_CQE_F_MORE ends its operation and is the only thing
 // that does; a socket is closed only when none of its operations is left; memory that the kernel was given
@@ -167,21 +167,35 @@ static bool keeps_up(const struct conn *c) {
   return !c->paused && !c->held && c->in_blocks <= 1;
 }
 
+// A receive of the ring takes a block at a time: where much comes, one read of many takes its place.
+static bool wants_poll(const struct conn *c) {
+  return c->polls_left > 0;
+}
+
+static enum uring_op recv_op(const struct conn *c) {
+  return c->recv_poll ? URING_READABLE : URING_RECV;
+}
+
 static void arm_receive(struct mr_reactor *r, struct conn *c) {
   struct io_uring_sqe *sqe = get_sqe(r);
   if (sqe == NULL) {
     conn_close(r, c, EBUSY);
     return;
   }
-  c->recv_multishot = keeps_up(c);
-  if (c->recv_multishot) {
+  c->recv_poll = wants_poll(c);
+  c->recv_multishot = !c->recv_poll && keeps_up(c);
+  if (c->recv_poll) {
+    io_uring_prep_poll_add(sqe, c->fd, POLLIN);
+  } else if (c->recv_multishot) {
     io_uring_prep_recv_multishot(sqe, c->fd, NULL, 0, 0);
   } else {
     io_uring_prep_recv(sqe, c->fd, NULL, 0, 0);
   }
-  set_tag(sqe, URING_RECV, c->handle);
-  sqe->flags |= IOSQE_BUFFER_SELECT;
-  sqe->buf_group = URING_BUFFER_GROUP;
+  if (!c->recv_poll) {
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = URING_BUFFER_GROUP;
+  }
+  set_tag(sqe, recv_op(c), c->handle);
   c->recv_armed = true;
   c->recv_stopping = false;
   c->ops++;
@@ -199,12 +213,13 @@ static void watch(struct mr_reactor *r, struct conn *c) {
 }
 
 static void uring_receive(struct mr_reactor *r, struct conn *c) {
+  if (c->in_readable) return;  // read_readable goes on
   bool wanted = conn_wants_input(c);
-  bool as_armed = wanted && (!c->recv_multishot || keeps_up(c));
+  bool as_armed = wanted && c->recv_poll == wants_poll(c) && (!c->recv_multishot || keeps_up(c));
   if (wanted && !c->recv_armed) {
     arm_receive(r, c);
   } else if (!as_armed && c->recv_armed && !c->recv_stopping) {
-    c->recv_stopping = cancel(r, URING_RECV, c->handle, c);
+    c->recv_stopping = cancel(r, recv_op(c), c->handle, c);
   } else if (!wanted && !c->recv_armed && !c->watched && !c->ended && c->life == LIFE_OPEN) {
     watch(r, c);
   }
@@ -337,6 +352,7 @@ static void on_recv(struct mr_reactor *r, struct conn *c, int32_t result, uint32
     uint32_t block = flags >> IORING_CQE_BUFFER_SHIFT;
     ((struct state *)r->state)->buffers_given--;
     if (result > 0) {
+      if (result >= MR_BLOCK_BYTES - HEADROOM) c->polls_left = POLLS_AFTER_MUCH;
       conn_received(r, c, block, (uint32_t)result);
     } else {
       block_put(r->arena, block);
@@ -346,6 +362,54 @@ static void on_recv(struct mr_reactor *r, struct conn *c, int32_t result, uint32
     recv_over(r, c, result);
   } else if (!more && c->life != LIFE_CLOSING) {
     uring_receive(r, c);
+  }
+}
+
+// There are bytes for a connection that waits by a poll: it gets in line to be read.
+static void on_readable(struct mr_reactor *r, struct conn *c, int32_t result) {
+  c->recv_armed = c->recv_stopping = false;
+  c->ops--;
+  if (c->life == LIFE_CLOSING) return;
+  if (result < 0) {
+    recv_over(r, c, result);
+    return;
+  }
+  c->in_readable = true;
+  slot_push(r, QUEUE_READABLE, slot_of(c->handle));
+}
+
+// Reads as much as one share, and finds out whether there is still much to come. Without a free block the
+// ring has to receive, which holds some.
+static void read_much(struct mr_reactor *r, struct conn *c) {
+  if (r->arena->free_count <= arena_reserve(r->arena)) {
+    c->polls_left = 0;
+    return;
+  }
+  conn_read(r, c);
+  if (c->bulk) {
+    c->polls_left = POLLS_AFTER_MUCH;
+  } else if (c->polls_left > 0) {
+    c->polls_left--;
+  }
+}
+
+// Whether a turn that has read goes on: it has not brought all that it may, nor borrowed the last blocks.
+static bool reads_on(const struct mr_reactor *r) {
+  const struct mr_arena *arena = r->arena;
+  return r->bytes_left > 0 && (arena->free_count > arena_reserve(arena) || arena->borrowed_count == 0);
+}
+
+// In line, so that whoever is left out in this turn is the first of the next. The ring's own receives are
+// bounded by its buffers, and leave these all the bytes of a turn. The first never waits: the ring may take
+// all blocks as soon as they come back.
+static void read_readable(struct mr_reactor *r) {
+  r->bytes_left = TURN_BYTES;
+  const uint32_t count = r->queues[QUEUE_READABLE].count;
+  for (uint32_t i = 0; i < count && (i == 0 || reads_on(r)); i++) {
+    struct conn *c = &r->conns[slot_pop(r, QUEUE_READABLE)];
+    if (conn_wants_input(c)) read_much(r, c);
+    c->in_readable = false;
+    if (c->life == LIFE_OPEN || c->life == LIFE_FINISHING) uring_receive(r, c);
   }
 }
 
@@ -377,6 +441,8 @@ static void on_conn(struct mr_reactor *r, enum uring_op op, uint32_t handle, con
   if (c == NULL) return;  // a cancellation without an owner
   if (op == URING_RECV) {
     on_recv(r, c, cqe->res, cqe->flags);
+  } else if (op == URING_READABLE) {
+    on_readable(r, c, cqe->res);
   } else if (op == URING_SEND) {
     on_send(r, c, cqe->res);
   } else if (op == URING_ROOM) {
@@ -450,12 +516,15 @@ static int uring_poll(struct mr_reactor *r) {
     }
     reap(r);
   }
+  read_readable(r);
   return 0;
 }
 
 static int uring_arm(struct mr_reactor *r) {
   struct state *s = r->state;
   if (io_uring_sq_ready(&s->ring) > 0 || io_uring_cq_ready(&s->ring) > 0) return 1;
+  // A read found no block where the ring has some.
+  if (r->queues[QUEUE_STARVED].count > 0 && s->buffers_given > 0) return 1;
   // The eventfd is cleared before the last look: an event after the look then makes it readable again.
   eventfd_t count;
   (void)!eventfd_read(s->event_fd, &count);

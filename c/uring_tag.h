@@ -9,6 +9,7 @@
 enum uring_op {
   URING_ACCEPT = 1,
   URING_RECV,
+  URING_READABLE,
   URING_SEND,
   URING_CANCEL,
   URING_WATCH,
