@@ -11,7 +11,7 @@
 #include "limits.h"
 #include "reactor.h"
 
-enum { PEERS = 8, BODY = 3 << 20, HEAD_MAX = 100 };
+enum { PEERS = 8, BODY = 1 << 20, HEAD_MAX = 100 };
 
 static struct t_server server;
 static uint8_t upload[HEAD_MAX + BODY];
