@@ -125,6 +125,14 @@ export function countsSyscalls(
   return options.syscalls && workload.syscalls === true && round === 1;
 }
 
+/** Seconds of load before the window. */
+export function warmupOf(
+  workload: Pick<Workload, "warmup">,
+  { warmup }: Pick<MeasureOptions, "warmup">,
+): number {
+  return Math.max(warmup, workload.warmup ?? 0);
+}
+
 /** What the load client is asked for. */
 export function loadArguments(
   workload: Workload,
@@ -138,7 +146,8 @@ export function loadArguments(
   const args = [protocol, "127.0.0.1", String(port), path, ...extra];
   args.push("--connections", String(connections));
   args.push("--in-flight", String(inFlight));
-  args.push("--seconds", String(seconds), "--warmup", String(options.warmup));
+  args.push("--seconds", String(seconds));
+  args.push("--warmup", String(warmupOf(workload, options)));
   args.push("--pid", String(pid));
   if (rate !== undefined) args.push("--rate", String(rate));
   if (rate !== undefined || connections === 1) args.push("--distribution");

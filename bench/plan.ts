@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // plan.ts - which contender is measured when under which workload, and how long all of it takes.
 import { type Contender, CONTENDER_NAMES, takes } from "./contenders.ts";
-import { countsSyscalls, TRACE_SECONDS } from "./measure.ts";
+import { countsSyscalls, TRACE_SECONDS, warmupOf } from "./measure.ts";
 import { type RunOptions, WORKLOAD_NAMES } from "./options.ts";
 import { TARGET_WORKLOADS } from "./targets.ts";
 import { QUICK_WORKLOADS, type Workload, WORKLOADS } from "./workloads.ts";
@@ -100,12 +100,12 @@ export function estimate(
   { round, workload }: Step,
   options: Pick<RunOptions, "seconds" | "warmup" | "syscalls">,
 ): number {
-  const { seconds, warmup } = options;
+  const { seconds } = options;
   const window = workload.probe === undefined ? seconds : PROBED_SECONDS;
   const traced = countsSyscalls(workload, round, options)
     ? TRACE_SECONDS + TRACE_OVERHEAD_SECONDS
     : 0;
-  return START_SECONDS + warmup + window + traced;
+  return START_SECONDS + warmupOf(workload, options) + window + traced;
 }
 
 /** The time that is left when so much of a plan took so long, in seconds. */

@@ -38,6 +38,9 @@ const TITLES = {
   tcp: `TCP echo, ${PAYLOAD} B`,
 } as const;
 
+// What a compiler does meanwhile is in the latencies of a server that has just started, and in no other's.
+const WARMUP_SECONDS = 2;
+
 /** Workloads whose requests come at a fixed rate. */
 export const RATE_WORKLOADS: readonly Workload[] = [
   { ...atRate("http", 10, FEW), minor: true },
@@ -60,5 +63,6 @@ function atRate(
       (connections === FEW ? "" : `, connections: ${connections}`),
     connections,
     rate: thousands * 1000,
+    warmup: WARMUP_SECONDS,
   };
 }

@@ -27,6 +27,8 @@ export interface Workload {
   readonly evenness?: true;
   /** Says little that another workload does not: measured in the first round alone, unless it is asked for. */
   readonly minor?: true;
+  /** Seconds before the window that it takes at least. */
+  readonly warmup?: number;
   /** What the server runs instead of the routes of all other workloads. */
   readonly app?: "hono" | "static";
   /** What the bodies of packets are; without it, nothing is asked of the action router. */
