@@ -13,9 +13,13 @@ import type { Round } from "./measure.ts";
 import { median } from "./summary.ts";
 import type { Results } from "./results.ts";
 
-const PANEL_WIDTH = 480;
-const PANEL_HEIGHT = 300;
-const COLUMNS = 2;
+const PANELS: readonly (readonly [workload: string, title: string])[] = [
+  ["http-rate-40k", "HTTP, plaintext"],
+  ["ws-rate-40k", "WebSocket echo, 64 B"],
+  ["tcp-rate-40k", "TCP echo, 64 B"],
+];
+const PANEL_WIDTH = 335;
+const PANEL_HEIGHT = 290;
 const TITLE_HEIGHT = 44;
 const AXIS_WIDTH = 62;
 const LEGEND_HEIGHT = 34;
@@ -37,27 +41,21 @@ export function drawLatencies(
   const rated = rounds.filter(({ asked_rate, distribution_us }) =>
     asked_rate !== undefined && distribution_us !== undefined
   );
-  const panels = [...new Set(rated.map(({ workload }) => workload))].map(
-    (workload) => panelOf(rated.filter((it) => it.workload === workload)),
-  );
+  const panels = PANELS.map(([workload, title]) =>
+    panelOf(title, rated.filter((round) => round.workload === workload))
+  ).filter(({ lines }) => lines.length > 0);
   if (panels.length === 0) return undefined;
-  const columns = Math.min(COLUMNS, panels.length);
-  const rows = Math.ceil(panels.length / columns);
-  const at = (index: number): [left: number, top: number] => [
-    index % columns * PANEL_WIDTH,
-    LEGEND_HEIGHT + Math.floor(index / columns) * PANEL_HEIGHT,
-  ];
   return {
-    width: columns * PANEL_WIDTH,
-    height: LEGEND_HEIGHT + rows * PANEL_HEIGHT,
+    width: panels.length * PANEL_WIDTH,
+    height: LEGEND_HEIGHT + PANEL_HEIGHT,
     option: {
       legend: legend(theme),
       title: panels.map(({ title }, index) =>
-        panelTitle(title, at(index)[0] + 16, at(index)[1] + 12, theme)
+        panelTitle(title, index * PANEL_WIDTH + 16, LEGEND_HEIGHT + 12, theme)
       ),
       grid: panels.map((_panel, index) => ({
-        left: at(index)[0] + AXIS_WIDTH,
-        top: at(index)[1] + TITLE_HEIGHT,
+        left: index * PANEL_WIDTH + AXIS_WIDTH,
+        top: LEGEND_HEIGHT + TITLE_HEIGHT,
         width: PANEL_WIDTH - AXIS_WIDTH - 30,
         height: PANEL_HEIGHT - TITLE_HEIGHT - 40,
       })),
@@ -70,12 +68,10 @@ export function drawLatencies(
   };
 }
 
-function panelOf(rounds: readonly Round[]): Panel {
+function panelOf(title: string, rounds: readonly Round[]): Panel {
   const [first] = rounds;
   return {
-    title: `${first?.workload}: ${
-      first?.asked_rate?.toLocaleString("en")
-    } a second`,
+    title: `${title}: ${first?.asked_rate?.toLocaleString("en")} a second`,
     lines: SHOWN.flatMap((contender) => {
       const own = rounds.filter((round) => round.contender === contender);
       return own.length === 0 ? [] : [{ contender, points: pointsOf(own) }];
@@ -102,8 +98,9 @@ function legend(theme: Theme): object {
     itemWidth: 16,
     itemHeight: 4,
     icon: "roundRect",
-    // Nothing measures text here: room for the longest name.
-    textStyle: { color: theme.text, fontFamily: FONT, fontSize: 12, width: 92 },
+    // Nothing measures text here, and names are longer than reckoned with.
+    itemGap: 30,
+    textStyle: { color: theme.text, fontFamily: FONT, fontSize: 12 },
   };
 }
 
@@ -129,6 +126,7 @@ function latencies(gridIndex: number, theme: Theme): object {
   return {
     type: "log",
     gridIndex,
+    min: 10,
     axisLine: { show: false },
     splitLine: { lineStyle: { color: theme.line } },
     axisLabel: {

@@ -14,7 +14,7 @@ import type { Results } from "./results.ts";
 
 const WIDTH = 760;
 const HEIGHT = 360;
-const AXIS_WIDTH = 76;
+const AXIS_WIDTH = 86;
 const LABEL_WIDTH = 130;
 const MIB = 1024 * 1024;
 
@@ -46,6 +46,7 @@ export function drawMemory(
       xAxis: {
         ...axis(theme, (connections) => connections.toLocaleString("en")),
         min: "dataMin",
+        max: "dataMax",
       },
       yAxis: axis(theme, (mib) => `${mib.toLocaleString("en")} MiB`),
       series: SHOWN.map((contender) =>
