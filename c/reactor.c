@@ -194,8 +194,7 @@ static bool idle(const struct mr_reactor *r) {
   bool food = arena->free_count + arena->borrowed_count > arena_reserve(arena);
   return r->queues[QUEUE_READY].count == 0 && r->queues[QUEUE_DIRTY].count == 0 &&
          r->queues[QUEUE_FILES].count == 0 && r->queues[QUEUE_READABLE].count == 0 &&
-         r->queues[QUEUE_DEAD].count == 0 &&
-         (r->queues[QUEUE_STARVED].count == 0 || !food);
+         r->queues[QUEUE_DEAD].count == 0 && (r->queues[QUEUE_STARVED].count == 0 || !food);
 }
 
 int32_t mr_arm(mr_reactor *r) {

@@ -87,7 +87,7 @@ static bool run_cut(uint32_t backend) {
   static const int cuts[] = {-1, -255, -MR_BLOCK_BYTES, EAGAIN, EINTR};
   bool ok = true;
   T_NEED(start_uploads(backend));
-  for (uint32_t i = 0; i < 5; i++) t_fault(SYS_RECV, 2 * i, 12, cuts[i]);
+  for (uint32_t i = 0; i < 5; i++) t_fault(SYS_RECVMSG, 2 * i, 12, cuts[i]);
   T_NEED(t_until(&server, all_uploaded, NULL) && server.ended == 0);
   T_NEED(t_faults_fired() == 60);
   T_NEED(all_same());
@@ -101,7 +101,7 @@ static bool run_failed(uint32_t backend) {
   bool ok = true;
   T_NEED(start_uploads(backend));
   T_NEED(t_until_opened(&server, PEERS));
-  t_fault(SYS_RECV, 20, 1, ECONNRESET);
+  t_fault(SYS_RECVMSG, 20, 1, ECONNRESET);
   T_NEED(t_until_closed(&server, 1));
   t_faults_clear();
   uint32_t whole = 0, cut = 0;
