@@ -3,6 +3,7 @@
 // measured once under each, since memory does not vary from round to round as speed does.
 import type { Contender } from "./contenders.ts";
 import { type IdleRound, measureIdle } from "./idle.ts";
+import { align, type Column } from "./report.ts";
 import type { Workload } from "./workloads.ts";
 
 /** Connections that are opened and held. */
@@ -109,36 +110,25 @@ export async function runIdle(
   return tables;
 }
 
-const COLUMNS: readonly [head: string, cell: (row: IdleRound) => string][] = [
-  ["contender", (row) => row.contender],
-  ["connections", (row) => row.connections.toLocaleString("en")],
-  ["at rest MB", (row) => megabytes(row.rest.resident_bytes)],
-  ["open MB", (row) => megabytes(row.held.resident_bytes)],
-  ["B each", (row) => each(row, row.held.resident_bytes)],
-  ["asked B each", (row) => each(row, row.asked.resident_bytes)],
-  ["kernel B each", kernelEach],
-  ["s to open", (row) => row.open_seconds.toFixed(1)],
-  ["CPU-s", (row) => row.open_cpu_seconds.toFixed(1)],
-  ["CPU held %", heldPercent],
-  ["processes", (row) => String(row.servers)],
+const COLUMNS: readonly Column<IdleRound>[] = [
+  { head: "contender", cell: (row) => row.contender },
+  { head: "connections", cell: (row) => row.connections.toLocaleString("en") },
+  { head: "at rest MB", cell: (row) => megabytes(row.rest.resident_bytes) },
+  { head: "open MB", cell: (row) => megabytes(row.held.resident_bytes) },
+  { head: "B each", cell: (row) => each(row, row.held.resident_bytes) },
+  { head: "asked B each", cell: (row) => each(row, row.asked.resident_bytes) },
+  { head: "kernel B each", cell: kernelEach },
+  { head: "s to open", cell: (row) => row.open_seconds.toFixed(1) },
+  { head: "CPU-s", cell: (row) => row.open_cpu_seconds.toFixed(1) },
+  { head: "CPU held %", cell: heldPercent },
+  { head: "processes", cell: (row) => String(row.servers) },
 ];
 
 /** Prints a table. */
 export function printIdleTable({ workload, rows, absent }: IdleTable): void {
   console.log(`\n${workload.title} (${workload.name})`);
-  const lines = [
-    COLUMNS.map(([head]) => head),
-    ...rows.map((row) => COLUMNS.map(([, cell]) => cell(row))),
-  ];
-  const widths = COLUMNS.map((_, i) =>
-    Math.max(...lines.map((line) => line[i]!.length))
-  );
-  for (const line of rows.length === 0 ? [] : lines) {
-    console.log(
-      line.map((cell, i) =>
-        i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)
-      ).join("  "),
-    );
+  if (rows.length > 0) {
+    for (const line of align(COLUMNS, rows)) console.log(line);
   }
   for (const row of rows) {
     if (row.void !== undefined) console.log(`  ${row.contender}: ${row.void}`);

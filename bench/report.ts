@@ -19,7 +19,8 @@ import {
 } from "./summary.ts";
 import type { Outcome, Target } from "./targets.ts";
 
-interface Column<Of> {
+/** A column of a table. */
+export interface Column<Of> {
   readonly head: string;
   readonly cell: (of: Of) => string;
 }
@@ -212,7 +213,8 @@ function notes(rows: readonly Row[]): string[] {
   ];
 }
 
-function align<Of>(
+/** A table as lines: the heads and a line for each row, the first column to the left and all others to the right. */
+export function align<Of>(
   columns: readonly Column<Of>[],
   rows: readonly Of[],
 ): string[] {

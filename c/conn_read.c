@@ -5,8 +5,6 @@
 #include "conn.h"
 #include "sys.h"
 
-#define DATA_BYTES (MR_BLOCK_BYTES - HEADROOM)
-
 // How many blocks a read may fill. Many only of a connection that has brought much and kept nothing back, and
 // whose messages do not take all others to be inflated; and only while there are many, since none of these is
 // left for the others until they are read into.

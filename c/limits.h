@@ -10,6 +10,9 @@
 // head or frame cut by a read boundary is whole again without moving what has just arrived.
 #define HEADROOM 256
 
+// Received bytes that a block has room for.
+#define DATA_BYTES (MR_BLOCK_BYTES - HEADROOM)
+
 // Received blocks that wait for a connection which is not read from; beyond it the socket is left to fill.
 #define INPUT_BLOCKS_MAX 4
 

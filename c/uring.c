@@ -88,8 +88,8 @@ static void buffers_refill(struct mr_reactor *r) {
   while (s->buffers_given < count) {
     if (r->arena->free_count <= arena_reserve(r->arena)) break;
     uint32_t block = block_get(r->arena);
-    io_uring_buf_ring_add(s->buffers, block_at(r->arena, block) + HEADROOM, MR_BLOCK_BYTES - HEADROOM,
-                          (uint16_t)block, (int)count - 1, added++);
+    io_uring_buf_ring_add(s->buffers, block_at(r->arena, block) + HEADROOM, DATA_BYTES, (uint16_t)block,
+                          (int)count - 1, added++);
     s->buffers_given++;
   }
   if (added > 0) io_uring_buf_ring_advance(s->buffers, added);
@@ -352,7 +352,7 @@ static void on_recv(struct mr_reactor *r, struct conn *c, int32_t result, uint32
     uint32_t block = flags >> IORING_CQE_BUFFER_SHIFT;
     ((struct state *)r->state)->buffers_given--;
     if (result > 0) {
-      if (result >= MR_BLOCK_BYTES - HEADROOM) c->polls_left = POLLS_AFTER_MUCH;
+      if (result >= DATA_BYTES) c->polls_left = POLLS_AFTER_MUCH;
       conn_received(r, c, block, (uint32_t)result);
     } else {
       block_put(r->arena, block);

@@ -104,6 +104,7 @@ const MAKE = "make an executor";
 const OPTIONS = ["maximum", "idleTimeout", "maxQueue"];
 const LARGEST_POOL = 1024;
 const LARGEST_QUEUE = 1_000_000;
+
 /** A bounded pool of workers that run functions of modules. */
 export class Executor implements AsyncDisposable {
   readonly #idleTimeout: number;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // file_conditions.ts - what a request knows of a response already (RFC 9110 section 13); called by files.ts
-// and static_routes.ts.
+// and known_response.ts.
 
 /** What tells one state of a response from another; null where it has none of the kind. */
 export interface Conditional {

@@ -257,6 +257,7 @@ export const ENGINE_OPTION_NAMES: readonly string[] = [
 ];
 
 const WORD = 0xffffffff;
+
 const RANGES: Record<Name, [min: number, max: number]> = {
   batch: [1, 65536],
   ring: [8, 32768],

@@ -84,10 +84,7 @@ export type {
   StressOptions,
   StressProgress,
 } from "./stress/options.ts";
-export type {
-  StressError,
-  StressReport,
-  StressTimes,
-} from "./stress/report.ts";
+export type { StressError } from "./stress/recorder.ts";
+export type { StressReport, StressTimes } from "./stress/report.ts";
 
 if (import.meta.main) Deno.exit(await command(Deno.args, stress));

@@ -90,7 +90,7 @@ export function writeEncoded(
 ): void {
   if (masker === null) return outbox.write(handle, frame, 0);
   const length = frame[1]!;
-  const header = length <= 125 ? 2 : length === 126 ? 4 : HEADER_MAX;
+  const header = length <= SHORT_MAX ? 2 : length === 126 ? 4 : HEADER_MAX;
   const opcode = frame[0]! & ~FIN;
   writeFrame(outbox, handle, opcode, frame.subarray(header), true, masker);
 }
@@ -191,9 +191,9 @@ export function writeTextFrame(
   const { bytes } = outbox;
   const start = outbox.room(most);
   // Most text is ASCII: guess by the number of characters, and move the bytes where the guess was wrong.
-  const guessed = (text.length <= 125 ? 2 : 4) + key;
+  const guessed = headerLength(text.length) + key;
   const length = encodeAt(bytes, start + guessed, text);
-  const header = (length <= 125 ? 2 : 4) + key;
+  const header = headerLength(length) + key;
   if (header !== guessed) {
     bytes.copyWithin(start + header, start + guessed, start + guessed + length);
   }
@@ -235,7 +235,7 @@ export function writeTextHeader(
 
 /** Length of a frame's header without a key. */
 export function headerLength(length: number): number {
-  return length <= 125 ? 2 : length <= 0xffff ? 4 : HEADER_MAX;
+  return length <= SHORT_MAX ? 2 : length <= 0xffff ? 4 : HEADER_MAX;
 }
 
 function writeHeader(
@@ -247,7 +247,7 @@ function writeHeader(
 ): void {
   const masked = masker === null ? 0 : MASKED;
   bytes[at] = first;
-  if (length <= 125) {
+  if (length <= SHORT_MAX) {
     bytes[at + 1] = masked | length;
   } else if (length <= 0xffff) {
     bytes[at + 1] = masked | 126;

@@ -5,7 +5,7 @@ import process from "node:process";
 import { Load, type Snapshot } from "./load.ts";
 import type { Plan } from "./options.ts";
 import { protocolOf } from "./protocols.ts";
-import { encodeHistogram, type ErrorCount } from "./recorder.ts";
+import { encodeHistogram, type StressError } from "./recorder.ts";
 
 /** What came of a share; can be posted. */
 export interface Share {
@@ -13,7 +13,7 @@ export interface Share {
   /** Histograms, encoded. */
   latency: string;
   connecting: string;
-  errors: ErrorCount[];
+  errors: StressError[];
   /** Milliseconds of the processor that the thread has used during the hold. */
   busy: number;
 }

@@ -24,7 +24,7 @@ export interface Failure {
 }
 
 /** Errors of one kind. */
-export interface ErrorCount {
+export interface StressError {
   /** What they have in common, such as "connection refused". */
   kind: string;
   /** How many there were. */
@@ -80,7 +80,7 @@ export class Recorder {
   readonly latency: Histogram = newHistogram();
   /** From the beginning to the connection, or the end of its handshake. */
   readonly connecting: Histogram = newHistogram();
-  readonly #errors = new Map<string, ErrorCount>();
+  readonly #errors = new Map<string, StressError>();
   #errorCount = 0;
 
   /** How many errors there were. */
@@ -89,7 +89,7 @@ export class Recorder {
   }
 
   /** Those, by their kinds. */
-  get errors(): ErrorCount[] {
+  get errors(): StressError[] {
     return [...this.#errors.values()];
   }
 

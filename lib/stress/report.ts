@@ -8,9 +8,9 @@ import type { Plan, StressKind } from "./options.ts";
 import {
   type Counts,
   decodeHistogram,
-  type ErrorCount,
   newHistogram,
   noCounts,
+  type StressError,
 } from "./recorder.ts";
 
 /** Times in microseconds, at three digits of precision. */
@@ -37,16 +37,6 @@ export interface StressTimes {
   max: number;
   /** How many took how long: those up to each bound, and above the one before. */
   distribution: { upTo: number; count: number }[];
-}
-
-/** Errors of one kind. */
-export interface StressError {
-  /** What they have in common, such as "connection refused". */
-  kind: string;
-  /** How many there were. */
-  count: number;
-  /** The first of them, in full. */
-  first: string;
 }
 
 /** What {@linkcode stress} has measured. */
@@ -194,8 +184,8 @@ function sumOf(snapshots: readonly Snapshot[]): Counts {
   return sum;
 }
 
-function errorsOf(shares: readonly Share[]): ErrorCount[] {
-  const all = new Map<string, ErrorCount>();
+function errorsOf(shares: readonly Share[]): StressError[] {
+  const all = new Map<string, StressError>();
   for (const error of shares.flatMap(({ errors }) => errors)) {
     const known = all.get(error.kind);
     if (known === undefined) all.set(error.kind, { ...error });

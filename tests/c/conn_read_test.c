@@ -10,7 +10,7 @@
 #include "limits.h"
 #include "reactor.h"
 
-enum { BODY = 1 << 20, DATA = MR_BLOCK_BYTES - HEADROOM };
+enum { BODY = 1 << 20, DATA = DATA_BYTES };
 
 static struct t_server server;
 static uint8_t request[BODY + 128];
