@@ -25,4 +25,9 @@ export {
 } from "./reactor.ts";
 export type { RouteImage, RouteResponse } from "./route.ts";
 export type { KeepAlive, SocketTuning } from "./socket_tuning.ts";
-export { readTopology, type Topology } from "./topology.ts";
+export {
+  pinThread,
+  readTopology,
+  type TopologyRows,
+  unpinThread,
+} from "./topology.ts";

@@ -235,4 +235,15 @@ export const SYMBOLS = {
     ],
     result: "i32",
   },
+  mr_pin: {
+    parameters: [
+      "buffer", // const uint8_t *cpus
+      "u32", // uint32_t bytes
+    ],
+    result: "i32",
+  },
+  mr_unpin: {
+    parameters: [],
+    result: "i32",
+  },
 } as const satisfies Deno.ForeignLibraryInterface;
