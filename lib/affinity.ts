@@ -58,26 +58,20 @@ export interface Affinity {
 export const affinity: Affinity = { pin, unpin };
 
 function pin(target: AffinityTarget): AffinityResult {
-  const name = nameOf(target);
+  const { cpu, node }: { cpu?: number; node?: number } = target ?? {};
+  const name = cpu === undefined ? `node ${node}` : `CPU ${cpu}`;
   const action = `pin the thread to ${name}`;
   return attempt(action, () => {
-    const cpus = topology().cpus.filter((cpu) =>
-      name === `CPU ${cpu.id}` || name === `node ${cpu.node}`
+    const cpus = topology().cpus.filter((one) =>
+      cpu === undefined ? one.node === node : one.id === cpu
     );
-    const allowed = cpus.filter((cpu) => cpu.allowed).map((cpu) => cpu.id);
+    const allowed = cpus.filter((one) => one.allowed).map((one) => one.id);
     if (allowed.length > 0) return [pinThread(allowed), allowed];
     const why = cpus.length > 0
       ? "this process may not use it"
       : "there is none that is online";
     throw new RangeError(`Cannot ${action}: ${why}`);
   });
-}
-
-function nameOf(
-  target: Partial<Record<"cpu" | "node", number>> | null,
-): string {
-  const { cpu, node } = target ?? {};
-  return cpu === undefined ? `node ${node}` : `CPU ${cpu}`;
 }
 
 function unpin(): AffinityResult {
