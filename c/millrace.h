@@ -133,6 +133,11 @@ int32_t mr_file_again(int32_t fd);
 
 int32_t mr_file_close(int32_t fd);
 
+// Tries what the backend io_uring needs of the kernel, one thing after the other, and writes to out as JSON
+// what failed with which errno: [[name, 0 or errno], …]. ECANCELED: not tried, since what it stands on has
+// failed. Returns the length.
+int32_t mr_probe(char *out, uint32_t capacity);
+
 // Writes the machine's topology as one line of JSON to out and returns its length: source ("hwloc" or
 // "/sys"), quota (thousandths of a CPU; 0: no limit), cpus [number, package, core, node, allowed], nodes
 // [number, bytes, allowed, distances to all nodes in order], caches [level, bytes, line, CPUs]. Takes some

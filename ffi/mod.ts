@@ -16,6 +16,7 @@ export {
 export type { Inbox } from "./inbox.ts";
 export * as layout from "./layout.ts";
 export type { Outbox } from "./outbox.ts";
+export { probeUring } from "./probe.ts";
 export {
   type BackendName,
   type ListenAddress,

@@ -228,6 +228,13 @@ export const SYMBOLS = {
     ],
     result: "i32",
   },
+  mr_probe: {
+    parameters: [
+      "buffer", // char *out
+      "u32", // uint32_t capacity
+    ],
+    result: "i32",
+  },
   mr_topology: {
     parameters: [
       "buffer", // char *out
