@@ -7,7 +7,8 @@
 
 #include "topology.h"
 
-#define GROUP_BYTES 256
+// Names that are longer are looked at as far as this.
+#define GROUP_BYTES 400
 
 // Where the hierarchies are on any system in use, in both versions and in the mixture of them.
 static const char *const unified[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};

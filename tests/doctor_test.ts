@@ -40,7 +40,12 @@ const WELL: Facts = {
     pool: { pages: 1024, free: 1024 },
     limit: "unlimited",
   },
-  container: { kind: null, seccomp: false },
+  container: {
+    kind: null,
+    seccomp: false,
+    capabilities: { netBind: true, ipcLock: false, sysNice: true },
+    firstPort: 1024,
+  },
   topology: {
     source: "hwloc",
     cpus: [0, 1].map((id) => ({
@@ -170,16 +175,20 @@ Deno.test("why epoll runs is told by its reason, with its cure", () => {
     "warning",
     "io_uring_disabled is 2",
     "sysctl -w kernel.io_uring_disabled=0",
-    "echo kernel.io_uring_disabled=0 > /etc/sysctl.d/90-io_uring.conf",
+    "echo kernel.io_uring_disabled=0 > /etc/sysctl.d/90-kernel.io_uring_disabled.conf",
   );
-  const docker = { container: { kind: "Docker", seccomp: true } };
+  const docker = {
+    container: { ...WELL.container, kind: "Docker", seccomp: true },
+  };
   expect(
     withPart("uring", failing("EPERM"), { ...ON_EPOLL, ...docker }),
     "warning",
     "filter of Docker forbids io_uring (ring: EPERM)",
     "docker run --security-opt seccomp=unconfined …",
   );
-  const podman = { container: { kind: "Podman", seccomp: true } };
+  const podman = {
+    container: { ...WELL.container, kind: "Podman", seccomp: true },
+  };
   expect(
     withPart("uring", failing("ENOMEM"), { ...ON_EPOLL, ...podman }),
     "warning",
@@ -239,7 +248,7 @@ Deno.test("limits that are low come with the command that raises them", () => {
   expect(
     withPart("limits", { ports: [50000, 50999] }),
     "warning",
-    "1000 local ports",
+    "have 1000 ports",
     'sysctl -w net.ipv4.ip_local_port_range="32768 60999"',
   );
   const unknown = {
@@ -263,7 +272,7 @@ Deno.test("memory that is missing is told", () => {
   expect(
     withPart("memory", { pool: { pages: 100, free: 90 } }),
     "note",
-    "2 workers take 134",
+    "2 workers may use 134",
     "sysctl -w vm.nr_hugepages=144",
   );
   expect(
@@ -278,7 +287,7 @@ Deno.test("processors that may not be used are told", () => {
   expect(
     withTopology({ quota: 1.5 }),
     "note",
-    "the time of 1.5 CPUs, and 2 may be used",
+    "the time of 1.5 CPUs, of which 2 may be used",
   );
   assertEquals(findings(withTopology({ quota: 2 })), []);
   const [first, second] = WELL.topology!.cpus;
@@ -299,6 +308,36 @@ Deno.test("processors that may not be used are told", () => {
     "hwloc is not installed",
     "apt-get install -y --no-install-recommends libhwloc15",
   );
+});
+
+Deno.test("what a process is not capable of is told", () => {
+  const none = { netBind: false, ipcLock: false, sysNice: false };
+  const confined = { kind: "Docker", seccomp: true, capabilities: none };
+  expect(
+    withPart("container", confined),
+    "note",
+    "Ports below 1024 may not",
+    "sysctl -w net.ipv4.ip_unprivileged_port_start=80",
+    "echo net.ipv4.ip_unprivileged_port_start=80 > /etc/sysctl.d/90-net.ipv4.ip_unprivileged_port_start.conf",
+    "docker run --cap-add NET_BIND_SERVICE …",
+  );
+  const low = { ...confined, firstPort: 0 };
+  assertEquals(findings(withPart("container", low)), []);
+  const [node] = WELL.topology!.nodes;
+  const nodes = [node!, { ...node!, id: 1, cpus: [] }];
+  const { topology } = withTopology({ nodes });
+  expect(
+    withPart("container", low, { topology }),
+    "note",
+    "mbind",
+    "docker run --cap-add SYS_NICE …",
+  );
+  // Who may lock any memory has no use for the limit.
+  const able = withPart("container", {
+    capabilities: { ...none, netBind: true, ipcLock: true },
+  });
+  const limits = { ...WELL.limits, locked: 0 };
+  assertEquals(findings({ ...able, limits }), []);
 });
 
 Deno.test("the worst comes first", () => {
@@ -327,7 +366,8 @@ Deno.test("facts are read from the files of the system", () => {
     "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages": "4\n",
     "/sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
     "/run/.containerenv": "",
-    "/proc/self/status": "Name:\tdeno\nSeccomp:\t2\nSeccomp_filters:\t1\n",
+    "/proc/self/status":
+      "Name:\tdeno\nCapEff:\t0000000000800400\nSeccomp:\t2\n",
   };
   const facts = gather((path) => files[path] ?? null);
   assertEquals(facts.system.kernel, "6.6.1-test");
@@ -343,9 +383,19 @@ Deno.test("facts are read from the files of the system", () => {
     pool: { pages: 10, free: 4 },
     limit: "unlimited",
   });
-  assertEquals(facts.container, { kind: "Podman", seccomp: true });
+  assertEquals(facts.container, {
+    kind: "Podman",
+    seccomp: true,
+    capabilities: { netBind: true, ipcLock: false, sysNice: true },
+    firstPort: null,
+  });
   const nothing = gather(() => null);
-  assertEquals(nothing.container, { kind: null, seccomp: null });
+  assertEquals(nothing.container, {
+    kind: null,
+    seccomp: null,
+    capabilities: null,
+    firstPort: null,
+  });
   assertEquals(nothing.memory, { transparent: null, pool: null, limit: null });
   // What is not known is no reason to warn.
   assertEquals(

@@ -49,12 +49,19 @@ export interface Facts {
     kind: string | null;
     /** Whether system calls are filtered. */
     seccomp: boolean | null;
+    /** Capabilities of this process that servers may want. */
+    capabilities: Record<keyof typeof CAPABILITIES, boolean> | null;
+    /** The first port that may be listened on without one of them. */
+    firstPort: number | null;
   };
   /** The machine; null without the shim. */
   topology: Topology | null;
   /** Workers that `plan("auto")` makes, or 1 without a topology. */
   workers: number;
 }
+
+// By their numbers in linux/capability.h.
+const CAPABILITIES = { netBind: 10n, ipcLock: 14n, sysNice: 23n };
 
 /** Contents of a file, or null. */
 export type Read = (path: string) => string | null;
@@ -169,10 +176,27 @@ function containerOf(read: Read): Facts["container"] {
     const text = read(path);
     return text !== null && pattern.test(text);
   });
-  const seccomp = /^Seccomp:\s*(\d)/m.exec(read("/proc/self/status") ?? "");
+  const status = read("/proc/self/status") ?? "";
+  const seccomp = /^Seccomp:\s*(\d)/m.exec(status);
   return {
     kind: mark?.[2] ?? null,
     seccomp: seccomp === null ? null : seccomp[1] !== "0",
+    capabilities: capabilitiesOf(/^CapEff:\s*([0-9a-f]+)/m.exec(status)),
+    firstPort: numberOf(read("/proc/sys/net/ipv4/ip_unprivileged_port_start")),
+  };
+}
+
+function capabilitiesOf(
+  found: RegExpExecArray | null,
+): Facts["container"]["capabilities"] {
+  if (found === null) return null;
+  const all = BigInt(`0x${found[1]}`);
+  const has = (bit: bigint): boolean => (all >> bit & 1n) === 1n;
+  const { netBind, ipcLock, sysNice } = CAPABILITIES;
+  return {
+    netBind: has(netBind),
+    ipcLock: has(ipcLock),
+    sysNice: has(sysNice),
   };
 }
 
