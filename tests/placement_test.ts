@@ -211,6 +211,15 @@ Deno.test('"pack" fills one node after the other', async () => {
   );
 });
 
+Deno.test('"pack" begins with the node that has most cores to be used', async () => {
+  const machine = await example();
+  const cpus = machine.cpus.map((cpu) => ({ ...cpu, allowed: cpu.id > 1 }));
+  assertEquals(
+    cpusOf(plan(6, "pack", { ...machine, cpus })),
+    [4, 6, 5, 7, 8, 10],
+  );
+});
+
 Deno.test('"spread" gives each last cache a worker before any has two', async () => {
   const [machine] = await readMachines([
     { HWLOC_SYNTHETIC: "pack:1 l3:4 core:2 pu:1" },
