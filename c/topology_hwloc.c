@@ -9,7 +9,8 @@
 #include "topology.h"
 
 #define HWLOC_LIBRARY "libhwloc.so.15"
-#define HWLOC_INCLUDE_DISALLOWED 1ul
+#define HWLOC_INCLUDE_DISALLOWED (1ul << 0)
+#define HWLOC_DONT_CHANGE_BINDING (1ul << 6)
 #define HWLOC_MEANS_LATENCY 4ul
 
 enum hwloc_type {
@@ -145,7 +146,7 @@ static void take_cpu(const struct hwloc *h, struct topology_cpu *c, const struct
 static uint32_t node_of(const struct hwloc *h, uint32_t cpu) {
   const struct hwloc_object *node, *nearest = NULL;
   for (unsigned i = 0; (node = object_of(h, HWLOC_NODE, i)) != NULL; i++) {
-    if (!h->has(node->cpus, cpu)) continue;
+    if (node->os_index >= NODES_MAX || !h->has(node->cpus, cpu)) continue;
     int less = nearest == NULL ? -1 : h->weight(node->cpus) - h->weight(nearest->cpus);
     if (less < 0 || (less == 0 && node->os_index < nearest->os_index)) nearest = node;
   }
@@ -189,12 +190,20 @@ static void take(const struct hwloc *h, struct topology *t, const struct bits *m
   take_distances(h, t);
 }
 
+// hwloc would visit all CPUs with the calling thread, to ask each what it is; /sys knows. Before 2.5 it
+// cannot be told.
+static bool set_flags(const struct hwloc *h) {
+  unsigned long flags = HWLOC_INCLUDE_DISALLOWED;
+  return h->set_flags(h->topology, flags | HWLOC_DONT_CHANGE_BINDING) == 0 ||
+         h->set_flags(h->topology, flags) == 0;
+}
+
 bool topology_from_hwloc(struct topology *t, const struct bits *mask) {
   void *library = dlopen(HWLOC_LIBRARY, RTLD_NOW | RTLD_LOCAL);
   if (library == NULL) return false;
   struct hwloc h = {0};
   bool loaded = bind_library(&h, library) && h.init(&h.topology) == 0 && h.abi_check(h.topology) == 0 &&
-                h.set_flags(h.topology, HWLOC_INCLUDE_DISALLOWED) == 0 && h.load(h.topology) == 0;
+                set_flags(&h) && h.load(h.topology) == 0;
   if (loaded) take(&h, t, mask);
   if (h.topology != NULL) h.destroy(h.topology);
   dlclose(library);

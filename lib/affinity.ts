@@ -75,10 +75,10 @@ function pin(target: AffinityTarget): AffinityResult {
 }
 
 function unpin(): AffinityResult {
-  return attempt("unpin the thread", () => [
-    unpinThread(),
-    topology().cpus.filter((cpu) => cpu.allowed).map((cpu) => cpu.id),
-  ]);
+  return attempt("unpin the thread", () => {
+    const allowed = topology().cpus.filter((cpu) => cpu.allowed);
+    return [unpinThread(), allowed.map((cpu) => cpu.id)];
+  });
 }
 
 function attempt(

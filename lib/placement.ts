@@ -105,7 +105,7 @@ function onNode(id: number, machine: Topology): TopologyCpu[] {
     machine.cpus.filter((cpu) => cpu.allowed).map((cpu) => cpu.node),
   );
   throw new RangeError(
-    `Cannot place workers on node ${id}: it has no CPU that this process may use; such have the nodes ${
+    `Cannot place workers on node ${id}: it has no CPU that this process may use; nodes that have: ${
       list(nodes)
     }`,
   );

@@ -264,7 +264,7 @@ Deno.test("plan() tells what is wrong", async () => {
     1,
     { node: 7 },
     RangeError,
-    "node 7: it has no CPU that this process may use; such have the nodes 0",
+    "node 7: it has no CPU that this process may use; nodes that have: 0",
   );
   refused(0, "spread", RangeError, 'an integer from 1 to 4096 or "auto", is 0');
   refused(1.5, "pack", RangeError, "is 1.5");

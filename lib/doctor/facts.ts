@@ -88,11 +88,10 @@ export function gather(read: Read = readFile): Facts {
   };
 }
 
-type Native = Pick<Facts, "shimError" | "backend" | "topology" | "workers"> & {
-  uring: Facts["uring"];
-};
-
-function native(read: Read): Native {
+// What only the shim knows.
+function native(
+  read: Read,
+): Pick<Facts, "shimError" | "backend" | "uring" | "topology" | "workers"> {
   const disabled = numberOf(read("/proc/sys/kernel/io_uring_disabled"));
   try {
     const machine = topology();
