@@ -15,7 +15,7 @@ static const char *const unified[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"
 static const char *const legacy[] = {"/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct"};
 
 static uint32_t share(int64_t quota, int64_t period) {
-  if (quota <= 0 || period <= 0 || quota > INT32_MAX * period / 1000) return 0;
+  if (quota <= 0 || period <= 0 || period > INT32_MAX || quota > INT32_MAX * period / 1000) return 0;
   uint32_t thousandths = (uint32_t)(quota * 1000 / period);
   return thousandths > 0 ? thousandths : 1;
 }

@@ -226,6 +226,8 @@ static void quotas(void) {
          quota_is(8000, "0::/no/such\n", own, "1000 1000\n"));
   t_case("the quota of less than a thousandth is not none", quota_is(1, "0::/a/b\n", own, "1 100000000\n"));
   t_case("nonsense is no quota", quota_is(8000, "x\n::\n0::/a/b\n", own, "-5 0\n"));
+  t_case("neither is what no machine has",
+         quota_is(8000, "0::/a/b\n", own, "9223372036854775807 9223372036854775807\n"));
   t_case("without groups there is no quota", quota_is(0, "", own, "150000 100000\n"));
   tree_make(&(struct machine){1, 1, 1, 1, {{0}}, UINT32_MAX, 0, true});
   tree_file("/proc/self/cgroup", "5:memory:/m\n4:cpu,cpuacct:/a\n3:cpuset:/\n");
