@@ -277,10 +277,25 @@ static bool pin_failures(void) {
   return ok;
 }
 
+// In a process that has not asked yet.
+static bool unknown_mask(void) {
+  pid_t child = fork();
+  if (child == 0) {
+    t_fault(SYS_GETAFFINITY, 0, 1, EINVAL);
+    const struct bits *all = affinity_at_start();
+    bool ok = bits_has(all, 0) && bits_has(all, CPUS_MAX - 1) && mr_unpin() == 0;
+    _exit(ok ? EXIT_SUCCESS : EXIT_FAILURE);
+  }
+  int status = -1;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS;
+}
+
 int main(int count, char **arguments) {
   static char json[JSON_BYTES];
   if (count == 2)
     return mr_topology(json, sizeof(json)) > 0 && printf("%s", json) > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  t_case("a mask that is not to be had is one of all CPUs", unknown_mask());
   t_case("mr_topology() refuses a buffer that is too short", short_buffer());
   t_case("mr_topology() fills a buffer that just suffices", exact_buffer());
   t_case("mr_topology() reports want of memory", out_of_memory());
