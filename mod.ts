@@ -25,9 +25,13 @@ export {
   type BackendName,
   type KeepAlive,
   type ReactorCounters,
-  readTopology,
-  type Topology,
 } from "./ffi/mod.ts";
+export {
+  type Affinity,
+  affinity,
+  type AffinityResult,
+  type AffinityTarget,
+} from "./lib/affinity.ts";
 export {
   adopt,
   type ClientSocketOptions,
@@ -54,6 +58,7 @@ export type {
 } from "./lib/listening_server.ts";
 export type { EngineOptions } from "./lib/options.ts";
 export type { RequestTimeouts } from "./lib/request_timeouts.ts";
+export { type Placement, type PlacementPolicy, plan } from "./lib/placement.ts";
 export {
   rawSocket,
   type RawSocketRoute,
@@ -80,6 +85,13 @@ export { SocketReader } from "./lib/socket_reader.ts";
 export { StreamConn, streams } from "./lib/socket_streams.ts";
 export type { SocketServer } from "./lib/socket_server.ts";
 export { type InheritedSocket, systemdSockets } from "./lib/systemd.ts";
+export {
+  type Topology,
+  topology,
+  type TopologyCache,
+  type TopologyCpu,
+  type TopologyNode,
+} from "./lib/topology.ts";
 export type { TopicListener } from "./lib/topics.ts";
 export type { TrailersInit } from "./lib/trailers.ts";
 export {

@@ -97,4 +97,14 @@
 // Turns that mr_close waits for the kernel to give back its last operations, of at most 10 ms each.
 #define CLOSE_TURNS_MAX 200
 
+// CPUs, NUMA nodes and levels of caches that are looked at. Kernels of distributions know of 8,192 CPUs and
+// 1,024 nodes at most; no machine of one kernel is known to have half of the CPUs.
+#define CPUS_MAX 4096
+#define NODES_MAX 256
+#define CACHE_LEVELS 5
+
+// A file of /sys or /proc of which something is read, and the path to one.
+#define PROC_BYTES 8192
+#define PROC_PATH_BYTES 512
+
 #endif

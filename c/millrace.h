@@ -2,8 +2,9 @@
 // millrace.h - the whole contract of the shim: every exported function and nothing else.
 //
 // Every function returns 0 or a positive answer on success and -errno on failure; none prints, exits or keeps
-// state outside the handles. A reactor belongs to the thread that opened it. Names are compared with
-// millrace.map and ffi/symbols.ts by tests/abi_test.ts.
+// state outside the handles, but for the CPUs that the process was started with (affinity.c). A reactor
+// belongs to the thread that opened it. Names are compared with millrace.map and ffi/symbols.ts by
+// tests/abi_test.ts.
 #ifndef MILLRACE_H
 #define MILLRACE_H
 
@@ -132,8 +133,22 @@ int32_t mr_file_again(int32_t fd);
 
 int32_t mr_file_close(int32_t fd);
 
-// Writes the machine's topology as one line of JSON to out: packages, nodes, cores, threads, source.
+// Tries what the backend io_uring needs of the kernel, one thing after the other, and writes to out as JSON
+// what failed with which errno: [[name, 0 or errno], …]. ECANCELED: not tried, since what it stands on has
+// failed. Returns the length.
+int32_t mr_probe(char *out, uint32_t capacity);
+
+// Writes the machine's topology as one line of JSON to out and returns its length: source ("hwloc" or
+// "/sys"), quota (thousandths of a CPU; 0: no limit), cpus [number, package, core, node, allowed], nodes
+// [number, bytes, allowed, distances to all nodes in order], caches [level, bytes, line, CPUs]. Takes some
+// milliseconds.
 int32_t mr_topology(char *out, uint32_t capacity);
+
+// Has the calling thread run on these CPUs alone: one bit for each, as many as there are bytes.
+int32_t mr_pin(const uint8_t *cpus, uint32_t bytes);
+
+// Lets the calling thread run again where the process might when it was started.
+int32_t mr_unpin(void);
 
 #pragma GCC visibility pop
 

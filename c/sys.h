@@ -51,13 +51,18 @@ enum sys_call {
   SYS_ALLOCATE,
   SYS_CONNECT,
   SYS_SOCKET_ERROR,
+  SYS_GETAFFINITY,
+  SYS_SETAFFINITY,
   SYS_CALLS,
 };
 
 #ifdef MR_FAULTS
 // Returns the errno to fail with, 0 to let the call through, or -n to cut a transfer to n bytes.
 int sys_fault(enum sys_call call);
+// A directory that stands for / where /sys and /proc are read; "" for the machine's own.
+extern const char *sys_root;
 #else
+#define sys_root ""
 static inline int sys_fault(enum sys_call call) {
   (void)call;
   return 0;
@@ -200,6 +205,16 @@ static inline ssize_t sys_sendfile(int socket, int file, off_t offset, size_t le
 
 static inline void *sys_allocate(size_t count, size_t bytes) {
   return sys_failed(SYS_ALLOCATE) ? NULL : calloc(count, bytes);
+}
+
+// The CPUs that the calling thread may run on. The mask may be longer than the kernel's own, whose bytes are
+// returned.
+static inline long sys_getaffinity(size_t bytes, uint64_t *mask) {
+  return sys_failed(SYS_GETAFFINITY) ? -1 : syscall(SYS_sched_getaffinity, 0, bytes, mask);
+}
+
+static inline int sys_setaffinity(size_t bytes, const uint64_t *mask) {
+  return sys_failed(SYS_SETAFFINITY) ? -1 : (int)syscall(SYS_sched_setaffinity, 0, bytes, mask);
 }
 
 static inline void *sys_mmap(size_t bytes, int flags) {

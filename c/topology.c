@@ -1,118 +1,118 @@
 // SPDX-License-Identifier: Apache-2.0
-// topology.c - how many packages, nodes, cores and threads the machine has; hwloc when installed, else /sys.
-#include <dlfcn.h>
-#include <sched.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/types.h>
-#include <unistd.h>
+// topology.c - the machine's CPUs, nodes and caches as JSON, from hwloc when it is installed, else from /sys;
+// called by JavaScript.
+#include "topology.h"
 
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "affinity.h"
 #include "millrace.h"
 #include "sys.h"
 
-// Opened at run time, so that neither building nor running needs hwloc. Numbers are those of its stable
-// ABI 15.
-#define HWLOC_PACKAGE 1
-#define HWLOC_CORE 2
-#define HWLOC_PU 3
-#define HWLOC_NUMA_NODE 13
-
-struct topology {
-  int packages;
-  int nodes;
-  int cores;
-  int threads;
+// What is written and what would have been, so that one comparison in the end tells whether it all fitted.
+struct text {
+  char *out;
+  uint32_t capacity;
+  uint64_t length;
 };
 
-struct hwloc {
-  int (*init)(void **topology);
-  int (*load)(void *topology);
-  void (*destroy)(void *topology);
-  int (*type_depth)(void *topology, int type);
-  unsigned (*count_at)(void *topology, int depth);
-};
+static void add(struct text *text, const char *pattern, ...) __attribute__((format(printf, 2, 3)));
 
-static bool hwloc_bind(void *library, struct hwloc *h) {
-  *(void **)&h->init = dlsym(library, "hwloc_topology_init");
-  *(void **)&h->load = dlsym(library, "hwloc_topology_load");
-  *(void **)&h->destroy = dlsym(library, "hwloc_topology_destroy");
-  *(void **)&h->type_depth = dlsym(library, "hwloc_get_type_depth");
-  *(void **)&h->count_at = dlsym(library, "hwloc_get_nbobjs_by_depth");
-  return h->init != NULL && h->load != NULL && h->destroy != NULL && h->type_depth != NULL &&
-         h->count_at != NULL;
+static void add(struct text *text, const char *pattern, ...) {
+  size_t room = text->length < text->capacity ? text->capacity - text->length : 0;
+  va_list values;
+  va_start(values, pattern);
+  int count = vsnprintf(room > 0 ? text->out + text->length : NULL, room, pattern, values);
+  va_end(values);
+  text->length += count > 0 ? (uint64_t)count : 0;
 }
 
-static int hwloc_count(const struct hwloc *h, void *topology, int type) {
-  return (int)h->count_at(topology, h->type_depth(topology, type));
+// A comma before all but the first.
+static void add_comma(struct text *text, bool *first) {
+  if (!*first) add(text, ",");
+  *first = false;
 }
 
-static bool from_hwloc(struct topology *out) {
-  void *library = dlopen("libhwloc.so.15", RTLD_NOW | RTLD_LOCAL);
-  if (library == NULL) return false;
-  struct hwloc h;
-  void *topology = NULL;
-  bool loaded = hwloc_bind(library, &h) && h.init(&topology) == 0;
-  if (loaded && h.load(topology) == 0) {
-    out->packages = hwloc_count(&h, topology, HWLOC_PACKAGE);
-    out->nodes = hwloc_count(&h, topology, HWLOC_NUMA_NODE);
-    out->cores = hwloc_count(&h, topology, HWLOC_CORE);
-    out->threads = hwloc_count(&h, topology, HWLOC_PU);
+static void add_cpus(struct text *text, const struct topology *t) {
+  bool first = true;
+  for (uint32_t cpu = 0; cpu < CPUS_MAX; cpu++) {
+    const struct topology_cpu *c = &t->cpus[cpu];
+    if (!c->present) continue;
+    add_comma(text, &first);
+    add(text, "[%u,%u,%u,%u,%d]", cpu, c->package, c->core, c->node, c->allowed);
   }
-  if (topology != NULL) h.destroy(topology);
-  dlclose(library);
-  return out->threads > 0;
 }
 
-// The first number of a file of /sys, or -1.
-static int sys_number(const char *pattern, int index) {
-  char path[128];
-  snprintf(path, sizeof(path), pattern, index);
-  FILE *file = fopen(path, "re");
-  if (file == NULL) return -1;
-  int number = -1;
-  if (fscanf(file, "%d", &number) != 1) number = -1;
-  fclose(file);
-  return number;
-}
-
-static void from_sys(struct topology *out) {
-  int configured = (int)sysconf(_SC_NPROCESSORS_CONF);
-  uint64_t packages = 0;
-  for (int cpu = 0; cpu < configured; cpu++) {
-    int package = sys_number("/sys/devices/system/cpu/cpu%d/topology/physical_package_id", cpu);
-    if (package < 0) continue;  // offline
-    out->threads++;
-    if (package < 64) packages |= (uint64_t)1 << package;
-    // A core is counted at the first of its threads.
-    int first = sys_number("/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu);
-    if (first == cpu) out->cores++;
+static void add_distances(struct text *text, const struct topology *t, const struct topology_node *n) {
+  bool first = true;
+  for (uint32_t to = 0; to < NODES_MAX; to++) {
+    if (!t->nodes[to].present) continue;
+    add_comma(text, &first);
+    add(text, "%u", n->distances[to]);
   }
-  out->packages = __builtin_popcountll(packages);
-  for (int node = 0; node < 1024; node++) {
-    char path[64];
-    snprintf(path, sizeof(path), "/sys/devices/system/node/node%d", node);
-    if (access(path, F_OK) == 0) out->nodes++;
-  }
-  if (out->nodes == 0) out->nodes = 1;
 }
 
-static int allowed_threads(void) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  return sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : -1;
+static void add_nodes(struct text *text, const struct topology *t) {
+  bool first = true;
+  for (uint32_t node = 0; node < NODES_MAX; node++) {
+    const struct topology_node *n = &t->nodes[node];
+    if (!n->present) continue;
+    add_comma(text, &first);
+    add(text, "[%u,%llu,%d,[", node, (unsigned long long)n->memory, n->allowed);
+    add_distances(text, t, n);
+    add(text, "]]");
+  }
+}
+
+static void add_sharers(struct text *text, const struct topology *t, uint32_t level, uint32_t owner) {
+  bool first = true;
+  for (uint32_t cpu = owner; cpu < CPUS_MAX; cpu++) {
+    const struct topology_cache *cache = &t->cpus[cpu].caches[level];
+    if (cache->bytes == 0 || cache->first != owner) continue;
+    add_comma(text, &first);
+    add(text, "%u", cpu);
+  }
+}
+
+// Each cache stands with the CPU that names it.
+static void add_caches(struct text *text, const struct topology *t) {
+  bool first = true;
+  for (uint32_t level = 0; level < CACHE_LEVELS; level++) {
+    for (uint32_t cpu = 0; cpu < CPUS_MAX; cpu++) {
+      const struct topology_cache *cache = &t->cpus[cpu].caches[level];
+      if (cache->bytes == 0 || cache->first != cpu) continue;
+      add_comma(text, &first);
+      add(text, "[%u,%llu,%u,[", level + 1, (unsigned long long)cache->bytes, cache->line);
+      add_sharers(text, t, level, cpu);
+      add(text, "]]");
+    }
+  }
+}
+
+struct topology *topology_new(void) {
+  struct topology *t = sys_allocate(1, sizeof(*t));
+  for (uint32_t from = 0; t != NULL && from < NODES_MAX; from++) {
+    for (uint32_t to = 0; to < NODES_MAX; to++) t->nodes[from].distances[to] = from == to ? 10 : 20;
+  }
+  return t;
 }
 
 int32_t mr_topology(char *out, uint32_t capacity) {
-  struct topology t = {0};
-  bool hwloc = from_hwloc(&t);
-  if (!hwloc) {
-    t = (struct topology){0};
-    from_sys(&t);
-  }
-  int length =
-      snprintf(out, capacity,
-               "{\"source\":\"%s\",\"packages\":%d,\"nodes\":%d,\"cores\":%d,\"threads\":%d,\"allowed\":%d}",
-               hwloc ? "hwloc" : "/sys", t.packages, t.nodes, t.cores, t.threads, allowed_threads());
-  return length < 0 || (uint32_t)length >= capacity ? -ENOSPC : 0;
+  struct topology *t = topology_new();
+  if (t == NULL) return -ENOMEM;
+  const struct bits *mask = affinity_at_start();
+  bool hwloc = topology_from_hwloc(t, mask);
+  if (!hwloc) topology_from_sys(t, mask);
+  struct text text = {.out = out, .capacity = capacity};
+  add(&text, "{\"source\":\"%s\",\"quota\":%u,\"cpus\":[", hwloc ? "hwloc" : "/sys", topology_quota());
+  add_cpus(&text, t);
+  add(&text, "],\"nodes\":[");
+  add_nodes(&text, t);
+  add(&text, "],\"caches\":[");
+  add_caches(&text, t);
+  add(&text, "]}");
+  free(t);
+  return text.length < capacity ? (int32_t)text.length : -ENOSPC;
 }

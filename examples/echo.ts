@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // echo.ts - the demo server: a page, a few HTTP routes and a WebSocket echo; `deno task start` runs it.
 
-import { readTopology, websocket } from "../mod.ts";
+import { type Topology, topology, websocket } from "../mod.ts";
 import { listen, type ListenOptions, run } from "./command.ts";
 import html from "./echo.html" with { type: "text" };
 import { plot } from "./plot.ts";
@@ -56,17 +56,19 @@ function start(
   options: ListenOptions,
   { batch, ring, workers, numa }: Record<keyof typeof INTEGERS, number>,
 ): void {
-  const { source, ...machine } = readTopology();
   listen({ ...options, batch, ring }, handle, {
     Loop: `batch ${batch}, ring ${ring}`,
-    Machine: `${describe(machine)} (from ${source})`,
+    Machine: describe(topology()),
     Note: `no effect yet: workers ${workers}, numa ${numa}`,
   });
 }
 
-// { packages: 1, nodes: 1, … } as "packages 1, nodes 1, …"
-function describe(machine: Record<string, number>): string {
-  return Object.entries(machine).map((entry) => entry.join(" ")).join(", ");
+function describe({ source, cpus, nodes }: Topology): string {
+  const packages = new Set(cpus.map((cpu) => cpu.package)).size;
+  const cores = new Set(cpus.map((cpu) => cpu.core)).size;
+  const allowed = cpus.filter((cpu) => cpu.allowed).length;
+  return `packages ${packages}, nodes ${nodes.length}, cores ${cores}, ` +
+    `CPUs ${cpus.length}, allowed ${allowed} (from ${source})`;
 }
 
 if (import.meta.main) {

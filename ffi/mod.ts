@@ -16,6 +16,7 @@ export {
 export type { Inbox } from "./inbox.ts";
 export * as layout from "./layout.ts";
 export type { Outbox } from "./outbox.ts";
+export { probeUring } from "./probe.ts";
 export {
   type BackendName,
   type ListenAddress,
@@ -25,4 +26,9 @@ export {
 } from "./reactor.ts";
 export type { RouteImage, RouteResponse } from "./route.ts";
 export type { KeepAlive, SocketTuning } from "./socket_tuning.ts";
-export { readTopology, type Topology } from "./topology.ts";
+export {
+  pinThread,
+  readTopology,
+  type TopologyRows,
+  unpinThread,
+} from "./topology.ts";

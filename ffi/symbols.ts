@@ -228,11 +228,29 @@ export const SYMBOLS = {
     ],
     result: "i32",
   },
+  mr_probe: {
+    parameters: [
+      "buffer", // char *out
+      "u32", // uint32_t capacity
+    ],
+    result: "i32",
+  },
   mr_topology: {
     parameters: [
       "buffer", // char *out
       "u32", // uint32_t capacity
     ],
+    result: "i32",
+  },
+  mr_pin: {
+    parameters: [
+      "buffer", // const uint8_t *cpus
+      "u32", // uint32_t bytes
+    ],
+    result: "i32",
+  },
+  mr_unpin: {
+    parameters: [],
     result: "i32",
   },
 } as const satisfies Deno.ForeignLibraryInterface;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// text.ts - NUL-terminated text in buffers that are shared with C; used by reactor.ts, connect.ts and topology.ts.
+// text.ts - NUL-terminated text in buffers that are shared with C; used by reactor.ts and connect.ts.
 
 import * as layout from "./layout.ts";
 

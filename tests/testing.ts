@@ -2,11 +2,11 @@
 // testing.ts - what the behavioural tests share: both backends, deadlines, and
 // servers that are closed in the end.
 
-import { type HttpServer, readTopology, serve } from "../mod.ts";
+import { type HttpServer, serve, topology } from "../mod.ts";
 import type { BackendName, ServeHandler, ServeTcpOptions } from "../mod.ts";
 
 // Opens the shim now: it stays open, and no test shall be blamed for that.
-readTopology();
+topology();
 
 export const BACKENDS: readonly BackendName[] = ["io_uring", "epoll"];
 

@@ -32,7 +32,8 @@ function sources(directory: string, pattern: RegExp): Source[] {
 
 const C = sources("c", /\.[ch]$/);
 const FFI = sources("ffi", /\.ts$/);
-const LIB = [...sources("lib", /\.ts$/), ...sources("lib/stress", /\.ts$/)];
+const LIB = ["lib", "lib/doctor", "lib/stress"]
+  .flatMap((directory) => sources(directory, /\.ts$/));
 const TESTS = sources("tests", /\.ts$/);
 const C_TESTS = sources("tests/c", /\.[ch]$/);
 const PRODUCT = [...C, ...FFI, ...LIB];

@@ -18,6 +18,8 @@ static uint32_t rule_count;
 static uint32_t fired;
 static uint32_t calls[SYS_CALLS];
 
+const char *sys_root = "";
+
 int sys_fault(enum sys_call call) {
   calls[call]++;
   for (uint32_t i = 0; i < rule_count; i++) {
@@ -83,6 +85,8 @@ const char *t_fault_name(enum sys_call call) {
       [SYS_ALLOCATE] = "allocate",
       [SYS_CONNECT] = "connect",
       [SYS_SOCKET_ERROR] = "socket_error",
+      [SYS_GETAFFINITY] = "getaffinity",
+      [SYS_SETAFFINITY] = "setaffinity",
   };
   return names[call];
 }
