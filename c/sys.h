@@ -50,6 +50,7 @@ enum sys_call {
   SYS_ALLOCATE,
   SYS_CONNECT,
   SYS_SOCKET_ERROR,
+  SYS_DUP,
   SYS_CALLS,
 };
 
@@ -194,6 +195,25 @@ static inline ssize_t sys_sendfile(int socket, int file, off_t offset, size_t le
 
 static inline void *sys_allocate(size_t count, size_t bytes) {
   return sys_failed(SYS_ALLOCATE) ? NULL : calloc(count, bytes);
+}
+
+// The same without clearing it.
+static inline void *sys_allocate_raw(size_t bytes) {
+  return sys_failed(SYS_ALLOCATE) ? NULL : malloc(bytes);
+}
+
+static inline void *sys_allocate_aligned(size_t alignment, size_t bytes) {
+  void *memory;
+  return sys_failed(SYS_ALLOCATE) || posix_memalign(&memory, alignment, bytes) != 0 ? NULL : memory;
+}
+
+// A second descriptor for an open file: any that is free, or in place of another one.
+static inline int sys_dup(int fd) {
+  return sys_failed(SYS_DUP) ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
+static inline int sys_dup_over(int fd, int over) {
+  return sys_failed(SYS_DUP) ? -1 : dup3(fd, over, O_CLOEXEC);
 }
 
 static inline void *sys_mmap(size_t bytes, int flags) {

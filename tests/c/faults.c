@@ -82,6 +82,7 @@ const char *t_fault_name(enum sys_call call) {
       [SYS_ALLOCATE] = "allocate",
       [SYS_CONNECT] = "connect",
       [SYS_SOCKET_ERROR] = "socket_error",
+      [SYS_DUP] = "dup",
   };
   return names[call];
 }
