@@ -99,8 +99,9 @@ static int open_box(const struct mr_mailboxes *all, struct mailbox *box, uint32_
 }
 
 static bool options_valid(const struct mr_mailboxes_options *o) {
-  return o->count > 0 && o->count <= MAILBOXES_MAX && o->capacity >= 2 && o->capacity <= 1u << 20 &&
-         (o->capacity & (o->capacity - 1)) == 0 && o->max_bytes > 0 && o->max_bytes <= INT32_MAX;
+  return o->count > 0 && o->count <= MAILBOXES_MAX && o->capacity >= 2 &&
+         o->capacity <= MAILBOX_SLOTS_MAX / o->count && (o->capacity & (o->capacity - 1)) == 0 &&
+         o->max_bytes > 0 && o->max_bytes <= INT32_MAX;
 }
 
 int32_t mr_mailboxes_open(const struct mr_mailboxes_options *options, mr_mailboxes **out) {

@@ -253,6 +253,7 @@ export class PollLoop {
       const connection = connections[slot];
       if (!connection || connection.handle !== handle) {
         if (inbox.kind(index) === layout.POSTED) this.#hear(index);
+        if (this.#closing !== null) return;
         continue;
       }
       this.#deliver(connection, index);

@@ -50,12 +50,15 @@ const BYTES_MAX = 2 ** 30;
 
 // Words of the memory before the messages. What different isolates write lies 128 bytes apart.
 const MAGIC = 0;
-const CLOSED = 1;
 const HEAD = 32; // position of the next message to take out
-const TAIL = 64; // position behind the last message
+const TAIL = 64; // position behind the last message, and whether the ring is closed
 const READER_SLEEPS = 96;
 const WRITERS_SLEEP = 128;
 const HEADER_BYTES = 640;
+
+// Positions are multiples of 4, so that the tail has a bit left to say that nothing goes behind it any more: whoever has
+// moved the tail has done so before the end, and is heard.
+const CLOSED = 1;
 
 const MAGIC_NUMBER = 0x6d72_7201;
 
@@ -104,7 +107,7 @@ export class Ring implements AsyncIterable<Uint8Array<ArrayBuffer>> {
 
   /** Whether an end has closed it. Messages that it holds can still be taken out. */
   get isClosed(): boolean {
-    return Atomics.load(this.#words, CLOSED) === 1;
+    return (Atomics.load(this.#words, TAIL) & CLOSED) !== 0;
   }
 
   /**
@@ -116,10 +119,9 @@ export class Ring implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    */
   push(message: Uint8Array): boolean {
     const size = this.#sizeOf(checkedMessage(message).length);
-    if (this.isClosed) return false;
     let tail = Atomics.load(this.#words, TAIL);
     for (;;) {
-      if (!this.#fits(tail, size)) return false;
+      if ((tail & CLOSED) !== 0 || !this.#fits(tail, size)) return false;
       const end = (tail + size) | 0;
       const found = Atomics.compareExchange(this.#words, TAIL, tail, end);
       if (found === tail) break;
@@ -156,8 +158,11 @@ export class Ring implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    */
   async wait(): Promise<boolean> {
     while (!this.#isFilled()) {
-      if (this.isClosed) return this.#isFilled();
-      await this.#sleep(READER_SLEEPS, () => this.#isFilled());
+      if (this.#isOver()) return false;
+      await this.#sleep(
+        READER_SLEEPS,
+        () => this.#isFilled() || this.#isOver(),
+      );
     }
     return true;
   }
@@ -175,14 +180,17 @@ export class Ring implements AsyncIterable<Uint8Array<ArrayBuffer>> {
       this.#fits(Atomics.load(this.#words, TAIL), size);
     while (!this.isClosed) {
       if (fits()) return true;
-      await this.#sleep(WRITERS_SLEEP, fits);
+      await this.#sleep(WRITERS_SLEEP, () => fits() || this.isClosed);
     }
     return false;
   }
 
-  /** Takes nothing in any more, and wakes all who wait. Any end may close it. */
+  /**
+   * Takes nothing in any more, and wakes all who wait. Any end may close it; what `push()` has taken in before is still
+   * there to be taken out.
+   */
   close(): void {
-    Atomics.store(this.#words, CLOSED, 1);
+    Atomics.or(this.#words, TAIL, CLOSED);
     for (const flag of [READER_SLEEPS, WRITERS_SLEEP]) {
       Atomics.store(this.#words, flag, 0);
       Atomics.notify(this.#words, flag);
@@ -220,11 +228,17 @@ export class Ring implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     return Atomics.load(this.#words, this.#wordAt(head)) !== 0;
   }
 
+  // Closed, and each message that was pushed has been taken out.
+  #isOver(): boolean {
+    const head = Atomics.load(this.#words, HEAD);
+    return Atomics.load(this.#words, TAIL) === (head | CLOSED);
+  }
+
   // Says that it sleeps, and then looks once more. The word is left when it does not sleep after all, as it may be that
   // of another sleeper.
   async #sleep(flag: number, isDone: () => boolean): Promise<void> {
     Atomics.store(this.#words, flag, 1);
-    if (isDone() || this.isClosed) return;
+    if (isDone()) return;
     const { async, value } = Atomics.waitAsync(this.#words, flag, 1);
     if (!async) return;
     // To the runtime a wait is nothing to stay alive for.

@@ -8,12 +8,13 @@ import { Ring } from "../lib/ring.ts";
 import { message, pushAll, type Task } from "./ring_worker.ts";
 import { assertSameBytes, deadline, pattern } from "./testing.ts";
 
-/** Runs a worker's task; resolves when it has ended. */
-async function work(task: Task): Promise<void> {
+/** Runs a worker's task; resolves with the number of messages that it has pushed. */
+async function work(task: Task): Promise<number> {
   const worker = new Worker(new URL("ring_worker.ts", import.meta.url));
   worker.postMessage(task);
   try {
-    await deadline(once(worker, "message"), "the worker's task");
+    const [pushed] = await deadline(once(worker, "message"), "the task");
+    return pushed as number;
   } finally {
     await worker.terminate();
   }
@@ -91,6 +92,20 @@ Deno.test("a reader that waits is woken by a message and by the end", async () =
   other.close();
   assertEquals(await ending, false);
   assert(ring.isClosed && !ring.push(pattern(1)));
+});
+
+Deno.test("each message that was taken in before the end is heard", async () => {
+  const ring = new Ring({ bytes: 1024 });
+  // They push until the ring is closed under them.
+  const workers = [0, 1, 2].map((id) =>
+    work({ kind: "push", buffer: ring.buffer, id, count: Infinity })
+  );
+  const heard = [0, 0, 0];
+  for await (const bytes of ring) {
+    heard[bytes[0]!]!++;
+    if (heard.every((count) => count > 100)) ring.close();
+  }
+  assertEquals(await Promise.all(workers), heard);
 });
 
 Deno.test("writers that wait are all woken by room, and by the end", async () => {

@@ -27,20 +27,26 @@ export async function pushAll(
   return true;
 }
 
-async function run(task: Task): Promise<void> {
-  if (task.kind === "push") {
-    const ring = Ring.over(task.buffer);
-    for (let index = 0; index < task.count; index++) {
-      await pushAll(ring, message(task.id, index));
-    }
-  } else {
-    const to = Ring.over(task.to);
-    for await (const bytes of Ring.over(task.from)) await pushAll(to, bytes);
-    to.close();
+async function run(task: Task): Promise<number> {
+  if (task.kind === "push") return await pushMany(task);
+  const to = Ring.over(task.to);
+  let pushed = 0;
+  for await (const bytes of Ring.over(task.from)) {
+    if (await pushAll(to, bytes)) pushed++;
   }
+  to.close();
+  return pushed;
+}
+
+async function pushMany(
+  { buffer, id, count }: Task & { kind: "push" },
+): Promise<number> {
+  const ring = Ring.over(buffer);
+  let pushed = 0;
+  while (pushed < count && await pushAll(ring, message(id, pushed))) pushed++;
+  return pushed;
 }
 
 parentPort?.once("message", async (task: Task) => {
-  await run(task);
-  parentPort!.postMessage("done");
+  parentPort!.postMessage(await run(task));
 });

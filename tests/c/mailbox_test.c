@@ -223,10 +223,9 @@ end:
 static bool run_failures(uint32_t backend) {
   bool ok = true;
   uint32_t fds = t_open_fds();
-  static const struct mr_mailboxes_options wrong[] = {{0, 16, 1000}, {MAILBOXES_MAX + 1, 16, 1000},
-                                                      {1, 0, 1000},  {1, 1, 1000},
-                                                      {1, 3, 1000},  {1, 1u << 21, 100},
-                                                      {1, 16, 0},    {1, 16, 1u << 31}};
+  static const struct mr_mailboxes_options wrong[] = {
+      {0, 16, 1000},      {MAILBOXES_MAX + 1, 16, 1000}, {1, 0, 1000}, {1, 1, 1000},     {1, 3, 1000},
+      {1, 1u << 25, 100}, {1024, 1u << 15, 100},         {1, 16, 0},   {1, 16, 1u << 31}};
   for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
     T_NEED(mr_mailboxes_open(&wrong[i], &boxes) == -EINVAL);
   }
