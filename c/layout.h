@@ -43,6 +43,9 @@ enum mr_record_kind {
   MR_CONNECTED = 17,  // a connection of mr_connect stands; when it will not, MR_CLOSED says why
   MR_RESPONSE = 18,   // head of a response; what follows is held until MR_CMD_DECLINE, _WEBSOCKET or _STREAM
   MR_ROUTED = 20,     // requests were answered by their routes; aux = how many, one after the other
+  // A message from another thread, of no connection: handle = 0. aux = tag, total = from, as they were
+  // posted; start = the index that mr_mailbox_read wants, length = how many bytes that gives.
+  MR_POSTED = 23,
 };
 
 enum mr_head_flag {
@@ -354,6 +357,24 @@ struct mr_route_options {  // JS writes
   uint32_t flags;  // mr_route_flag
 };
 
+// What mailboxes are to hold.
+struct mr_mailboxes_options {  // JS writes
+  uint32_t count;              // at most 1,024
+  uint32_t capacity;           // messages that wait in one of them: a power of two
+  uint32_t max_bytes;          // the same in bytes, those of the reader's turn included
+};
+
+// What one mailbox counts. Other threads are at work meanwhile: the figures need not fit one another exactly.
+struct mr_mailbox_stats {  // C writes
+  uint64_t open;           // 1 while a reactor reads it
+  uint64_t posted;         // messages that it has taken in
+  uint64_t waiting;        // those of them that no turn has taken out
+  uint64_t held_bytes;     // of those that wait or are shown, 16 more for each
+  uint64_t full;           // messages that it had no room for
+  uint64_t lost;           // messages that no reactor was there for, any longer or yet
+  uint64_t wakes;          // bytes sent to a sleeping reader's wake socket
+};
+
 // Part of a file that MR_CMD_FILE sends.
 struct mr_file_range {  // JS writes
   uint64_t start;
@@ -372,6 +393,8 @@ _Static_assert(sizeof(struct mr_deflate_options) == 24, "deflate options have no
 _Static_assert(sizeof(struct mr_route_options) == 20, "route options have no padding");
 _Static_assert(sizeof(struct mr_file) == 40, "file has no padding");
 _Static_assert(sizeof(struct mr_file_range) == 24, "file range has no padding");
+_Static_assert(sizeof(struct mr_mailboxes_options) == 12, "mailboxes options have no padding");
+_Static_assert(sizeof(struct mr_mailbox_stats) == 56, "mailbox stats have no padding");
 _Static_assert(sizeof(struct mr_socket_options) == 28, "socket options have no padding");
 _Static_assert(sizeof(struct mr_listen_options) == 16 + MR_TEXT_BYTES, "listen options have no padding");
 _Static_assert(sizeof(struct mr_connect_options) == 12 + 2 * MR_TEXT_BYTES,

@@ -76,6 +76,15 @@
 #define FILE_SHARE_BYTES (512u << 10)
 #define FILES_TURN_BYTES (4u << 20)
 
+// Mailboxes that threads of a process share: as many as a large machine has hardware threads.
+#define MAILBOXES_MAX 1024
+
+// Messages that all of them together may hold: half a gigabyte of slots.
+#define MAILBOX_SLOTS_MAX (1u << 24)
+
+// Messages of other threads that become records in one turn; connections have theirs too.
+#define POSTED_MAX 256
+
 // Attempts to open a path beneath a root while somebody renames directories in it.
 #define FILE_OPEN_TRIES 8
 

@@ -3,8 +3,8 @@
 //
 // Every function returns 0 or a positive answer on success and -errno on failure; none prints, exits or keeps
 // state outside the handles, but for the CPUs that the process was started with (affinity.c). A reactor
-// belongs to the thread that opened it. Names are compared with millrace.map and ffi/symbols.ts by
-// tests/abi_test.ts.
+// belongs to the thread that opened it, mailboxes to all threads. Names are compared with millrace.map and
+// ffi/symbols.ts by tests/abi_test.ts.
 #ifndef MILLRACE_H
 #define MILLRACE_H
 
@@ -14,6 +14,7 @@
 
 typedef struct mr_arena mr_arena;
 typedef struct mr_reactor mr_reactor;
+typedef struct mr_mailboxes mr_mailboxes;
 
 // Hash of layout.h and this file; the loader refuses a library whose hash is not its own.
 uint32_t mr_abi(void);
@@ -118,6 +119,32 @@ int32_t mr_wake(mr_reactor *reactor);
 
 // Retires a block whose ArrayBuffer JavaScript transferred away: its bytes now belong to whoever holds that.
 int32_t mr_block_lost(mr_reactor *reactor, uint32_t block);
+
+// Opens mailboxes, through which the threads of a process send messages to its reactors, and writes them to
+// *out. All threads may use them until mr_mailboxes_close; who reads one may go on to do so after that.
+int32_t mr_mailboxes_open(const struct mr_mailboxes_options *options, mr_mailboxes **out);
+int32_t mr_mailboxes_close(mr_mailboxes *mailboxes);
+
+// Has a reactor read a mailbox: what is posted to it from here on becomes records MR_POSTED. To be called by
+// the reactor's thread. -EBUSY: one reads it already, or the reactor reads another.
+int32_t mr_mailbox_open(mr_mailboxes *mailboxes, uint32_t mailbox, mr_reactor *reactor);
+
+// Releases what is in a mailbox, which is then free for another reactor. mr_close does so too; this is for a
+// reactor whose thread has ended without it, and which is never to be used again. Nothing where there is
+// none.
+int32_t mr_mailbox_close(mr_mailboxes *mailboxes, uint32_t mailbox);
+
+// Posts a copy of the bytes, which all share, to each mailbox whose bit is set in mask, the lowest bit of the
+// first word being that of the first one. Of what one thread posts to one mailbox, none overtakes another.
+// Returns how many have taken it in: one that is full does not, and a reactor that sleeps is woken.
+// -EMSGSIZE: no mailbox will ever have room for it. -ENOMEM: it is posted to none.
+int32_t mr_mailbox_post(mr_mailboxes *mailboxes, const uint32_t *mask, uint32_t words, uint32_t from,
+                        uint32_t tag, const uint8_t *bytes, uint32_t length);
+
+// Copies the message of a record of this turn to out and returns its length.
+int32_t mr_mailbox_read(mr_reactor *reactor, uint32_t index, uint8_t *out, uint32_t capacity);
+
+int32_t mr_mailbox_stats(mr_mailboxes *mailboxes, uint32_t mailbox, struct mr_mailbox_stats *out);
 
 // Opens the regular file that paths names for reading and writes what it is to *out. paths is bytes long: a
 // root directory, NUL, a path beneath it, NUL. With an empty root the second is opened as it is. A directory

@@ -9,6 +9,7 @@
 #include "backend.h"
 #include "conn.h"
 #include "listener.h"
+#include "mailbox.h"
 #include "millrace.h"
 #include "outbox.h"
 #include "sys.h"
@@ -119,6 +120,7 @@ int32_t mr_close(mr_reactor *r) {
     conn_bury(r);
   }
   listener_close_all(r);
+  mailbox_leave(r);
   ws_contexts_close(r);
   routes_close(&r->routes);
   close_fds(r);
@@ -150,6 +152,7 @@ int32_t mr_poll(mr_reactor *r) {
   if (!away) timer_advance(r);
   r->files_left = FILES_TURN_BYTES;
   r->bytes_left = TURN_BYTES;
+  mailbox_turn(r);
   conn_send_dirty(r, false);
   conn_send_files(r);
   conn_parse_ready(r);
@@ -202,9 +205,14 @@ int32_t mr_arm(mr_reactor *r) {
   for (uint32_t id = 0; id < r->listeners_used; id++) {
     if (r->listeners[id].closing) return 1;
   }
+  if (!mailbox_sleep(r)) return 1;
   timer_arm(r);
   int rc = r->backend->arm(r);
-  if (rc == 0) r->control->wakes++;
+  if (rc == 0) {
+    r->control->wakes++;
+  } else {
+    mailbox_stay_awake(r);
+  }
   return rc;
 }
 

@@ -208,6 +208,10 @@ struct mr_reactor {
   int timer_fd;
   uint64_t timer_set;  // when timer_fd fires; 0 = disarmed
 
+  struct mr_mailboxes *mailboxes;
+  struct mailbox *mailbox;  // the one among them that is read; NULL: none
+  uint64_t mailbox_epoch;   // of it
+
   int wake_here;   // our end of the wake socket
   int wake_there;  // JavaScript's
   bool closing;    // nobody is left to be served

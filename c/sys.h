@@ -53,6 +53,7 @@ enum sys_call {
   SYS_SOCKET_ERROR,
   SYS_GETAFFINITY,
   SYS_SETAFFINITY,
+  SYS_DUP,
   SYS_CALLS,
 };
 
@@ -207,6 +208,16 @@ static inline void *sys_allocate(size_t count, size_t bytes) {
   return sys_failed(SYS_ALLOCATE) ? NULL : calloc(count, bytes);
 }
 
+// The same without clearing it.
+static inline void *sys_allocate_raw(size_t bytes) {
+  return sys_failed(SYS_ALLOCATE) ? NULL : malloc(bytes);
+}
+
+static inline void *sys_allocate_aligned(size_t alignment, size_t bytes) {
+  void *memory;
+  return sys_failed(SYS_ALLOCATE) || posix_memalign(&memory, alignment, bytes) != 0 ? NULL : memory;
+}
+
 // The CPUs that the calling thread may run on. The mask may be longer than the kernel's own, whose bytes are
 // returned.
 static inline long sys_getaffinity(size_t bytes, uint64_t *mask) {
@@ -215,6 +226,15 @@ static inline long sys_getaffinity(size_t bytes, uint64_t *mask) {
 
 static inline int sys_setaffinity(size_t bytes, const uint64_t *mask) {
   return sys_failed(SYS_SETAFFINITY) ? -1 : (int)syscall(SYS_sched_setaffinity, 0, bytes, mask);
+}
+
+// A second descriptor for an open file: any that is free, or in place of another one.
+static inline int sys_dup(int fd) {
+  return sys_failed(SYS_DUP) ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
+static inline int sys_dup_over(int fd, int over) {
+  return sys_failed(SYS_DUP) ? -1 : dup3(fd, over, O_CLOEXEC);
 }
 
 static inline void *sys_mmap(size_t bytes, int flags) {

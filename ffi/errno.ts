@@ -47,6 +47,7 @@ const MEANINGS: Record<string, Meaning> = {
   ENOBUFS: { text: "the send queue is full" },
   ENOENT: { text: "no such file, or no such host", error: errors.NotFound },
   ENOMEM: { text: "out of memory" },
+  EMSGSIZE: { text: "it is too long" },
   ENOTCONN: {
     text: "the socket is not connected",
     error: errors.NotConnected,

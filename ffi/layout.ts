@@ -2,7 +2,7 @@
 // layout.ts - generated from c/layout.h by ffi/layout_gen.ts, do not edit: constants, and offsets in bytes.
 
 /** First 32 bits of the SHA-256 of c/layout.h and c/millrace.h. */
-export const ABI_HASH = 0x2191e4e5;
+export const ABI_HASH = 0x1d581a1e;
 
 export const SLOT_BITS = 20;
 export const SLOT_MASK = 1048575;
@@ -30,6 +30,7 @@ export const FILE_SENT = 16;
 export const CONNECTED = 17;
 export const RESPONSE = 18;
 export const ROUTED = 20;
+export const POSTED = 23;
 export const KEEP_ALIVE = 1;
 export const CHUNKED = 2;
 export const UPGRADE = 4;
@@ -271,6 +272,20 @@ export const ROUTE_OPTIONS_HEAD_LENGTH = 4;
 export const ROUTE_OPTIONS_BODY_LENGTH = 8;
 export const ROUTE_OPTIONS_DATE = 12;
 export const ROUTE_OPTIONS_FLAGS = 16;
+
+export const MAILBOXES_OPTIONS_BYTES = 12;
+export const MAILBOXES_OPTIONS_COUNT = 0;
+export const MAILBOXES_OPTIONS_CAPACITY = 4;
+export const MAILBOXES_OPTIONS_MAX_BYTES = 8;
+
+export const MAILBOX_STATS_BYTES = 56;
+export const MAILBOX_STATS_OPEN = 0;
+export const MAILBOX_STATS_POSTED = 8;
+export const MAILBOX_STATS_WAITING = 16;
+export const MAILBOX_STATS_HELD_BYTES = 24;
+export const MAILBOX_STATS_FULL = 32;
+export const MAILBOX_STATS_LOST = 40;
+export const MAILBOX_STATS_WAKES = 48;
 
 export const FILE_RANGE_BYTES = 24;
 export const FILE_RANGE_START = 0;

@@ -15,6 +15,12 @@ export {
 } from "./file.ts";
 export type { Inbox } from "./inbox.ts";
 export * as layout from "./layout.ts";
+export {
+  Mailboxes,
+  type MailboxesAddress,
+  type MailboxesOptions,
+  type MailboxStatistics,
+} from "./mailbox.ts";
 export type { Outbox } from "./outbox.ts";
 export { probeUring } from "./probe.ts";
 export {

@@ -9,6 +9,7 @@ import { errnoError, unwrap } from "./errno.ts";
 import { Inbox } from "./inbox.ts";
 import * as layout from "./layout.ts";
 import { library } from "./library.ts";
+import type { Mailboxes } from "./mailbox.ts";
 import { Outbox } from "./outbox.ts";
 import { packRoute, type RouteImage } from "./route.ts";
 import { packTuning, type SocketTuning } from "./socket_tuning.ts";
@@ -320,6 +321,27 @@ export class Reactor {
   arm(): boolean {
     // An error is one of memory running short: looking again is what there is to do.
     return this.#shim.mr_arm(this.#pointer) === 0;
+  }
+
+  /** Reads a mailbox from here on: what is posted to it comes as records POSTED. */
+  openMailbox(mailboxes: Mailboxes, mailbox: number): void {
+    const action = `read mailbox ${mailbox}`;
+    if (this.#closed) throw errnoError(ESTALE, action);
+    mailboxes.giveTo(this.#pointer, mailbox, action);
+  }
+
+  /** A copy of the message of a record POSTED; valid as long as the record. */
+  posted(index: number): Uint8Array<ArrayBuffer> {
+    const bytes = new Uint8Array(this.inbox.length(index));
+    this.postedInto(index, bytes);
+    return bytes;
+  }
+
+  /** The same written to bytes of the caller's own; returns its length, or less than 0 when it has no room. */
+  postedInto(index: number, out: Uint8Array<ArrayBuffer>): number {
+    if (this.#closed) return -ESTALE;
+    const at = this.inbox.start(index);
+    return this.#shim.mr_mailbox_read(this.#pointer, at, out, out.length);
   }
 
   /** Makes the wake socket readable now. */

@@ -80,6 +80,11 @@ const TEST: Need[] = [
     what: "clang-format",
     present: () => isCommand("clang-format"),
   },
+  {
+    pkg: "spin",
+    what: "the model checker Spin",
+    present: () => isCommand("spin"),
+  },
   { pkg: "python3", what: "Python 3", present: () => isCommand("python3") },
   {
     pkg: "chromium",

@@ -197,6 +197,63 @@ export const SYMBOLS = {
     ],
     result: "i32",
   },
+  mr_mailboxes_open: {
+    parameters: [
+      "buffer", // const struct mr_mailboxes_options *options
+      "buffer", // mr_mailboxes **out
+    ],
+    result: "i32",
+  },
+  mr_mailboxes_close: {
+    parameters: [
+      "pointer", // mr_mailboxes *mailboxes
+    ],
+    result: "i32",
+  },
+  mr_mailbox_open: {
+    parameters: [
+      "pointer", // mr_mailboxes *mailboxes
+      "u32", // uint32_t mailbox
+      "pointer", // mr_reactor *reactor
+    ],
+    result: "i32",
+  },
+  mr_mailbox_close: {
+    parameters: [
+      "pointer", // mr_mailboxes *mailboxes
+      "u32", // uint32_t mailbox
+    ],
+    result: "i32",
+  },
+  mr_mailbox_post: {
+    parameters: [
+      "pointer", // mr_mailboxes *mailboxes
+      "buffer", // const uint32_t *mask
+      "u32", // uint32_t words
+      "u32", // uint32_t from
+      "u32", // uint32_t tag
+      "buffer", // const uint8_t *bytes
+      "u32", // uint32_t length
+    ],
+    result: "i32",
+  },
+  mr_mailbox_read: {
+    parameters: [
+      "pointer", // mr_reactor *reactor
+      "u32", // uint32_t index
+      "buffer", // uint8_t *out
+      "u32", // uint32_t capacity
+    ],
+    result: "i32",
+  },
+  mr_mailbox_stats: {
+    parameters: [
+      "pointer", // mr_mailboxes *mailboxes
+      "u32", // uint32_t mailbox
+      "buffer", // struct mr_mailbox_stats *out
+    ],
+    result: "i32",
+  },
   mr_file_open: {
     parameters: [
       "buffer", // const char *paths

@@ -65,6 +65,8 @@ export class PollLoop {
   records = 0;
   /** Records before this one are done: a connection may take in several at once. */
   taken = 0;
+  /** Told of each record of a message from another thread; see `Reactor.openMailbox`. */
+  onPosted: ((index: number) => void) | null = null;
   /** Bytes that may wait for one peer. */
   readonly maxQueueBytes: number;
   readonly #accept: Accept;
@@ -249,7 +251,11 @@ export class PollLoop {
         continue;
       }
       const connection = connections[slot];
-      if (!connection || connection.handle !== handle) continue;
+      if (!connection || connection.handle !== handle) {
+        if (inbox.kind(index) === layout.POSTED) this.#hear(index);
+        if (this.#closing !== null) return;
+        continue;
+      }
       this.#deliver(connection, index);
       if (this.#closing !== null) return;
       if (inbox.kind(index) !== layout.CLOSED) continue;
@@ -265,6 +271,14 @@ export class PollLoop {
     } catch (error) {
       console.error("Exception in a connection", error);
       this.reactor.outbox.command(connection.handle, layout.CMD_TERMINATE);
+    }
+  }
+
+  #hear(index: number): void {
+    try {
+      this.onPosted?.(index);
+    } catch (error) {
+      console.error("Exception in what hears messages of other threads", error);
     }
   }
 

@@ -15,6 +15,7 @@ import { sse } from "@millrace/millrace/sse";
 import { cached } from "@millrace/millrace/cached";
 import { Executor } from "@millrace/millrace/executor";
 import { LengthPrefixFramer } from "@millrace/millrace/framing";
+import { Ring } from "@millrace/millrace/ring";
 import { rpc } from "@millrace/millrace/rpc";
 
 const server = serve(
@@ -28,7 +29,7 @@ const twice = cached(() => new Response(), { ttl: 1 });
 const { port } = server.addr;
 const events = await (await fetch(\`http://127.0.0.1:\${port}/events\`)).text();
 const file = await (await fetch(\`http://127.0.0.1:\${port}/main.ts\`)).text();
-for (const one of [twice, Executor, LengthPrefixFramer, rpc]) {
+for (const one of [twice, Executor, LengthPrefixFramer, Ring, rpc]) {
   if (typeof one !== "function") throw new Error("Not exported");
 }
 console.log(JSON.stringify([typeof rawSocket, typeof websocket, events, file]));

@@ -46,6 +46,15 @@ function cTests(compiler: string): Step {
   };
 }
 
+/** ThreadSanitizer of gcc knows no fences. */
+function threads(): Step {
+  return {
+    name: "C tests with threads, under ThreadSanitizer",
+    command: limited(...make("clang", "tsan")),
+    count: countC,
+  };
+}
+
 /** Without a limit: the fuzz targets stop by themselves, maybe hours later. */
 function fuzz(seconds: number): Step {
   return {
@@ -150,7 +159,7 @@ function stepsOf(
   what: string | undefined,
   seconds: string | undefined,
 ): Step[] {
-  const c = [cTests("gcc"), cTests("clang")];
+  const c = [cTests("gcc"), cTests("clang"), threads()];
   if (what === "c") return c;
   if (what === "fuzz") return [fuzz(Number(seconds ?? SMOKE_SECONDS))];
   return [

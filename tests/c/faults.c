@@ -87,6 +87,7 @@ const char *t_fault_name(enum sys_call call) {
       [SYS_SOCKET_ERROR] = "socket_error",
       [SYS_GETAFFINITY] = "getaffinity",
       [SYS_SETAFFINITY] = "setaffinity",
+      [SYS_DUP] = "dup",
   };
   return names[call];
 }

@@ -292,6 +292,10 @@ int32_t t_dial(struct t_server *s, const struct mr_connect_options *options, uin
 }
 
 static void dispatch(struct t_server *s, const struct mr_record *record) {
+  if (record->kind == MR_POSTED) {
+    if (s->handler != NULL) s->handler(s, record, NULL);
+    return;
+  }
   struct t_conn *c = t_conn(s, record->handle);
   bool opens = record->kind == MR_OPEN;
   bool expected = opens ? !c->live : c->live && c->handle == record->handle;

@@ -14,7 +14,7 @@
 
 #include "millrace.h"
 
-enum { T_CONNS_MAX = 1024, T_CLIENTS_MAX = 512, T_KINDS = 21, T_DEADLINE_MS = 5000 };
+enum { T_CONNS_MAX = 1024, T_CLIENTS_MAX = 512, T_KINDS = 24, T_DEADLINE_MS = 5000 };
 
 struct t_bytes {
   uint8_t *at;
