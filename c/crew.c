@@ -81,11 +81,12 @@ static int open_sockets(struct crew_service *s) {
   return 0;
 }
 
-static int service_open(struct mr_crew *crew, const struct mr_listen_options *options,
+static int service_open(struct mr_crew *crew, uint32_t limit, const struct mr_listen_options *options,
                         const struct mr_socket_options *tuning, struct crew_service **out) {
   struct crew_service *s = sys_allocate(1, sizeof(*s));
   if (s == NULL) return -ENOMEM;
   s->crew = crew;
+  s->limit = limit;
   s->options = *options;
   if (tuning != NULL) s->tuning = *tuning;
   for (uint32_t i = 0; i < MR_CREW_SLOTS_MAX; i++) s->fds[i] = -1;
@@ -121,7 +122,8 @@ static int join(struct mr_reactor *r, struct crew_worker *worker, const struct m
   if (crew->draining) return -ESHUTDOWN;
   int rc = 0;
   struct crew_service *service = find(crew, worker, options, &rc);
-  if (service == NULL && rc == 0) rc = service_open(crew, options, tuning, &service);
+  uint32_t limit = r->options->max_connections;
+  if (service == NULL && rc == 0) rc = service_open(crew, limit, options, tuning, &service);
   if (rc != 0) return rc;
   struct crew_member *member = sys_allocate(1, sizeof(*member));
   int fd = member == NULL ? -ENOMEM : socket_for(service, worker->slot);
@@ -132,7 +134,6 @@ static int join(struct mr_reactor *r, struct crew_worker *worker, const struct m
   *member =
       (struct crew_member){.next = service->members, .service = service, .worker = worker, .reactor = r};
   service->members = member;
-  service->limit = r->options->max_connections;
   worker->listeners++;
   r->member = member;
   pthread_cond_broadcast(&service->room);
@@ -166,7 +167,8 @@ void crew_retire(struct crew_member *member) {
   pthread_mutex_unlock(&member->service->crew->lock);
 }
 
-// The counters lie side by side, 64 bits each. Another thread may be counting meanwhile.
+// The counters lie side by side, 64 bits each. Another thread may be counting meanwhile, of which one sees
+// the number before or the one after.
 static void add_counters(struct mr_control *sum, const struct mr_control *control) {
   uint64_t *to = (uint64_t *)((uint8_t *)sum + COUNTERS_AT);
   const uint64_t *from = (const uint64_t *)((const uint8_t *)control + COUNTERS_AT);

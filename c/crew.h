@@ -41,7 +41,7 @@ struct crew_service {
   struct sockaddr_storage address;
   socklen_t address_length;
   struct crew_member *members;
-  uint32_t limit;
+  uint32_t limit;  // of connections, by the options of who came first
   atomic_uint connections;
   atomic_bool wanted;  // somebody waits for a connection to be closed
   // One socket for each slot, -1 where there is none; or the first alone, which the acceptor has.

@@ -7,12 +7,15 @@ import type { WorkerModule } from "../lib/workers.ts";
 /** Tells this worker from others. */
 const ID = crypto.randomUUID();
 
+let held: PromiseWithResolvers<void> | null = null;
+
 const tcp = listen({ hostname: "127.0.0.1", port: 0 }, {
-  data: (socket, chunk) => void socket.write(chunk),
+  data(socket, chunk): void {
+    held?.resolve();
+    socket.write(chunk);
+  },
   shutdown: (socket) => socket.end(),
 });
-
-let held: PromiseWithResolvers<void> | null = null;
 
 async function answer(path: string): Promise<Response> {
   switch (path) {

@@ -152,14 +152,24 @@ testWorkers("a reload brings new code", async (t) => {
 });
 
 testWorkers("requests in flight are answered by the old worker", async (t) => {
-  const server = await t.serveAll();
+  const server = await t.serveAll({ workers: 1 });
+  const addr = JSON.parse(await fetchOnce(server, "/tcp")) as Deno.NetAddr;
+  using tcp = await RawClient.connect({ addr });
   using client = await RawClient.connect(server);
-  const slow = client.request(get("/slow"));
-  await until(() => server.statistics().receivedBytes > 0, "the request");
-  await server.reload({ grace: 0 });
-  const response = await slow;
-  assertEquals(response.text, "slow");
+  const held = client.request(get("/hold"));
+  await until(
+    () => server.statistics().receivedBytes > get("/tcp", true).length,
+    "the request",
+  );
+  const reloaded = server.reload({ grace: 0 });
+  // The old worker drains.
+  assertEquals(await tcp.rest(), "");
+  await tcp.write("go on");
+  const response = await held;
+  assertEquals(response.text, "held");
   assertEquals(response.field("connection"), "close");
+  tcp.close();
+  await reloaded;
 });
 
 testWorkers("an abort ends all workers at once", async (t) => {
