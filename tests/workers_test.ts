@@ -3,9 +3,10 @@
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { connectWebSocket } from "../mod.ts";
+import { rpcClient } from "../lib/rpc.ts";
 import { serveAll } from "../lib/workers.ts";
 import { RawClient } from "./raw_client.ts";
-import { pattern, until } from "./testing.ts";
+import { latin1, pattern, until } from "./testing.ts";
 import { APP, fetchOnce, get, Load, testWorkers } from "./workers_testing.ts";
 
 testWorkers("all workers serve the same port", async (t) => {
@@ -75,17 +76,19 @@ testWorkers("WebSockets echo on all workers", async (t) => {
   const server = await t.serveAll({ balance: "least" });
   const { port } = server.addr as Deno.NetAddr;
   const heard: string[][] = [];
+  let opened = 0;
   const sockets = [];
   for (let i = 0; i < 4; i++) {
     const mine: string[] = [];
     heard.push(mine);
     sockets.push(
       connectWebSocket(`ws://127.0.0.1:${port}/`, {
+        open: () => void opened++,
         message: (_, message) => void mine.push(String(message)),
       }),
     );
   }
-  await until(() => server.statistics().connections === 4, "connections");
+  await until(() => opened === 4, "connections");
   assertEquals(server.workers().map((w) => w.connections), [2, 2]);
   for (let n = 0; n < 50; n++) {
     for (const [at, socket] of sockets.entries()) socket.send(`${at}-${n}`);
@@ -117,6 +120,40 @@ testWorkers("what a module listens on is shared too", async (t) => {
   assertEquals(server.workers().map((w) => w.connections), [2, 2]);
   for (const client of clients) client.close();
 });
+
+testWorkers(
+  "plain sockets and the action router run on all workers",
+  async (t) => {
+    const sockets = await t.serveAll(
+      { balance: "least" },
+      new URL("./workers_socket_app.ts", import.meta.url),
+    );
+    const clients = await Promise.all(
+      Array.from({ length: 4 }, () => RawClient.connect(sockets)),
+    );
+    for (const client of clients) {
+      await client.write("abc");
+      assertEquals(await client.exactly(3), latin1("abc"));
+    }
+    assertEquals(sockets.workers().map((w) => w.connections), [2, 2]);
+    for (const client of clients) client.close();
+
+    const actions = await t.serveAll(
+      { balance: "least" },
+      new URL("./workers_rpc_app.ts", import.meta.url),
+    );
+    const { port } = actions.addr as Deno.NetAddr;
+    const callers = await Promise.all(Array.from(
+      { length: 4 },
+      () => rpcClient(`tcp://127.0.0.1:${port}`),
+    ));
+    const ids = await Promise.all(
+      callers.map((caller) => caller.call(1, null)),
+    );
+    assertEquals(new Set(ids).size, 2);
+    for (const caller of callers) await caller.close();
+  },
+);
 
 testWorkers("the limit of connections is that of all workers", async (t) => {
   for (const balance of ["reuseport", "least"] as const) {
