@@ -8,6 +8,7 @@
 #include "pages.h"
 #include "reactor.h"
 #include "sys.h"
+#include "thread.h"
 
 #define PAGE_BYTES 4096
 #define CONNECTIONS_MAX (1u << MR_SLOT_BITS)
@@ -105,7 +106,12 @@ static void blocks_free_all(struct mr_arena *arena) {
 
 int32_t mr_arena_open(const struct mr_options *options, mr_arena **out) {
   if (options == NULL || out == NULL || !options_valid(options)) return -EINVAL;
-  struct mr_arena *arena = calloc(1, sizeof(*arena));
+  struct mr_arena *arena = thread_spare(options);
+  if (arena != NULL) {
+    *out = arena;
+    return 0;
+  }
+  arena = calloc(1, sizeof(*arena));
   if (arena == NULL) return -ENOMEM;
   arena->options = *options;
   int rc = map_shared(arena);
@@ -116,6 +122,7 @@ int32_t mr_arena_open(const struct mr_options *options, mr_arena **out) {
     return rc;
   }
   blocks_free_all(arena);
+  thread_keep(arena);
   *out = arena;
   return 0;
 }
@@ -138,11 +145,14 @@ void arena_reset(struct mr_arena *arena) {
   blocks_free_all(arena);
 }
 
-int arena_adopt(struct mr_arena *arena, const struct mr_options *options) {
+bool arena_fits(const struct mr_arena *arena, const struct mr_options *options) {
   const struct mr_options *had = &arena->options;
-  bool same = options->ring_entries == had->ring_entries && options->block_count == had->block_count &&
-              options->max_connections == had->max_connections && options->outbox_bytes == had->outbox_bytes;
-  if (!same || !options_valid(options)) return -EINVAL;
+  return options->ring_entries == had->ring_entries && options->block_count == had->block_count &&
+         options->max_connections == had->max_connections && options->outbox_bytes == had->outbox_bytes;
+}
+
+int arena_adopt(struct mr_arena *arena, const struct mr_options *options) {
+  if (!arena_fits(arena, options) || !options_valid(options)) return -EINVAL;
   arena->options = *options;
   return 0;
 }

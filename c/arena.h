@@ -45,7 +45,13 @@ struct mr_arena {
   void *private_base;
   uint64_t private_bytes;
   struct mr_options options;
+  struct mr_arena *next;       // of those of its thread, or of those that nobody has
+  struct mr_reactor *reactor;  // that is open on it
+  bool lost;                   // the kernel or the application holds a part of it for good
 };
+
+// Whether a reactor with these options fits.
+bool arena_fits(const struct mr_arena *arena, const struct mr_options *options);
 
 // Puts everything as it was when the arena was new; its pages go back to the system.
 void arena_reset(struct mr_arena *arena);

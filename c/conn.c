@@ -6,6 +6,7 @@
 
 #include "backend.h"
 #include "conn_queue.h"
+#include "crew.h"
 #include "inbox.h"
 #include "listener.h"
 #include "socket.h"
@@ -74,6 +75,7 @@ bool conn_open(struct mr_reactor *r, int fd, uint32_t listener) {
   if (c == NULL) {
     close(fd);
     r->control->refused++;
+    if (r->member != NULL) crew_release(r->member, 1);
     return false;
   }
   c->protocol = r->listeners[listener].protocol;
@@ -187,6 +189,7 @@ static void bury(struct mr_reactor *r, struct conn *c) {
   c->life = LIFE_FREE;
   r->rows[slot] = (struct mr_row){0};
   r->control->connections--;
+  if (r->member != NULL) crew_release(r->member, 1);
   slot_push(r, QUEUE_FREE, slot);
   r->slots_buried++;
   listener_resume_all(r);

@@ -18,6 +18,8 @@
 #define MR_BLOCK_BYTES 16384
 #define MR_TEXT_BYTES 256
 #define MR_ROUTES_MAX 4096
+#define MR_CREW_SLOTS_MAX 256
+#define MR_CREW_PLACES 1024
 #define MR_ROUTE_BYTES 16384
 
 // What arrived, one fixed-size record for each. Bytes stay valid until the next mr_poll.
@@ -120,6 +122,19 @@ enum mr_listen_flag {
   MR_STREAM = 4,      // connections carry bytes that are the application's, from the first one on
   MR_IPV6_ONLY = 8,   // an IPv6 address takes no connections of IPv4
   MR_INHERITED = 16,  // fd listens already; host and port say nothing
+  MR_SHARED = 32,     // together with the other workers of the thread's crew
+};
+
+// Who serves a connection of a crew.
+enum mr_balance {
+  MR_BALANCE_PORT = 0,   // whom the kernel chooses: each worker has a socket on the same port
+  MR_BALANCE_LEAST = 1,  // who has the fewest
+};
+
+enum mr_worker_state {
+  MR_WORKER_NONE = 0,  // nobody has this place
+  MR_WORKER_RUNS = 1,
+  MR_WORKER_GONE = 2,  // its thread has ended, and what it had is given back
 };
 
 enum mr_socket_option {
@@ -319,6 +334,14 @@ struct mr_listen_options {  // JS writes
   char host[MR_TEXT_BYTES];  // NUL-terminated
 };
 
+// How a worker of a crew is.
+struct mr_worker_report {  // C writes
+  uint32_t state;          // mr_worker_state
+  uint32_t quiet;          // milliseconds since its last turn
+  uint32_t connections;    // that are open
+  uint32_t listeners;      // that its reactors have, or had
+};
+
 // What the kernel is to do otherwise than by default for a socket.
 struct mr_socket_options {  // JS writes
   uint32_t set;             // mr_socket_option: which of these count
@@ -396,6 +419,7 @@ _Static_assert(sizeof(struct mr_file_range) == 24, "file range has no padding");
 _Static_assert(sizeof(struct mr_mailboxes_options) == 12, "mailboxes options have no padding");
 _Static_assert(sizeof(struct mr_mailbox_stats) == 56, "mailbox stats have no padding");
 _Static_assert(sizeof(struct mr_socket_options) == 28, "socket options have no padding");
+_Static_assert(sizeof(struct mr_worker_report) == 16, "worker report has no padding");
 _Static_assert(sizeof(struct mr_listen_options) == 16 + MR_TEXT_BYTES, "listen options have no padding");
 _Static_assert(sizeof(struct mr_connect_options) == 12 + 2 * MR_TEXT_BYTES,
                "connect options have no padding");

@@ -88,6 +88,14 @@
 // Attempts to open a path beneath a root while somebody renames directories in it.
 #define FILE_OPEN_TRIES 8
 
+// Sockets that were accepted for a worker which has not come for them. Each counts as so many connections: a
+// worker that is busy or stalled is given no more while others are not.
+#define HANDED_MAX 64
+#define HANDED_WEIGHT 16
+
+// Addresses that the workers of a crew listen on.
+#define CREW_SERVICES_MAX 16
+
 // The timer wheel: 128 ms ticks, one rotation in 65 s. Deadlines further away go round again.
 #define TICK_SHIFT 7
 #define WHEEL_SLOTS 512

@@ -14,6 +14,7 @@
 #include "address.h"
 #include "backend.h"
 #include "conn.h"
+#include "crew.h"
 #include "inbox.h"
 #include "millrace.h"
 #include "socket.h"
@@ -83,9 +84,21 @@ static int take_inherited(const struct wish *w) {
   return fd;
 }
 
-static int open_wish(const struct wish *w) {
+int listener_socket(const struct mr_listen_options *options, const struct mr_socket_options *tuning) {
+  const struct wish w = {options, tuning};
+  return (options->flags & MR_UNIX) != 0 ? open_unix(&w) : open_tcp(&w);
+}
+
+int listener_sibling(const struct sockaddr_storage *address, socklen_t length,
+                     const struct mr_listen_options *options, const struct mr_socket_options *tuning) {
+  const struct wish w = {options, tuning};
+  return open_socket(&w, (const struct sockaddr *)address, length);
+}
+
+static int open_wish(struct mr_reactor *r, uint32_t id, const struct wish *w) {
   if ((w->options->flags & MR_INHERITED) != 0) return take_inherited(w);
-  return (w->options->flags & MR_UNIX) != 0 ? open_unix(w) : open_tcp(w);
+  if ((w->options->flags & MR_SHARED) != 0) return crew_join(r, id, w->options, w->tuning);
+  return listener_socket(w->options, w->tuning);
 }
 
 int32_t mr_listen(mr_reactor *r, const struct mr_listen_options *options,
@@ -97,15 +110,17 @@ int32_t mr_listen(mr_reactor *r, const struct mr_listen_options *options,
   while (id < LISTENERS_MAX && r->listeners[id].open) id++;
   if (id == LISTENERS_MAX) return -EMFILE;
   const struct wish wish = {options, tuning};
-  int fd = open_wish(&wish);
+  int fd = open_wish(r, id, &wish);
   if (fd < 0) return fd;
   bool inherited = (options->flags & MR_INHERITED) != 0;
+  bool handed = r->member != NULL && crew_hands(r->member);
   enum protocol protocol = (options->flags & MR_STREAM) != 0 ? PROTOCOL_STREAM : PROTOCOL_HTTP;
-  r->listeners[id] =
-      (struct listener){.fd = fd, .open = true, .inherited = inherited, .protocol = (uint8_t)protocol};
-  int rc = r->backend->accept_start(r, id);
+  r->listeners[id] = (struct listener){
+      .fd = fd, .open = true, .inherited = inherited, .handed = handed, .protocol = (uint8_t)protocol};
+  int rc = handed ? 0 : r->backend->accept_start(r, id);
   if (rc != 0) {
     if (!inherited) close(fd);
+    crew_leave(r);
     r->listeners[id] = (struct listener){0};
     return rc;
   }
@@ -119,11 +134,19 @@ int32_t mr_unlisten(mr_reactor *r, uint32_t id) {
   r->listeners[id].closing = true;
   r->routes.closing = true;
   r->listeners[id].resume_at = 0;
+  if (r->member != NULL) crew_retire(r->member);
   return 0;
 }
 
 static bool full(const struct mr_reactor *r) {
-  return r->control->connections >= r->options->max_connections;
+  return r->control->connections >= r->options->max_connections ||
+         (r->member != NULL && crew_is_full(r->member));
+}
+
+// Counts a connection that is about to be opened, unless there are as many as may be.
+static bool admit(struct mr_reactor *r) {
+  return r->control->connections < r->options->max_connections &&
+         (r->member == NULL || crew_admit(r->member));
 }
 
 static void refuse(struct mr_reactor *r, int fd) {
@@ -141,7 +164,7 @@ static void hold(struct mr_reactor *r, struct listener *l, int fd) {
 }
 
 void listener_accepted(struct mr_reactor *r, uint32_t id, int fd) {
-  if (r->closing || full(r) || inbox_is_full(r)) {
+  if (r->closing || inbox_is_full(r) || !admit(r)) {
     hold(r, &r->listeners[id], fd);
   } else {
     conn_open(r, fd, id);
@@ -152,13 +175,13 @@ void listener_accepted(struct mr_reactor *r, uint32_t id, int fd) {
 static void admit_waiting(struct mr_reactor *r, uint32_t id) {
   struct listener *l = &r->listeners[id];
   uint32_t count = 0;
-  while (count < l->waiting && !full(r) && inbox_has_room(r)) conn_open(r, l->fds[count++], id);
+  while (count < l->waiting && inbox_has_room(r) && admit(r)) conn_open(r, l->fds[count++], id);
   l->waiting -= count;
   memmove(l->fds, l->fds + count, l->waiting * sizeof(l->fds[0]));
 }
 
 // Errors of the connection that was about to be accepted, not of the listener (accept(2)).
-static bool harmless(int code) {
+bool listener_harmless(int code) {
   return code == ECONNABORTED || code == EINTR || code == EPROTO || code == ENETDOWN || code == EPERM ||
          code == EHOSTDOWN || code == EHOSTUNREACH || code == ENETUNREACH || code == ENONET ||
          code == EAGAIN || code == ENOPROTOOPT || code == EOPNOTSUPP;
@@ -167,7 +190,7 @@ static bool harmless(int code) {
 void listener_failed(struct mr_reactor *r, uint32_t id, int code) {
   if (code == EAGAIN) return;
   r->control->accept_errors++;
-  if (harmless(code)) return;
+  if (listener_harmless(code)) return;
   r->backend->accept_stop(r, id);
   r->listeners[id].resume_at = r->now + ACCEPT_PAUSE_MS;
 }
@@ -177,7 +200,7 @@ static void start(struct mr_reactor *r, uint32_t id) {
   if (r->closing) return;
   if (l->resume_at <= r->now) l->resume_at = 0;
   if (l->waiting > 0) admit_waiting(r, id);
-  if (!l->open || l->closing || l->armed || l->resume_at > r->now || full(r)) return;
+  if (!l->open || l->closing || l->armed || l->handed || l->resume_at > r->now || full(r)) return;
   l->resume_at = 0;
   if (r->backend->accept_start(r, id) != 0) l->resume_at = r->now + ACCEPT_PAUSE_MS;
 }
@@ -195,9 +218,11 @@ static bool accept_rest(struct mr_reactor *r, uint32_t id) {
   for (int failures = 0; failures < ACCEPTS_MAX && !full(r);) {
     if (!inbox_has_room(r)) return false;
     int fd = sys_accept(l->fd, flags);
-    if (fd >= 0) {
+    if (fd >= 0 && admit(r)) {
       conn_open(r, fd, id);
-    } else if (errno == EAGAIN || !harmless(errno)) {
+    } else if (fd >= 0) {
+      refuse(r, fd);
+    } else if (errno == EAGAIN || !listener_harmless(errno)) {
       break;
     } else {
       failures++;  // the next in the queue has done nothing wrong
@@ -213,16 +238,30 @@ static void finish(struct mr_reactor *r, uint32_t id) {
   // Nobody will be served who finds no slot now.
   while (full(r) && l->waiting > 0) refuse(r, l->fds[--l->waiting]);
   if (l->armed || l->waiting > 0) return;
-  // Who has passed the socket on most likely holds it too, and with it the queue.
-  if (!l->inherited && !accept_rest(r, id)) return;
+  // Who has passed the socket on most likely holds it too, and with it the queue; so do the other workers.
+  bool others = l->inherited || (r->member != NULL && crew_serves_on(r->member));
+  if (!others && !accept_rest(r, id)) return;
   close(l->fd);
   *l = (struct listener){0};
   r->control->listeners--;
 }
 
+// Sockets that another thread has accepted for us.
+static void take_handed(struct mr_reactor *r, uint32_t id) {
+  struct listener *l = &r->listeners[id];
+  int fds[WAITING_MAX];
+  uint32_t count = crew_take(r->member, fds, WAITING_MAX - l->waiting);
+  int flags = r->backend == &backend_epoll ? O_NONBLOCK : 0;
+  for (uint32_t i = 0; i < count; i++) {
+    fcntl(fds[i], F_SETFL, flags);
+    listener_accepted(r, id, fds[i]);
+  }
+}
+
 void listener_tend(struct mr_reactor *r) {
   for (uint32_t id = 0; id < r->listeners_used; id++) {
     if (!r->listeners[id].open) continue;
+    if (r->member != NULL) take_handed(r, id);
     if (r->listeners[id].closing) {
       finish(r, id);
     } else {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // millrace.h - the whole contract of the shim: every exported function and nothing else.
 //
-// Every function returns 0 or a positive answer on success and -errno on failure; none prints, exits or keeps
-// state outside the handles, but for the CPUs that the process was started with (affinity.c). A reactor
-// belongs to the thread that opened it, mailboxes to all threads. Names are compared with millrace.map and
-// ffi/symbols.ts by tests/abi_test.ts.
+// Every function returns 0 or a positive answer on success and -errno on failure; none prints or exits. A
+// reactor belongs to the thread that opened it; when that thread ends first, its reactors are closed then,
+// and arenas are kept for other threads (thread.c): no other state is outside the handles, but for the CPUs
+// that the process was started with (affinity.c). Mailboxes and crews belong to all threads. Names are
+// compared with millrace.map and ffi/symbols.ts by tests/abi_test.ts.
 #ifndef MILLRACE_H
 #define MILLRACE_H
 
@@ -15,12 +16,14 @@
 typedef struct mr_arena mr_arena;
 typedef struct mr_reactor mr_reactor;
 typedef struct mr_mailboxes mr_mailboxes;
+typedef struct mr_crew mr_crew;
 
 // Hash of layout.h and this file; the loader refuses a library whose hash is not its own.
 uint32_t mr_abi(void);
 
 // Takes all memory that a reactor with these options will ever use and writes the arena to *out.
-// The arena is never unmapped: views of it may live as long as the JavaScript isolate does.
+// The arena is never unmapped: views of it may live as long as the JavaScript isolate does. One that a thread
+// has left behind is given out again.
 int32_t mr_arena_open(const struct mr_options *options, mr_arena **out);
 
 // First byte and length of the arena's memory.
@@ -159,6 +162,42 @@ int32_t mr_file_read(int32_t fd, uint8_t *out, uint32_t capacity, uint32_t offse
 int32_t mr_file_again(int32_t fd);
 
 int32_t mr_file_close(int32_t fd);
+
+// Workers that serve as one. Its functions may be called from any thread. Up to slots of them serve at a
+// time; balance: mr_balance.
+int32_t mr_crew_open(uint32_t slots, uint32_t balance, mr_crew **out);
+
+// Makes the calling thread a worker of the crew: place is a number below MR_CREW_PLACES that no other has,
+// slot that of its sockets, which it may share with the one that it is to replace. From here on mr_listen
+// with MR_SHARED opens what the others have open too. -EBUSY: the place is taken, or the thread is a worker
+// already.
+int32_t mr_crew_enter(mr_crew *crew, uint32_t place, uint32_t slot);
+
+// Writes how the worker in a place is to *out.
+int32_t mr_crew_worker(mr_crew *crew, uint32_t place, struct mr_worker_report *out);
+
+// Writes the sums of what the reactors of a worker count, closed ones included, to *out.
+int32_t mr_crew_counters(mr_crew *crew, uint32_t place, struct mr_control *out);
+
+// Has a worker that sleeps take a turn, by which it is seen to live.
+int32_t mr_crew_wake(mr_crew *crew, uint32_t place);
+
+// Frees the place of a worker that is gone. -EBUSY: it is not.
+int32_t mr_crew_forget(mr_crew *crew, uint32_t place);
+
+// Nobody will serve what comes to the sockets of a slot for a while: gives what waits there to other workers,
+// and closes them; the next worker of the slot opens its own. Where no other worker serves, new ones take
+// their place at once, and what waits is reset. Returns how many sockets were given away.
+int32_t mr_crew_vacate(mr_crew *crew, uint32_t slot);
+
+// Closes listening sockets that no worker uses any more.
+int32_t mr_crew_trim(mr_crew *crew);
+
+// Accepts nothing more once the workers have closed their listeners; what waits is accepted first.
+int32_t mr_crew_drain(mr_crew *crew);
+
+// Frees a crew. -EBUSY: a worker is not gone yet.
+int32_t mr_crew_close(mr_crew *crew);
 
 // Tries what the backend io_uring needs of the kernel, one thing after the other, and writes to out as JSON
 // what failed with which errno: [[name, 0 or errno], …]. ECANCELED: not tried, since what it stands on has

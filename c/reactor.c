@@ -8,6 +8,7 @@
 
 #include "backend.h"
 #include "conn.h"
+#include "crew.h"
 #include "listener.h"
 #include "mailbox.h"
 #include "millrace.h"
@@ -28,7 +29,7 @@ static void init(struct mr_reactor *r, struct mr_arena *arena) {
   r->carries = arena->carries;
   r->rows = arena->rows;
   r->records_data = arena->control->records_capacity / 2;
-  r->timer_fd = r->wake_here = r->wake_there = -1;
+  r->timer_fd = r->wake_here = r->wake_there = r->wake_given = -1;
   for (int i = 0; i < SLOT_QUEUES; i++) {
     r->queues[i].slots = arena->slots + (size_t)i * r->options->max_connections;
   }
@@ -95,11 +96,13 @@ int32_t mr_open(mr_arena *arena, const struct mr_options *options, mr_reactor **
   if (rc == 0) rc = choose_backend(r, options->backend);
   snprintf(reason, MR_TEXT_BYTES, "%s", r->reason);
   if (rc != 0) {
+    arena->lost = rc == -EBUSY;
     close_fds(r);
     free(r);
     return rc;
   }
   r->turn = 1;
+  arena->reactor = r;
   *out = r;
   return 0;
 }
@@ -121,11 +124,14 @@ int32_t mr_close(mr_reactor *r) {
   }
   listener_close_all(r);
   mailbox_leave(r);
+  crew_leave(r);
   ws_contexts_close(r);
   routes_close(&r->routes);
   close_fds(r);
   // A retired block belongs to whoever the application has given it to, for good.
   if (rc == 0 && r->control->blocks_lost > 0) rc = -EBUSY;
+  r->arena->reactor = NULL;
+  r->arena->lost = rc != 0;
   if (rc == 0) arena_reset(r->arena);
   free(r);
   return rc;
@@ -146,6 +152,7 @@ int32_t mr_poll(mr_reactor *r) {
   r->slots_buried = 0;
   r->batch_left = r->options->batch;
   r->now = timer_now();
+  if (r->member != NULL) crew_beat(r->member, r->now);
   r->control->polls++;
   bool away = r->now - r->polled_at >= AWAY_MS;
   r->polled_at = r->now;
@@ -187,8 +194,21 @@ int32_t mr_mask(mr_reactor *r, uint32_t offset, uint32_t length, uint32_t key) {
 
 int32_t mr_wake_socket(mr_reactor *r) {
   int fd = r->wake_there;
+  struct stat about;
   r->wake_there = -1;
+  if (fd >= 0 && fstat(fd, &about) == 0) {
+    r->wake_given = fd;
+    r->wake_inode = about.st_ino;
+  }
   return fd < 0 ? -EBADF : fd;
+}
+
+int32_t reactor_abandoned(struct mr_reactor *r) {
+  // The runtime does not close it when it ends an isolate. By now it may have another meaning.
+  struct stat about;
+  int fd = r->wake_given;
+  if (fd >= 0 && fstat(fd, &about) == 0 && about.st_ino == r->wake_inode) close(fd);
+  return mr_close(r);
 }
 
 static bool idle(const struct mr_reactor *r) {
@@ -201,7 +221,7 @@ static bool idle(const struct mr_reactor *r) {
 }
 
 int32_t mr_arm(mr_reactor *r) {
-  if (!idle(r)) return 1;
+  if (!idle(r) || (r->member != NULL && crew_has_handed(r->member))) return 1;
   for (uint32_t id = 0; id < r->listeners_used; id++) {
     if (r->listeners[id].closing) return 1;
   }

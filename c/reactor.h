@@ -15,6 +15,7 @@
 
 struct mr_reactor;
 struct backend;
+struct crew_member;
 
 enum protocol {
   PROTOCOL_HTTP,      // requests
@@ -145,6 +146,7 @@ struct listener {
   int fd;
   bool open;
   bool inherited;    // others may listen on it too
+  bool handed;       // another thread accepts for it
   uint8_t protocol;  // with which its connections begin
   bool armed;        // io_uring: a multishot accept is in the kernel; epoll: in the set
   bool stopping;     // io_uring: its cancellation is too
@@ -212,11 +214,17 @@ struct mr_reactor {
   struct mailbox *mailbox;  // the one among them that is read; NULL: none
   uint64_t mailbox_epoch;   // of it
 
-  int wake_here;   // our end of the wake socket
-  int wake_there;  // JavaScript's
-  bool closing;    // nobody is left to be served
+  int wake_here;               // our end of the wake socket
+  int wake_there;              // JavaScript's, until it is given out
+  int wake_given;              // the same, from then on
+  uint64_t wake_inode;         // of that
+  bool closing;                // nobody is left to be served
+  struct crew_member *member;  // of the workers that share its listener; NULL: it has none to share
   char reason[MR_TEXT_BYTES];
 };
+
+// Closes a reactor whose isolate is gone.
+int32_t reactor_abandoned(struct mr_reactor *r);
 
 static inline uint32_t slot_of(uint32_t handle) {
   return handle & MR_SLOT_MASK;

@@ -243,7 +243,7 @@ const handle = router({
 });
 
 if (import.meta.main) {
-  run({
+  await run({
     usage: USAGE,
     addr: "127.0.0.1:9001",
     integers: {},

@@ -142,7 +142,7 @@ async function start(options: ListenOptions, tcp: number): Promise<void> {
 }
 
 if (import.meta.main) {
-  run({
+  await run({
     usage: USAGE,
     addr: "127.0.0.1:9001",
     integers: { tcp: { preset: 9002, min: 0 } },

@@ -4,10 +4,12 @@
 import { parseArgs } from "@std/cli/parse-args";
 import {
   type HttpServer,
+  type RunningServer,
   serve,
   type ServeHandler,
   type ServeTcpOptions,
 } from "../mod.ts";
+import { serveAll, type ServeAllOptions } from "../lib/workers.ts";
 
 /** A program with flags. */
 export interface Command<Name extends string> {
@@ -21,7 +23,7 @@ export interface Command<Name extends string> {
   start(
     listen: ListenOptions,
     integers: Readonly<Record<Name, number>>,
-  ): void;
+  ): void | Promise<void>;
 }
 
 /** What `--addr` and `--backend` ask for. */
@@ -36,10 +38,10 @@ const FORWARDED_MS = 500;
 class UsageError extends Error {}
 
 /** Reads the flags and starts; ends the process when that cannot be done. */
-export function run<Name extends string>(
+export async function run<Name extends string>(
   command: Command<Name>,
   args: readonly string[] = Deno.args,
-): void {
+): Promise<void> {
   try {
     const flags = readFlags(args, Object.keys(command.integers));
     if (flags === "help") return console.log(command.usage);
@@ -47,7 +49,7 @@ export function run<Name extends string>(
       ...parseAddress(flags.addr ?? command.addr),
       backend: backend(flags.backend ?? "auto"),
     };
-    command.start(listen, integersOf(command, flags));
+    await command.start(listen, integersOf(command, flags));
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     console.error(error.message);
@@ -135,8 +137,26 @@ export function listen(
   notes: Record<string, string> = {},
 ): HttpServer<Deno.NetAddr> {
   const server = serve({ ...options, onListen: () => {} }, handler);
+  announce(server, notes);
+  return server;
+}
+
+/** The same with a module that many workers serve. */
+export async function listenAll(
+  module: URL,
+  options: ServeAllOptions,
+  notes: Record<string, string> = {},
+): Promise<void> {
+  const server = await serveAll(module, { ...options, onListen: () => {} });
+  announce(server, { ...notes, Workers: `${server.workers().length}` });
+}
+
+function announce(
+  server: RunningServer<Deno.Addr>,
+  notes: Record<string, string>,
+): void {
   stopOnSignal(server);
-  const { hostname, port } = server.addr;
+  const { hostname, port } = server.addr as Deno.NetAddr;
   const host = hostname.includes(":") ? `[${hostname}]` : hostname;
   const everywhere = hostname === "0.0.0.0" || hostname === "::";
   const open = `${everywhere ? "localhost" : host}:${port}`;
@@ -151,10 +171,9 @@ export function listen(
     console.log(`  ${name.padEnd(10)} ${text}`);
   }
   console.log("Ctrl+C stops it");
-  return server;
 }
 
-function stopOnSignal(server: HttpServer): void {
+function stopOnSignal(server: RunningServer): void {
   let first: { signal: Deno.Signal; at: number } | null = null;
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     Deno.addSignalListener(signal, () => {
@@ -171,7 +190,7 @@ function stopOnSignal(server: HttpServer): void {
   }
 }
 
-async function drain(server: HttpServer): Promise<void> {
+async function drain(server: RunningServer): Promise<void> {
   const { connections, requests, forced } = await server.shutdown();
   const { accepted, receivedBytes, sentBytes } = server.statistics();
   console.log(

@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// echo.ts - the demo server: a page, a few HTTP routes and a WebSocket echo; `deno task start` runs it.
+// echo.ts - the demo server as a program: flags, and as many workers of echo_app.ts; `deno task start` runs it.
 
-import { type Topology, topology, websocket } from "../mod.ts";
-import { listen, type ListenOptions, run } from "./command.ts";
-import html from "./echo.html" with { type: "text" };
-import { plot } from "./plot.ts";
-import { get, page, router, upgrade } from "./routes.ts";
+import { type Topology, topology } from "../mod.ts";
+import { listenAll, type ListenOptions, run } from "./command.ts";
 
 const USAGE = `Usage: deno task start [options]
 
@@ -13,8 +10,8 @@ const USAGE = `Usage: deno task start [options]
   --batch N         connections served in one turn of the loop (default 32)
   --ring N          entries of the submission queue, a power of two (default 1024)
   --backend NAME    auto, io_uring or epoll (default auto)
-  --workers N       threads, 0 for as many as there are cores; no effect yet (default 0)
-  --numa N          NUMA node to prefer, -1 for any; no effect yet (default -1)
+  --workers N       threads, 0 for as many as there are processors (default 0)
+  --numa N          NUMA node to prefer, -1 for any (default -1)
   --help            print this`;
 
 const INTEGERS = {
@@ -24,42 +21,21 @@ const INTEGERS = {
   numa: { preset: -1, min: -1 },
 };
 
-// Large echoes shall work too, and a few of them may wait for a slow reader.
-const MESSAGE_BYTES = 16 * 1024 * 1024;
-const QUEUE_BYTES = 64 * 1024 * 1024;
-
-const echo = websocket({
-  message(socket, message): void {
-    const status = socket.send(message);
-    if (status === "dropped") socket.close(1013, "Too many unread echoes");
-  },
-}, { maxMessageBytes: MESSAGE_BYTES, maxQueueBytes: QUEUE_BYTES });
-
-const handle = router({
-  ...page(html),
-  ...plot,
-  "/plaintext": get(() => new Response("Hello, World!")),
-  "/json": get(() => Response.json({ message: "Hello, World!" })),
-  "/headers": get(({ headers }) => Response.json(Object.fromEntries(headers))),
-  "/echo": { methods: ["POST"], handler: echoBody },
-  "/ws": upgrade((request) => echo.upgrade(request)),
-});
-
-async function echoBody(request: Request): Promise<Response> {
-  const type = request.headers.get("content-type");
-  return new Response(await request.bytes(), {
-    headers: type === null ? {} : { "content-type": type },
-  });
-}
-
 function start(
-  options: ListenOptions,
+  { hostname, port = 9001, backend = "auto" }: ListenOptions,
   { batch, ring, workers, numa }: Record<keyof typeof INTEGERS, number>,
-): void {
-  listen({ ...options, batch, ring }, handle, {
+): Promise<void> {
+  return listenAll(new URL("./echo_app.ts", import.meta.url), {
+    hostname,
+    port,
+    backend,
+    batch,
+    ring,
+    workers: workers === 0 ? "auto" : workers,
+    numa,
+  }, {
     Loop: `batch ${batch}, ring ${ring}`,
     Machine: describe(topology()),
-    Note: `no effect yet: workers ${workers}, numa ${numa}`,
   });
 }
 
@@ -72,5 +48,5 @@ function describe({ source, cpus, nodes }: Topology): string {
 }
 
 if (import.meta.main) {
-  run({ usage: USAGE, addr: ":9001", integers: INTEGERS, start });
+  await run({ usage: USAGE, addr: ":9001", integers: INTEGERS, start });
 }

@@ -116,7 +116,7 @@ function start(options: ListenOptions, { rate }: { rate: number }): void {
 }
 
 if (import.meta.main) {
-  run({
+  await run({
     usage: USAGE,
     addr: "127.0.0.1:9001",
     integers: { rate: { preset: 5_000, min: 1 } },

@@ -107,7 +107,7 @@ function start(
 }
 
 if (import.meta.main) {
-  run({
+  await run({
     usage: USAGE,
     addr: "127.0.0.1:9001",
     integers: { interval: { preset: 100, min: 1 } },

@@ -2,7 +2,7 @@
 // layout.ts - generated from c/layout.h by ffi/layout_gen.ts, do not edit: constants, and offsets in bytes.
 
 /** First 32 bits of the SHA-256 of c/layout.h and c/millrace.h. */
-export const ABI_HASH = 0x1d581a1e;
+export const ABI_HASH = 0xacf944d6;
 
 export const SLOT_BITS = 20;
 export const SLOT_MASK = 1048575;
@@ -10,6 +10,8 @@ export const NO_BLOCK = 4294967295;
 export const BLOCK_BYTES = 16384;
 export const TEXT_BYTES = 256;
 export const ROUTES_MAX = 4096;
+export const CREW_SLOTS_MAX = 256;
+export const CREW_PLACES = 1024;
 export const ROUTE_BYTES = 16384;
 export const OPEN = 1;
 export const HEAD = 2;
@@ -70,6 +72,12 @@ export const UNIX = 2;
 export const STREAM = 4;
 export const IPV6_ONLY = 8;
 export const INHERITED = 16;
+export const SHARED = 32;
+export const BALANCE_PORT = 0;
+export const BALANCE_LEAST = 1;
+export const WORKER_NONE = 0;
+export const WORKER_RUNS = 1;
+export const WORKER_GONE = 2;
 export const SET_NO_DELAY = 1;
 export const SET_KEEP_ALIVE = 2;
 export const SET_SEND_BUFFER = 4;
@@ -241,6 +249,12 @@ export const LISTEN_OPTIONS_PORT = 4;
 export const LISTEN_OPTIONS_BACKLOG = 8;
 export const LISTEN_OPTIONS_FD = 12;
 export const LISTEN_OPTIONS_HOST = 16;
+
+export const WORKER_REPORT_BYTES = 16;
+export const WORKER_REPORT_STATE = 0;
+export const WORKER_REPORT_QUIET = 4;
+export const WORKER_REPORT_CONNECTIONS = 8;
+export const WORKER_REPORT_LISTENERS = 12;
 
 export const SOCKET_OPTIONS_BYTES = 28;
 export const SOCKET_OPTIONS_SET = 0;

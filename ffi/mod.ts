@@ -3,6 +3,8 @@
 
 export { parseAddress } from "./address.ts";
 export { type ConnectAddress, connectName } from "./connect.ts";
+export { addCounters, type ReactorCounters, readCounters } from "./counters.ts";
+export { type Balance, Crew, type WorkerReport } from "./crew.ts";
 export { type DeflateSettings, packDeflate } from "./deflate.ts";
 export { errnoByName, errnoError, errnoName } from "./errno.ts";
 export {
@@ -27,7 +29,6 @@ export {
   type BackendName,
   type ListenAddress,
   Reactor,
-  type ReactorCounters,
   type ReactorOptions,
 } from "./reactor.ts";
 export type { RouteImage, RouteResponse } from "./route.ts";

@@ -4,6 +4,7 @@
 
 import { parseAddress } from "./address.ts";
 import { Arena } from "./arena.ts";
+import { type ReactorCounters, readCounters } from "./counters.ts";
 import { type ConnectAddress, connectName, packConnect } from "./connect.ts";
 import { errnoError, unwrap } from "./errno.ts";
 import { Inbox } from "./inbox.ts";
@@ -61,66 +62,10 @@ export interface ListenAddress {
   unix: boolean;
   /** Connections carry bytes that are the application's, and no HTTP. */
   stream: boolean;
+  /** Shared with the other workers of this thread's crew. */
+  shared: boolean;
   /** A socket that listens already, and that the reactor takes over; the rest then says nothing. */
   fd: number | null;
-}
-
-/** What a reactor counts; all but `connections`, `blocksFree` and `deflateBytes` only grow. */
-export interface ReactorCounters {
-  /** Connections that are open. */
-  connections: number;
-  /** Connections that were accepted. */
-  accepted: number;
-  /** Connections that were closed at once: over `maxConnections`. */
-  refused: number;
-  /** Accepts that failed, for want of descriptors or memory. */
-  acceptErrors: number;
-  /** Receives that found no free buffer. */
-  starved: number;
-  /** Connections that were reset because all buffers were full. */
-  exhausted: number;
-  /** Connections that were reset because more waited for them than `maxQueueBytes`. */
-  overflows: number;
-  /** Deadlines that peers have missed: the sum of those from `silentTimeouts` to `socketTimeouts`. */
-  timeouts: number;
-  /** Connections that were closed without having said a word: `headTimeout`. */
-  silentTimeouts: number;
-  /** Request heads that took longer than `headTimeout`. */
-  headTimeouts: number;
-  /** Request bodies of which nothing came for `bodyTimeout`. */
-  bodyTimeouts: number;
-  /** Request bodies slower than `minBodyRate`. */
-  slowBodies: number;
-  /** Connections that were closed after `idleTimeout` without a request. */
-  idleTimeouts: number;
-  /** Peers that took nothing for `stallTimeout`. */
-  stallTimeouts: number;
-  /** Peers that took less than `minSendRate`. */
-  slowReaders: number;
-  /** WebSockets and raw sockets that were quiet, and WebSockets that did not end their closing handshake. */
-  socketTimeouts: number;
-  /** Connections that were closed because the rest of an unread body took longer than `drainTimeout`. */
-  drainTimeouts: number;
-  /** Peers that did not end their side within `lingerTimeout` after ours. */
-  lingerTimeouts: number;
-  /** Peers that sent more than `maxLingerBytes` instead. */
-  lingerOverflows: number;
-  /** Responses for which a further request had waited: `maxPipelined`. */
-  pipelineWaits: number;
-  /** Bytes received. */
-  receivedBytes: number;
-  /** Bytes sent. */
-  sentBytes: number;
-  /** Turns of the loop. */
-  polls: number;
-  /** Times that the loop went to sleep. */
-  wakes: number;
-  /** Buffers that nobody uses. */
-  blocksFree: number;
-  /** Receive buffers that the application has transferred away. */
-  blocksLost: number;
-  /** Memory that WebSockets have for compression now. */
-  deflateBytes: number;
 }
 
 const EBUSY = 16;
@@ -390,36 +335,7 @@ export class Reactor {
 
   /** A copy of the counters. */
   counters(): ReactorCounters {
-    const read = (offset: number): number => this.#arena.counter(offset);
-    return {
-      connections: this.connections,
-      accepted: read(layout.CONTROL_ACCEPTED),
-      refused: read(layout.CONTROL_REFUSED),
-      acceptErrors: read(layout.CONTROL_ACCEPT_ERRORS),
-      starved: read(layout.CONTROL_STARVED),
-      exhausted: read(layout.CONTROL_EXHAUSTED),
-      overflows: read(layout.CONTROL_OVERFLOWS),
-      timeouts: read(layout.CONTROL_TIMEOUTS),
-      silentTimeouts: read(layout.CONTROL_SILENT_TIMEOUTS),
-      headTimeouts: read(layout.CONTROL_HEAD_TIMEOUTS),
-      bodyTimeouts: read(layout.CONTROL_BODY_TIMEOUTS),
-      slowBodies: read(layout.CONTROL_SLOW_BODIES),
-      idleTimeouts: read(layout.CONTROL_IDLE_TIMEOUTS),
-      stallTimeouts: read(layout.CONTROL_STALL_TIMEOUTS),
-      slowReaders: read(layout.CONTROL_SLOW_READERS),
-      socketTimeouts: read(layout.CONTROL_SOCKET_TIMEOUTS),
-      drainTimeouts: read(layout.CONTROL_DRAIN_TIMEOUTS),
-      lingerTimeouts: read(layout.CONTROL_LINGER_TIMEOUTS),
-      lingerOverflows: read(layout.CONTROL_LINGER_OVERFLOWS),
-      pipelineWaits: read(layout.CONTROL_PIPELINE_WAITS),
-      receivedBytes: read(layout.CONTROL_RECEIVED_BYTES),
-      sentBytes: read(layout.CONTROL_SENT_BYTES),
-      polls: read(layout.CONTROL_POLLS),
-      wakes: read(layout.CONTROL_WAKES),
-      blocksFree: read(layout.CONTROL_BLOCKS_FREE),
-      blocksLost: read(layout.CONTROL_BLOCKS_LOST),
-      deflateBytes: read(layout.CONTROL_DEFLATE_BYTES),
-    };
+    return readCounters(this.connections, (at) => this.#arena.counter(at));
   }
 
   #send(handle: number, bytes: Uint8Array): number {
@@ -507,6 +423,7 @@ function packAddress(address: ListenAddress): Uint8Array<ArrayBuffer> {
     (address.unix ? layout.UNIX : 0) |
     (address.stream ? layout.STREAM : 0) |
     (address.ipv6Only ? layout.IPV6_ONLY : 0) |
+    (address.shared ? layout.SHARED : 0) |
     (address.fd !== null ? layout.INHERITED : 0);
   view.setUint32(layout.LISTEN_OPTIONS_FLAGS, flags, true);
   view.setUint32(layout.LISTEN_OPTIONS_PORT, address.port, true);

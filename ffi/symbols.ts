@@ -292,6 +292,77 @@ export const SYMBOLS = {
     ],
     result: "i32",
   },
+  mr_crew_open: {
+    parameters: [
+      "u32", // uint32_t slots
+      "u32", // uint32_t balance
+      "buffer", // mr_crew **out
+    ],
+    result: "i32",
+  },
+  mr_crew_enter: {
+    parameters: [
+      "pointer", // mr_crew *crew
+      "u32", // uint32_t place
+      "u32", // uint32_t slot
+    ],
+    result: "i32",
+  },
+  mr_crew_worker: {
+    parameters: [
+      "pointer", // mr_crew *crew
+      "u32", // uint32_t place
+      "buffer", // struct mr_worker_report *out
+    ],
+    result: "i32",
+  },
+  mr_crew_counters: {
+    parameters: [
+      "pointer", // mr_crew *crew
+      "u32", // uint32_t place
+      "buffer", // struct mr_control *out
+    ],
+    result: "i32",
+  },
+  mr_crew_wake: {
+    parameters: [
+      "pointer", // mr_crew *crew
+      "u32", // uint32_t place
+    ],
+    result: "i32",
+  },
+  mr_crew_forget: {
+    parameters: [
+      "pointer", // mr_crew *crew
+      "u32", // uint32_t place
+    ],
+    result: "i32",
+  },
+  mr_crew_vacate: {
+    parameters: [
+      "pointer", // mr_crew *crew
+      "u32", // uint32_t slot
+    ],
+    result: "i32",
+  },
+  mr_crew_trim: {
+    parameters: [
+      "pointer", // mr_crew *crew
+    ],
+    result: "i32",
+  },
+  mr_crew_drain: {
+    parameters: [
+      "pointer", // mr_crew *crew
+    ],
+    result: "i32",
+  },
+  mr_crew_close: {
+    parameters: [
+      "pointer", // mr_crew *crew
+    ],
+    result: "i32",
+  },
   mr_topology: {
     parameters: [
       "buffer", // char *out

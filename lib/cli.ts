@@ -2,21 +2,28 @@
 // cli.ts - the program of the package: picks a command by its name; run by people.
 
 /**
- * The program of the package: `deno run -A jsr:@millrace/millrace/cli doctor`.
+ * The program of the package: `deno run -A jsr:@millrace/millrace/cli serve app.ts`.
  *
- * `doctor` tells what this machine allows and what to change; `--help` tells the rest.
+ * `serve` serves a module on many workers, `doctor` tells what this machine allows and what to change; `--help`
+ * tells the rest.
  *
  * @module
  */
 
-/** A command: its line of the help, and the function that runs it and returns the exit code. */
+/** A command: its line of the help, and the function that runs it and returns the exit code; null when it goes on. */
 interface Command {
   summary: string;
-  load: () => Promise<(args: readonly string[]) => number | Promise<number>>;
+  load: () => Promise<(args: readonly string[]) => Result | Promise<Result>>;
 }
 
+type Result = number | null;
+
 // Each is loaded only when it is asked for.
-const COMMANDS: Record<string, Command> = {
+const COMMANDS: Readonly<Record<string, Command>> = {
+  serve: {
+    summary: "serve a module on many workers",
+    load: async () => (await import("./cli_serve.ts")).serveCommand,
+  },
   doctor: {
     summary: "tell what this machine allows, and what to change",
     load: async () => (await import("./doctor.ts")).command,
@@ -26,8 +33,8 @@ const COMMANDS: Record<string, Command> = {
 const OK = 0;
 const MISUSED = 2;
 
-/** Runs the command that the arguments name; returns the exit code. */
-async function main([name, ...args]: readonly string[]): Promise<number> {
+/** Runs the command that the arguments name; returns its exit code. */
+async function main([name, ...args]: readonly string[]): Promise<Result> {
   if (name === "--help" || name === "-h") {
     console.log(usage());
     return OK;
@@ -58,4 +65,7 @@ function usage(): string {
   ].join("\n");
 }
 
-if (import.meta.main) Deno.exit(await main(Deno.args));
+if (import.meta.main) {
+  const code = await main(Deno.args);
+  if (code !== null) Deno.exit(code);
+}

@@ -19,6 +19,8 @@ import {
   requirePath,
 } from "./permissions.ts";
 import { PollLoop } from "./poll_loop.ts";
+import { sharing } from "./sharing.ts";
+import { type SocketFile, socketFileOf } from "./socket_file.ts";
 import type { ServerStatistics } from "./statistics.ts";
 import { TIMER_MAX_MS } from "./route_options.ts";
 
@@ -40,6 +42,13 @@ export interface ShutdownOptions {
    * @default {30000}
    */
   timeout?: number;
+  /**
+   * Milliseconds for which connections go on as before, except that responses tell them to leave: a client that is
+   * about to use an idle connection again then gets an answer. WebSockets and raw sockets are told afterwards.
+   *
+   * @default {0}
+   */
+  grace?: number;
 }
 
 /**
@@ -92,7 +101,7 @@ export abstract class ListeningServer<Addr extends Deno.Addr>
   readonly finished: Promise<void>;
   draining = false;
   readonly #listener: number;
-  readonly #socketFile: number | null;
+  readonly #socketFile: SocketFile | null;
   readonly #finish: () => void;
   readonly #addresses: AddressLimit | null;
   #shutdown: Promise<ShutdownReport> | null = null;
@@ -101,6 +110,11 @@ export abstract class ListeningServer<Addr extends Deno.Addr>
   constructor(init: ListenInit) {
     const { address, settings } = init;
     const { transport, host, port, fd } = address;
+    if (fd !== null && sharing() !== null) {
+      throw new TypeError(
+        "Cannot listen: workers of serveAll() cannot all take over the same descriptor",
+      );
+    }
     if (fd === null && transport === "unix") requirePath(host);
     else if (fd === null) requireNet(host, port);
     const perAddress = settings.maxConnectionsPerAddress;
@@ -119,10 +133,11 @@ export abstract class ListeningServer<Addr extends Deno.Addr>
     this.#listener = this.#listen(init);
     this.addr = this.loop.reactor.listenAddress(this.#listener) as Addr;
     this.#requireBound(fd !== null);
-    // That of an inherited socket is not ours to remove.
-    this.#socketFile = transport === "unix" && fd === null
-      ? inodeOf(host)
+    // That of an inherited socket is not ours to remove, and that of a shared one not a single worker's.
+    this.#socketFile = fd === null && sharing() === null
+      ? socketFileOf(this.addr)
       : null;
+    sharing()?.opened(this);
   }
 
   get backend(): BackendName {
@@ -146,15 +161,8 @@ export abstract class ListeningServer<Addr extends Deno.Addr>
   }
 
   async shutdown(options: ShutdownOptions = {}): Promise<ShutdownReport> {
-    const { timeout = SHUTDOWN_MS } = options;
-    if (typeof timeout !== "number" || !(timeout >= 0)) {
-      throw new RangeError(
-        `Cannot shut down: "timeout" must be a number of at least 0, is ${
-          Deno.inspect(timeout)
-        }`,
-      );
-    }
-    return await (this.#shutdown ??= this.#drain(timeout));
+    const { timeout, grace } = checkShutdown(options);
+    return await (this.#shutdown ??= this.#drain(timeout, grace));
   }
 
   /** Closes the server and all its connections at once. */
@@ -163,7 +171,7 @@ export abstract class ListeningServer<Addr extends Deno.Addr>
       this.#statistics = this.#count();
       await this.loop.close();
       try {
-        this.#removeSocketFile();
+        this.#socketFile?.remove();
       } finally {
         this.#finish();
       }
@@ -236,6 +244,7 @@ export abstract class ListeningServer<Addr extends Deno.Addr>
         ...address,
         unix: address.transport === "unix",
         stream,
+        shared: sharing() !== null,
       }, tuning);
     } catch (error) {
       void this.loop.close();
@@ -255,7 +264,7 @@ export abstract class ListeningServer<Addr extends Deno.Addr>
     }
   }
 
-  async #drain(timeout: number): Promise<ShutdownReport> {
+  async #drain(timeout: number, grace: number): Promise<ShutdownReport> {
     if (this.#statistics !== null) {
       return { connections: 0, requests: 0, forced: 0 };
     }
@@ -264,11 +273,17 @@ export abstract class ListeningServer<Addr extends Deno.Addr>
     const open = [...loop.connections()];
     const requests = this.requests(open);
     loop.reactor.unlisten(this.#listener);
-    for (const connection of open) connection.drain();
     const deadline = timeout === 0 || timeout > TIMER_MAX_MS
       ? undefined
       : setTimeout(() => this.#closeNow(), timeout);
-    await loop.empty();
+    const empty = loop.empty();
+    if (grace > 0) {
+      await within(empty, grace);
+      // A timer says nothing of what has arrived meanwhile.
+      if (!loop.isClosed) await loop.turned();
+    }
+    for (const connection of [...loop.connections()]) connection.drain();
+    await empty;
     clearTimeout(deadline);
     const forced = this.#statistics === null
       ? 0
@@ -276,26 +291,31 @@ export abstract class ListeningServer<Addr extends Deno.Addr>
     await this.close();
     return { connections: open.length, requests, forced };
   }
+}
 
-  // The kernel leaves the file behind, and nobody could listen on it again. A file that somebody else has put
-  // there meanwhile stays.
-  #removeSocketFile(): void {
-    if (this.#socketFile === null) return;
-    const { path } = this.addr as unknown as Deno.UnixAddr;
-    if (inodeOf(path) === this.#socketFile) Deno.removeSync(path);
+/** The options with defaults. Throws a RangeError for one that is no time. */
+export function checkShutdown(
+  { timeout = SHUTDOWN_MS, grace = 0 }: ShutdownOptions,
+): Required<ShutdownOptions> {
+  for (const [name, value] of Object.entries({ timeout, grace })) {
+    if (typeof value === "number" && value >= 0) continue;
+    throw new RangeError(
+      `Cannot shut down: "${name}" must be a number of at least 0, is ${
+        Deno.inspect(value)
+      }`,
+    );
   }
+  return { timeout, grace };
+}
+
+// Resolves with the promise, and after so many milliseconds at the latest.
+async function within(promise: Promise<void>, ms: number): Promise<void> {
+  const { promise: over, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, Math.min(ms, TIMER_MAX_MS));
+  await Promise.race([promise, over]);
+  clearTimeout(timer);
 }
 
 function isNet(addr: Deno.Addr): addr is Deno.NetAddr {
   return addr.transport === "tcp";
-}
-
-// Null for an abstract socket, which has no file.
-function inodeOf(path: string): number | null {
-  if (path.startsWith("@")) return null;
-  try {
-    return Deno.statSync(path).ino;
-  } catch {
-    return null;
-  }
 }

@@ -15,6 +15,7 @@ import {
   type ReactorOptions,
 } from "../ffi/mod.ts";
 import type { Connection } from "./connection.ts";
+import { sharing } from "./sharing.ts";
 import { Tally } from "./statistics.ts";
 import { Topics } from "./topics.ts";
 import { Texts } from "./ws_texts.ts";
@@ -54,7 +55,7 @@ const STOPPED = 4;
 export class PollLoop {
   readonly reactor: Reactor;
   /** What its connections count. */
-  readonly tally: Tally = new Tally();
+  readonly tally: Tally = new Tally(sharing()?.counts);
   /** What its WebSockets are subscribed to. */
   readonly topics: Topics;
   /** What its WebSockets send, as far as it is short text. */
@@ -84,6 +85,7 @@ export class PollLoop {
   #idleSince = 0;
   #looks = 0;
   #onEmpty: (() => void) | null = null;
+  #onTurned: (() => void) | null = null;
   #closing: PromiseWithResolvers<void> | null = null;
 
   /** `onClosed` is told of each handle when it is gone; not when the loop closes. */
@@ -178,6 +180,14 @@ export class PollLoop {
     });
   }
 
+  /** Resolves at the end of the next turn: what has arrived before is then in the hands of its connection. */
+  turned(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onTurned = resolve;
+      this.kick();
+    });
+  }
+
   /** Closes every connection at once and gives everything back. */
   close(): Promise<void> {
     if (this.#closing !== null) return this.#closing.promise;
@@ -195,6 +205,7 @@ export class PollLoop {
     this.#wake.close().then(this.#closing!.resolve);
     this.reactor.close();
     this.#onEmpty?.();
+    this.#onTurned?.();
   }
 
   #run(): void {
@@ -210,6 +221,7 @@ export class PollLoop {
     }
     if (this.#closing !== null) return this.#stop();
     if (this.#onEmpty !== null && this.#isEmpty()) this.#onEmpty();
+    this.#onTurned?.();
     this.#rest(worked);
   }
 

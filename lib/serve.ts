@@ -146,7 +146,8 @@ type AnyOptions =
   & ServeTcpOptions
   & Partial<Omit<ServeUnixOptions, "transport" | "onListen">>;
 
-const DEFAULT_PORT = 8000;
+/** Where servers listen that are told nothing else. */
+export const DEFAULT_PORT = 8000;
 // From which on Deno.serve compresses.
 const AUTOMATIC_THRESHOLD = 64;
 
@@ -315,7 +316,8 @@ function logError(error: unknown): Response {
   return internalServerError();
 }
 
-function logAddress(addr: Deno.Addr): void {
+/** What is done when a server listens and nobody else is to be told. */
+export function logAddress(addr: Deno.Addr): void {
   if (addr.transport === "unix") {
     console.log(`Listening on ${(addr as Deno.UnixAddr).path}`);
     return;

@@ -20,26 +20,84 @@ export interface ServerStatistics extends ReactorCounters {
   unreadBodies: number;
 }
 
-/** Counts while a server runs. */
+// Where in the numbers what is counted. Behind them are refusals, by their mr_violation.
+const ADDRESS_REFUSALS = 0;
+const HANDLER_TIMEOUTS = 1;
+const REQUEST_LIMITS = 2;
+const ROUTED = 3;
+const UNREAD_BODIES = 4;
+const REFUSALS = 8;
+const LENGTH = 128;
+
+/** Bytes that a tally needs. */
+export const TALLY_BYTES = LENGTH * Float64Array.BYTES_PER_ELEMENT;
+
+/** Counts while a server runs: in memory that other threads can see, where that is given. */
 export class Tally {
-  addressRefusals = 0;
-  handlerTimeouts = 0;
-  requestLimits = 0;
-  routed = 0;
-  unreadBodies = 0;
-  readonly #refusals = new Map<number, number>();
+  readonly #counts: Float64Array;
+
+  constructor(
+    buffer: ArrayBuffer | SharedArrayBuffer = new ArrayBuffer(TALLY_BYTES),
+  ) {
+    this.#counts = new Float64Array(buffer);
+  }
+
+  get addressRefusals(): number {
+    return this.#counts[ADDRESS_REFUSALS]!;
+  }
+
+  set addressRefusals(count: number) {
+    this.#counts[ADDRESS_REFUSALS] = count;
+  }
+
+  get handlerTimeouts(): number {
+    return this.#counts[HANDLER_TIMEOUTS]!;
+  }
+
+  set handlerTimeouts(count: number) {
+    this.#counts[HANDLER_TIMEOUTS] = count;
+  }
+
+  get requestLimits(): number {
+    return this.#counts[REQUEST_LIMITS]!;
+  }
+
+  set requestLimits(count: number) {
+    this.#counts[REQUEST_LIMITS] = count;
+  }
+
+  get routed(): number {
+    return this.#counts[ROUTED]!;
+  }
+
+  set routed(count: number) {
+    this.#counts[ROUTED] = count;
+  }
+
+  get unreadBodies(): number {
+    return this.#counts[UNREAD_BODIES]!;
+  }
+
+  set unreadBodies(count: number) {
+    this.#counts[UNREAD_BODIES] = count;
+  }
 
   /** A peer has broken a rule: an mr_violation. */
   refused(violation: number): void {
-    this.#refusals.set(violation, (this.#refusals.get(violation) ?? 0) + 1);
+    this.#counts[REFUSALS + violation]!++;
+  }
+
+  /** Counts what another one has counted too. */
+  add(other: Tally): void {
+    other.#counts.forEach((count, at) => this.#counts[at]! += count);
   }
 
   /** All counters as of now. */
   read(counters: ReactorCounters): ServerStatistics {
     const refusals: Record<string, number> = {};
-    for (const [violation, count] of this.#refusals) {
-      refusals[violationText(violation)] = count;
-    }
+    this.#counts.subarray(REFUSALS).forEach((count, violation) => {
+      if (count > 0) refusals[violationText(violation)] = count;
+    });
     return {
       ...counters,
       refusals,

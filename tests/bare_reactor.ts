@@ -25,6 +25,7 @@ export class BareReactor implements Disposable {
       port: 0,
       backlog: 64,
       reusePort: false,
+      shared: false,
       ipv6Only: false,
       unix: false,
       stream: false,

@@ -25,6 +25,7 @@ export class Example implements AsyncDisposable {
         "--no-prompt",
         "--allow-net",
         "--allow-ffi",
+        ...file === "echo.ts" ? ["--allow-read=."] : [],
         `examples/${file}`,
         ...flags,
       ],

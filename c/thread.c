@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// thread.c - closes the reactors of a thread that ends without having done so, and keeps its arenas for
+// others; called by arena.c and crew.c.
+//
+// A worker of JavaScript may be ended at any time, with everything open. The isolate is then gone before its
+// thread is, and what runs at the end of that is still the thread that opened the reactors, as io_uring
+// wants. Arenas are kept and not unmapped: another isolate may have been given a view of a block.
+#include "thread.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "crew.h"
+#include "reactor.h"
+#include "sys.h"
+
+struct thread {
+  struct mr_arena *arenas;
+  struct crew_worker *worker;
+};
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_key_t key;
+static bool usable;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct mr_arena *spare;
+
+static void give_back(struct mr_arena *arena) {
+  if (arena->reactor != NULL) reactor_abandoned(arena->reactor);
+  if (arena->lost) return;
+  pthread_mutex_lock(&lock);
+  arena->next = spare;
+  spare = arena;
+  pthread_mutex_unlock(&lock);
+}
+
+static void end(void *context) {
+  struct thread *thread = context;
+  while (thread->arenas != NULL) {
+    struct mr_arena *arena = thread->arenas;
+    thread->arenas = arena->next;
+    give_back(arena);
+  }
+  if (thread->worker != NULL) crew_worker_gone(thread->worker);
+  free(thread);
+}
+
+static void make_key(void) {
+  usable = pthread_key_create(&key, end) == 0;
+}
+
+static struct thread *current(bool make) {
+  pthread_once(&once, make_key);
+  if (!usable) return NULL;
+  struct thread *thread = pthread_getspecific(key);
+  if (thread != NULL || !make) return thread;
+  thread = sys_allocate(1, sizeof(*thread));
+  if (thread == NULL || pthread_setspecific(key, thread) == 0) return thread;
+  free(thread);
+  return NULL;
+}
+
+void thread_keep(struct mr_arena *arena) {
+  struct thread *thread = current(true);
+  if (thread == NULL) return;
+  arena->next = thread->arenas;
+  thread->arenas = arena;
+}
+
+struct mr_arena *thread_spare(const struct mr_options *options) {
+  pthread_mutex_lock(&lock);
+  struct mr_arena **at = &spare;
+  while (*at != NULL && !arena_fits(*at, options)) at = &(*at)->next;
+  struct mr_arena *arena = *at;
+  if (arena != NULL) *at = arena->next;
+  pthread_mutex_unlock(&lock);
+  if (arena != NULL) thread_keep(arena);
+  return arena;
+}
+
+struct crew_worker *thread_worker(void) {
+  struct thread *thread = current(false);
+  return thread == NULL ? NULL : thread->worker;
+}
+
+int thread_enter(struct crew_worker *worker) {
+  struct thread *thread = current(true);
+  if (thread == NULL) return -ENOMEM;
+  if (thread->worker != NULL) return -EBUSY;
+  thread->worker = worker;
+  return 0;
+}

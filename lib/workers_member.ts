@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// workers_member.ts - one worker, as its supervisor sees it: its thread, its place in the crew, its end; made by
+// workers_server.ts.
+
+import { Worker } from "node:worker_threads";
+import type { Crew, ReactorCounters, WorkerReport } from "../ffi/mod.ts";
+import type { ShutdownOptions, ShutdownReport } from "./listening_server.ts";
+import { TIMER_MAX_MS } from "./route_options.ts";
+import { Tally, TALLY_BYTES } from "./statistics.ts";
+import type { WorkerListenOptions } from "./workers_options.ts";
+import type {
+  ThrownText,
+  WorkerInit,
+  WorkerMessage,
+} from "./workers_thread.ts";
+
+/** What a worker has told when it began to serve. */
+export type Ready = Extract<WorkerMessage, { millrace: "ready" }>;
+
+/** What a worker is to be. */
+export interface MemberInit {
+  crew: Crew;
+  place: number;
+  slot: number;
+  cpu: number | null;
+  module: URL;
+  listen: WorkerListenOptions;
+  startTimeout: number;
+}
+
+const BOOTSTRAP = new URL("./workers_thread.ts", import.meta.url);
+// For a worker to say that it has left, when its own deadline has passed.
+const LATE_MS = 2000;
+
+/** A worker. */
+export class Member {
+  readonly place: number;
+  readonly slot: number;
+  readonly tally: Tally;
+  /** Resolves when it serves; rejects when it will not. */
+  readonly ready: Promise<Ready>;
+  /** Resolves when its JavaScript has ended, with what it threw. */
+  readonly ended: Promise<Error | null>;
+  state: "starting" | "serving" | "leaving" = "starting";
+  stalled = false;
+  /** It could not start. */
+  failed = false;
+  readonly #crew: Crew;
+  readonly #thread: Worker;
+  #error: Error | null = null;
+  #left: ((report: ShutdownReport) => void) | null = null;
+  #leaving: Promise<ShutdownReport> | null = null;
+
+  constructor(init: MemberInit) {
+    const { crew, place, slot, cpu, module, listen } = init;
+    this.place = place;
+    this.slot = slot;
+    this.#crew = crew;
+    const counts = new SharedArrayBuffer(TALLY_BYTES);
+    this.tally = new Tally(counts);
+    const workerData: WorkerInit = {
+      crew: crew.address,
+      place,
+      slot,
+      cpu,
+      counts,
+      module: module.href,
+      listen,
+    };
+    this.#thread = new Worker(BOOTSTRAP, { workerData });
+    const { promise, resolve, reject } = Promise.withResolvers<Ready>();
+    this.ready = promise;
+    // Whoever starts a worker waits for that; nobody else has to.
+    promise.catch(() => {});
+    this.#thread.on("message", (message: unknown) => {
+      if (isOurs(message)) this.#hear(message, resolve, reject);
+    });
+    this.#thread.on("error", (error: Error) => this.#error ??= error);
+    const late = setTimeout(() => {
+      reject(new Deno.errors.TimedOut(`Worker ${slot} did not start in time`));
+    }, init.startTimeout);
+    this.ended = new Promise((settle) =>
+      this.#thread.on("exit", () => {
+        clearTimeout(late);
+        const error = this.#error;
+        reject(new Error(`Worker ${slot} has ended`, { cause: error }));
+        settle(error);
+      })
+    );
+    promise.then(() => clearTimeout(late), () => clearTimeout(late));
+  }
+
+  /** How it is. */
+  report(): WorkerReport {
+    return this.#crew.worker(this.place);
+  }
+
+  /** What its reactors have counted. */
+  counters(): ReactorCounters {
+    return this.#crew.counters(this.place);
+  }
+
+  /** Has it serve what it has, and end. Further calls wait for the first one. */
+  leave(options: Required<ShutdownOptions>): Promise<ShutdownReport> {
+    return this.#leaving ??= this.#leave(options);
+  }
+
+  /** Ends it, with all its connections. */
+  async end(): Promise<void> {
+    this.state = "leaving";
+    await this.#thread.terminate();
+    await this.ended;
+  }
+
+  ref(): void {
+    this.#thread.ref();
+  }
+
+  unref(): void {
+    this.#thread.unref();
+  }
+
+  #hear(
+    message: WorkerMessage,
+    resolve: (ready: Ready) => void,
+    reject: (error: Error) => void,
+  ): void {
+    if (message.millrace === "ready") {
+      if (this.state === "starting") this.state = "serving";
+      resolve(message);
+    } else if (message.millrace === "failed") {
+      reject(this.#error ??= errorOf(message.error));
+    } else {
+      this.#left?.(message.report);
+    }
+  }
+
+  async #leave(options: Required<ShutdownOptions>): Promise<ShutdownReport> {
+    this.state = "leaving";
+    const { promise, resolve } = Promise.withResolvers<ShutdownReport>();
+    this.#left = resolve;
+    this.#thread.postMessage({ millrace: "leave", ...options });
+    const late = options.timeout === 0 ? undefined : setTimeout(
+      () => resolve(this.#cut()),
+      Math.min(options.timeout + LATE_MS, TIMER_MAX_MS),
+    );
+    this.ended.then(() => resolve(this.#cut()));
+    const report = await promise;
+    clearTimeout(late);
+    await this.end();
+    return report;
+  }
+
+  // It has not said what it had.
+  #cut(): ShutdownReport {
+    const { connections } = this.report();
+    return { connections, requests: 0, forced: connections };
+  }
+}
+
+function isOurs(message: unknown): message is WorkerMessage {
+  return typeof message === "object" && message !== null &&
+    "millrace" in message;
+}
+
+function errorOf({ name, message, stack }: ThrownText): Error {
+  const error = new Error(message);
+  error.name = name;
+  if (stack !== undefined) error.stack = stack;
+  return error;
+}

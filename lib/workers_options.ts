@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+// workers_options.ts - what can be said to serveAll(), checked; used by workers.ts and cli_serve.ts.
+
+import { type Balance, layout } from "../ffi/mod.ts";
+import { compressionOf } from "./compression.ts";
+import { addressOf } from "./listen_address.ts";
+import {
+  ENGINE_OPTION_NAMES,
+  type EngineOptions,
+  resolveOptions,
+} from "./options.ts";
+import {
+  requireInteger,
+  requireKnown,
+  requireSignal,
+  requireTypes,
+  TIMER_MAX_MS,
+} from "./route_options.ts";
+import type { AffinityPolicy } from "./workers_placement.ts";
+
+/** What has become of a worker. */
+export interface WorkerEvent {
+  /**
+   * - `"started"`: it serves.
+   * - `"died"`: it has ended without having been told to, or could not start; another one follows.
+   * - `"stalled"`: it has taken no turn for `workerTimeout`.
+   * - `"recovered"`: it has taken one after all.
+   * - `"stopped"`: it has ended as it was told to.
+   */
+  kind: "started" | "died" | "stalled" | "recovered" | "stopped";
+  /** Its number, from 0 on; the one that follows it has the same. */
+  worker: number;
+  /** Why it has died, where that is known. */
+  error: Error | null;
+}
+
+/** What a worker does for its connections. */
+export interface WorkerStatus {
+  /** Its number, from 0 on. */
+  worker: number;
+  /** Whether it starts, serves, or serves what it has and takes no more. */
+  state: "starting" | "serving" | "leaving";
+  /** Connections that it has. */
+  connections: number;
+  /** Milliseconds since its last turn; one that sleeps is woken now and then. */
+  quiet: number;
+  /** Whether that was longer than `workerTimeout`. */
+  stalled: boolean;
+  /** The processor that it is to run on; null for any. */
+  cpu: number | null;
+}
+
+/** Options of {@linkcode serveAll}: where to listen, those of the engine, and how workers are to be kept. */
+export interface ServeAllOptions extends EngineOptions {
+  /**
+   * How many workers serve; `"auto"` takes as many as there are processors which the process may use.
+   *
+   * @default {"auto"}
+   */
+  workers?: number | "auto";
+  /**
+   * Who serves a connection: `"reuseport"` has the kernel choose by the addresses, without a detour; `"least"` gives it
+   * to the worker with the fewest, by way of a thread that accepts for all. On Unix sockets it is always that.
+   *
+   * @default {"reuseport"}
+   */
+  balance?: Balance;
+  /**
+   * What each worker is bound to: a core of its own, the processors of a NUMA node, or nothing.
+   *
+   * @default {"core"}
+   */
+  affinity?: AffinityPolicy;
+  /**
+   * The NUMA node whose processors are taken first; -1 for any.
+   *
+   * @default {-1}
+   */
+  numa?: number;
+  /**
+   * Port; 0 takes any free one, the same for all.
+   *
+   * @default {8000}
+   */
+  port?: number;
+  /**
+   * Host name or address to listen on, IPv4 or IPv6.
+   *
+   * @default {"0.0.0.0"}
+   */
+  hostname?: string;
+  /** Path of a Unix socket to listen on instead; a leading "@" names an abstract one. */
+  path?: string;
+  /**
+   * Connections that wait to be accepted, for each worker.
+   *
+   * @default {511}
+   */
+  tcpBacklog?: number;
+  /**
+   * Milliseconds without a turn after which a worker is reported as stalled; 0 means never.
+   *
+   * @default {10000}
+   */
+  workerTimeout?: number;
+  /**
+   * Has a worker that stalls be replaced. Its connections are cut once its code awaits or returns: Deno 2.9 stops no
+   * thread before that.
+   *
+   * @default {false}
+   */
+  replaceStalled?: boolean;
+  /**
+   * Milliseconds that a worker may take to load the module and to listen.
+   *
+   * @default {30000}
+   */
+  startTimeout?: number;
+  /** Told when all workers listen. By default logs the address. */
+  onListen?: (localAddr: Deno.Addr) => void;
+  /** Told what becomes of workers. By default logs those that die or stall. */
+  onWorker?: (event: WorkerEvent) => void;
+  /** Ends all workers and their connections at once when it aborts. */
+  signal?: AbortSignal;
+}
+
+/** How a reload is to go. */
+export interface ReloadOptions {
+  /**
+   * Milliseconds after which connections of a worker that is replaced are cut; 0 means to wait however long.
+   *
+   * @default {30000}
+   */
+  timeout?: number;
+  /**
+   * Milliseconds for which clients may use connections of such a worker once more, to be told to leave.
+   *
+   * @default {1000}
+   */
+  grace?: number;
+}
+
+/** What the servers of a worker are opened with. */
+export type WorkerListenOptions =
+  & EngineOptions
+  & Pick<ServeAllOptions, "port" | "hostname" | "path" | "tcpBacklog">;
+
+/** All that is to be known, none missing. */
+export interface WorkersSettings {
+  workers: number;
+  balance: Balance;
+  affinity: AffinityPolicy;
+  numa: number;
+  workerTimeout: number;
+  replaceStalled: boolean;
+  startTimeout: number;
+  listen: WorkerListenOptions;
+  onListen: ((localAddr: Deno.Addr) => void) | undefined;
+  onWorker: ((event: WorkerEvent) => void) | undefined;
+  signal: AbortSignal | undefined;
+}
+
+const ACTION = "serve with workers";
+const LISTEN = ["port", "hostname", "path", "tcpBacklog"];
+const OWN = [
+  "workers",
+  "balance",
+  "affinity",
+  "numa",
+  "workerTimeout",
+  "replaceStalled",
+  "startTimeout",
+  "onListen",
+  "onWorker",
+  "signal",
+];
+const TYPES = {
+  hostname: "string",
+  path: "string",
+  replaceStalled: "boolean",
+  onListen: "function",
+  onWorker: "function",
+} as const;
+
+/** The options with defaults. Throws for one that is unknown, of the wrong type or out of range. */
+export function settingsOf(options: ServeAllOptions): WorkersSettings {
+  requireKnown(ACTION, options, [...OWN, ...LISTEN, ...ENGINE_OPTION_NAMES]);
+  requireTypes(ACTION, options, TYPES);
+  requireSignal(ACTION, options.signal);
+  const { workers = "auto", balance = "reuseport" } = options;
+  const { affinity = "core", numa = -1 } = options;
+  const { workerTimeout = 10_000, startTimeout = 30_000 } = options;
+  if (workers !== "auto") {
+    requireInteger(ACTION, "workers", workers, 1, layout.CREW_SLOTS_MAX);
+  }
+  requireOneOf("balance", balance, ["reuseport", "least"]);
+  requireOneOf("affinity", affinity, ["core", "numa", "none"]);
+  requireInteger(ACTION, "numa", numa, -1, 1023);
+  requireInteger(ACTION, "workerTimeout", workerTimeout, 0, TIMER_MAX_MS);
+  requireInteger(ACTION, "startTimeout", startTimeout, 1, TIMER_MAX_MS);
+  return {
+    workers: workers === "auto" ? automatic() : workers,
+    balance,
+    affinity,
+    numa,
+    workerTimeout,
+    replaceStalled: options.replaceStalled ?? false,
+    startTimeout,
+    listen: listenOptionsOf(options),
+    onListen: options.onListen,
+    onWorker: options.onWorker,
+    signal: options.signal,
+  };
+}
+
+function requireOneOf(
+  name: string,
+  value: string,
+  allowed: readonly string[],
+): void {
+  if (allowed.includes(value)) return;
+  throw new TypeError(
+    `Cannot ${ACTION}: "${name}" must be one of ${allowed.join(", ")}, is ${
+      Deno.inspect(value)
+    }`,
+  );
+}
+
+// The runtime heeds the affinity mask and the quota of the cgroup.
+function automatic(): number {
+  return Math.min(navigator.hardwareConcurrency, layout.CREW_SLOTS_MAX);
+}
+
+// Checked here, where somebody sees it, and not by each worker.
+function listenOptionsOf(options: ServeAllOptions): WorkerListenOptions {
+  resolveOptions(options, ACTION);
+  compressionOf(options.compress);
+  addressOf(ACTION, options, 0);
+  const given = Object.entries(options).filter(([name, value]) =>
+    value !== undefined && !OWN.includes(name)
+  );
+  return Object.fromEntries(given);
+}

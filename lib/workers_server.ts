@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: Apache-2.0
+// workers_server.ts - a server on many workers: starts them, replaces those that die or stall, and sums up what they
+// count; made by workers.ts.
+
+import {
+  addCounters,
+  type BackendName,
+  Crew,
+  type ReactorCounters,
+  readCounters,
+} from "../ffi/mod.ts";
+import {
+  checkShutdown,
+  type RunningServer,
+  type ShutdownOptions,
+  type ShutdownReport,
+} from "./listening_server.ts";
+import { type SocketFile, socketFileOf } from "./socket_file.ts";
+import { type ServerStatistics, Tally } from "./statistics.ts";
+import { Member, type Ready } from "./workers_member.ts";
+import { placementOf } from "./workers_placement.ts";
+import type {
+  ReloadOptions,
+  WorkerEvent,
+  WorkersSettings,
+  WorkerStatus,
+} from "./workers_options.ts";
+
+/** A running server on many workers. */
+export interface WorkersServer<Addr extends Deno.Addr = Deno.Addr>
+  extends RunningServer<Addr> {
+  /**
+   * Replaces all workers, one by one, by others that import the module anew. Connections that wait to be accepted are
+   * served by the one or the other. A worker that was replaced ends once its connections have.
+   *
+   * @param options How long their connections may go on.
+   * @throws {Error} When a new worker cannot start; the old one and those behind it serve on.
+   */
+  reload(options?: ReloadOptions): Promise<void>;
+  /** How the workers are. */
+  workers(): WorkerStatus[];
+}
+
+// A worker that ends again and again is started anew ever more seldom.
+const BACKOFF_FIRST_MS = 50;
+const BACKOFF_SERVED_MS = 500;
+const BACKOFF_MAX_MS = 5000;
+// One that has lived for so long has not died of its start.
+const LIVED_MS = 5000;
+// Looks within the time after which a worker is stalled.
+const LOOKS = 8;
+const LOOK_MAX_MS = 1000;
+// Between looks whether a thread has ended, behind its JavaScript.
+const FOLD_MS = 10;
+// As long is waited for that at the end.
+const FOLD_LOOKS = 500;
+const RELOAD_GRACE_MS = 1000;
+
+interface Slot {
+  readonly number: number;
+  /** Who serves it. */
+  member: Member | null;
+  /** Another one starts in its place. */
+  replacing: boolean;
+  deaths: number;
+  retry: ReturnType<typeof setTimeout> | undefined;
+}
+
+/** The supervisor of all workers. */
+export class Supervisor implements WorkersServer {
+  readonly finished: Promise<void>;
+  readonly #module: URL;
+  readonly #settings: WorkersSettings;
+  readonly #crew: Crew;
+  readonly #slots: Slot[];
+  readonly #placement: readonly (number | null)[];
+  /** All whose place is not free again. */
+  readonly #members = new Set<Member>();
+  readonly #finish: () => void;
+  readonly #past: ReactorCounters = readCounters(0, () => 0);
+  readonly #tally = new Tally();
+  readonly #files = new Map<string, SocketFile>();
+  #ready: Ready | null = null;
+  #nextPlace = 0;
+  #look: ReturnType<typeof setInterval> | undefined;
+  #reloading: Promise<void> = Promise.resolve();
+  #shutdown: Promise<ShutdownReport> | null = null;
+  #referenced = true;
+
+  constructor(module: URL, settings: WorkersSettings) {
+    this.#module = module;
+    this.#settings = settings;
+    this.#crew = Crew.open(settings.workers, settings.balance);
+    this.#placement = placementOf(settings);
+    this.#slots = Array.from({ length: settings.workers }, (_, number) => ({
+      number,
+      member: null,
+      replacing: false,
+      deaths: 0,
+      retry: undefined,
+    }));
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.finished = promise;
+    this.#finish = resolve;
+  }
+
+  /** Starts all workers; when one cannot, none is left. */
+  async start(): Promise<void> {
+    const started = this.#slots.map((slot) => this.#begin(slot));
+    try {
+      await Promise.all(started);
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+    const { workerTimeout } = this.#settings;
+    if (workerTimeout > 0) {
+      const every = Math.min(Math.ceil(workerTimeout / LOOKS), LOOK_MAX_MS);
+      this.#look = setInterval(() => this.#lookAtAll(), every);
+      Deno.unrefTimer(this.#look);
+    }
+  }
+
+  get addr(): Deno.Addr {
+    return this.#ready!.addrs[0]!;
+  }
+
+  get backend(): BackendName {
+    return this.#ready!.backend;
+  }
+
+  get backendReason(): string {
+    return this.#ready!.backendReason;
+  }
+
+  ref(): void {
+    this.#referenced = true;
+    for (const member of this.#members) member.ref();
+  }
+
+  unref(): void {
+    this.#referenced = false;
+    for (const member of this.#members) member.unref();
+  }
+
+  statistics(): ServerStatistics {
+    const counters = { ...this.#past };
+    const tally = new Tally();
+    tally.add(this.#tally);
+    for (const member of this.#members) {
+      addCounters(counters, member.counters());
+      tally.add(member.tally);
+    }
+    return tally.read(counters);
+  }
+
+  workers(): WorkerStatus[] {
+    return [...this.#members].map((member) => {
+      const { connections, quiet } = member.report();
+      const { slot: worker, state, stalled } = member;
+      const cpu = this.#placement[worker]!;
+      return { worker, state, connections, quiet, stalled, cpu };
+    }).sort((a, b) => a.worker - b.worker);
+  }
+
+  reload(options: ReloadOptions = {}): Promise<void> {
+    const how = checkShutdown({ grace: RELOAD_GRACE_MS, ...options });
+    const all = this.#reloading.then(() => this.#replaceAll(how));
+    this.#reloading = all.catch(() => {});
+    return all;
+  }
+
+  shutdown(options: ShutdownOptions = {}): Promise<ShutdownReport> {
+    const how = checkShutdown(options);
+    return this.#shutdown ??= this.#drain(how);
+  }
+
+  /** Ends all workers at once. */
+  async close(): Promise<void> {
+    this.#shutdown ??= Promise.resolve({
+      connections: 0,
+      requests: 0,
+      forced: 0,
+    });
+    await this.#close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.shutdown();
+  }
+
+  // --- workers that come
+
+  async #begin(slot: Slot): Promise<Member> {
+    const member = new Member({
+      crew: this.#crew,
+      place: this.#takePlace(),
+      slot: slot.number,
+      cpu: this.#placement[slot.number]!,
+      module: this.#module,
+      listen: this.#settings.listen,
+      startTimeout: this.#settings.startTimeout,
+    });
+    this.#members.add(member);
+    if (!this.#referenced) member.unref();
+    slot.member ??= member;
+    const began = performance.now();
+    void member.ended.then((error) => this.#ended(slot, member, began, error));
+    return await this.#started(slot, member);
+  }
+
+  async #started(slot: Slot, member: Member): Promise<Member> {
+    try {
+      const ready = await member.ready;
+      this.#listens(ready);
+    } catch (error) {
+      member.failed = true;
+      await member.end();
+      throw error;
+    }
+    this.#tell({ kind: "started", worker: slot.number, error: null });
+    return member;
+  }
+
+  // Each has a number of its own for as long as there are unused ones.
+  #takePlace(): number {
+    const taken = new Set([...this.#members].map(({ place }) => place));
+    for (let tries = 0; tries < Crew.places; tries++) {
+      const place = this.#nextPlace;
+      this.#nextPlace = (place + 1) % Crew.places;
+      if (!taken.has(place)) return place;
+    }
+    throw new Error("Cannot start a worker: too many have not ended yet");
+  }
+
+  #listens(ready: Ready): void {
+    this.#ready ??= ready;
+    for (const addr of ready.addrs) {
+      if (addr.transport !== "unix") continue;
+      const { path } = addr as Deno.UnixAddr;
+      const file = this.#files.has(path) ? null : socketFileOf(addr);
+      if (file !== null) this.#files.set(path, file);
+    }
+  }
+
+  // --- workers that go
+
+  #ended(
+    slot: Slot,
+    member: Member,
+    began: number,
+    error: Error | null,
+  ): void {
+    this.#fold(member).catch((cause) => {
+      console.error("The place of a worker could not be freed", cause);
+    });
+    const told = member.state === "leaving" && !member.failed;
+    const kind = told ? "stopped" : "died";
+    this.#tell({ kind, worker: slot.number, error });
+    if (slot.member !== member) return;
+    slot.member = null;
+    if (told || this.#shutdown !== null || this.#ready === null) return;
+    if (performance.now() - began > LIVED_MS) slot.deaths = 0;
+    this.#again(slot, member.failed ? BACKOFF_MAX_MS : BACKOFF_SERVED_MS);
+  }
+
+  #again(slot: Slot, longest: number): void {
+    slot.deaths++;
+    const backoff = BACKOFF_FIRST_MS * 2 ** slot.deaths;
+    const wait = slot.deaths < 2 ? 0 : Math.min(backoff, longest);
+    // Nobody would come for those who connect meanwhile.
+    if (wait > BACKOFF_SERVED_MS) this.#crew.vacate(slot.number);
+    clearTimeout(slot.retry);
+    slot.retry = setTimeout(() => {
+      const taken = slot.member !== null || slot.replacing;
+      if (taken || this.#shutdown !== null) return;
+      // How it has gone is told by its end.
+      this.#begin(slot).catch(() => {});
+    }, wait);
+  }
+
+  // What it has counted is kept when its thread has given everything back.
+  async #fold(member: Member): Promise<void> {
+    while (member.report().state === "runs") await sleep(FOLD_MS);
+    if (!this.#members.delete(member)) return;
+    addCounters(this.#past, member.counters());
+    this.#tally.add(member.tally);
+    this.#crew.forget(member.place);
+  }
+
+  #lookAtAll(): void {
+    const { workerTimeout, replaceStalled } = this.#settings;
+    for (const slot of this.#slots) {
+      const { member } = slot;
+      if (member === null || member.state !== "serving") continue;
+      const { quiet } = member.report();
+      // Who sleeps takes no turn either, unless it is woken.
+      if (quiet > workerTimeout / 2) this.#crew.wake(member.place);
+      const stalled = quiet > workerTimeout;
+      if (stalled === member.stalled) continue;
+      member.stalled = stalled;
+      const kind = stalled ? "stalled" : "recovered";
+      this.#tell({ kind, worker: slot.number, error: null });
+      if (stalled && replaceStalled) this.#replaceStalled(slot, member);
+    }
+  }
+
+  #replaceStalled(slot: Slot, member: Member): void {
+    this.#crew.vacate(slot.number);
+    slot.member = null;
+    void member.end();
+    this.#begin(slot).catch(() => {});
+  }
+
+  async #replaceAll(how: Required<ShutdownOptions>): Promise<void> {
+    for (const slot of this.#slots) {
+      if (this.#shutdown !== null) {
+        throw new TypeError("Cannot reload: the server shuts down");
+      }
+      await this.#replace(slot, how);
+    }
+    this.#crew.trim();
+  }
+
+  // Both serve for a moment, from the same queue of connections.
+  async #replace(slot: Slot, how: Required<ShutdownOptions>): Promise<void> {
+    slot.replacing = true;
+    clearTimeout(slot.retry);
+    try {
+      const old = slot.member;
+      const member = await this.#begin(slot);
+      slot.member = member;
+      if (old !== null) await old.leave(how);
+    } finally {
+      slot.replacing = false;
+      if (slot.member === null) this.#again(slot, BACKOFF_MAX_MS);
+    }
+  }
+
+  // --- the end
+
+  async #drain(how: Required<ShutdownOptions>): Promise<ShutdownReport> {
+    this.#crew.drain();
+    const sum: ShutdownReport = { connections: 0, requests: 0, forced: 0 };
+    const all = [...this.#members].filter((m) => m.state !== "starting");
+    const reports = all.map((member) => member.leave(how));
+    for (const report of await Promise.all(reports)) {
+      sum.connections += report.connections;
+      sum.requests += report.requests;
+      sum.forced += report.forced;
+    }
+    await this.#close();
+    return sum;
+  }
+
+  async #close(): Promise<void> {
+    clearInterval(this.#look);
+    for (const { retry } of this.#slots) clearTimeout(retry);
+    await Promise.all([...this.#members].map((member) => member.end()));
+    for (let looks = 0; looks < FOLD_LOOKS && this.#members.size > 0; looks++) {
+      await sleep(FOLD_MS);
+    }
+    // One whose thread goes on for ever keeps the crew; it is let go of when the process ends.
+    if (this.#members.size === 0) this.#crew.close();
+    try {
+      for (const file of this.#files.values()) file.remove();
+    } finally {
+      this.#finish();
+    }
+  }
+
+  #tell(event: WorkerEvent): void {
+    const { onWorker = log } = this.#settings;
+    try {
+      onWorker(event);
+    } catch (error) {
+      console.error("Exception in onWorker", error);
+    }
+  }
+}
+
+function log({ kind, worker, error }: WorkerEvent): void {
+  if (kind === "died") console.error(`Worker ${worker} has died`, error);
+  if (kind === "stalled") console.error(`Worker ${worker} does not respond`);
+  if (kind === "recovered") console.error(`Worker ${worker} responds again`);
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// workers_testing.ts - what the tests of workers share: servers that are closed in the end, and a load that counts
+// what fails.
+
+import { serveAll, type ServeAllOptions } from "../lib/workers.ts";
+import type { WorkerEvent, WorkersServer } from "../lib/workers.ts";
+import { RawClient } from "./raw_client.ts";
+import { BACKENDS, deadline } from "./testing.ts";
+import type { BackendName } from "../mod.ts";
+
+export const APP = new URL("./workers_app.ts", import.meta.url);
+
+/** What a test of workers is given. */
+export interface WorkersContext {
+  readonly backend: BackendName;
+  /** What has become of the workers. */
+  readonly events: WorkerEvent[];
+  /** Serves the application of the tests, or another one; the context ends it. */
+  serveAll(options?: ServeAllOptions, module?: URL): Promise<WorkersServer>;
+}
+
+/** Registers one test for each backend. */
+export function testWorkers(
+  name: string,
+  fn: (context: WorkersContext) => Promise<void>,
+): void {
+  for (const backend of BACKENDS) {
+    Deno.test(`${name} (${backend})`, () => runWith(backend, fn));
+  }
+}
+
+async function runWith(
+  backend: BackendName,
+  fn: (context: WorkersContext) => Promise<void>,
+): Promise<void> {
+  const servers: WorkersServer[] = [];
+  const events: WorkerEvent[] = [];
+  try {
+    await deadline(
+      fn({
+        backend,
+        events,
+        async serveAll(options = {}, module = APP): Promise<WorkersServer> {
+          const server = await serveAll(module, {
+            ...options.path === undefined &&
+              { hostname: "127.0.0.1", port: 0 },
+            workers: 2,
+            backend,
+            onListen: () => {},
+            onWorker: (event) => events.push(event),
+            ...options,
+          });
+          servers.push(server);
+          return server;
+        },
+      }),
+      "the test",
+      60_000,
+    );
+  } finally {
+    for (const server of servers) {
+      await deadline(server.shutdown({ timeout: 1 }), "shutdown");
+      await deadline(server.finished, "finished");
+    }
+  }
+}
+
+export function get(path: string, close = false): string {
+  return `GET ${path} HTTP/1.1\r\nHost: x\r\n${
+    close ? "Connection: close\r\n" : ""
+  }\r\n`;
+}
+
+/** One request on a connection of its own. */
+export async function fetchOnce(
+  server: WorkersServer,
+  path = "/",
+): Promise<string> {
+  using client = await RawClient.connect(server);
+  return (await client.request(get(path, true))).text;
+}
+
+/** Connections that answer each response with the next request. */
+export class Load {
+  answers = 0;
+  readonly failures: string[] = [];
+  readonly #server: WorkersServer;
+  readonly #lanes: Promise<void>[];
+  #stopped = false;
+
+  /** Half of the connections carry one request each, the others as many as they may. */
+  constructor(server: WorkersServer, connections: number) {
+    this.#server = server;
+    this.#lanes = Array.from(
+      { length: connections },
+      (_, at) => this.#lane(at % 2 === 0 ? 1 : Infinity),
+    );
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await Promise.all(this.#lanes);
+  }
+
+  async #lane(requests: number): Promise<void> {
+    while (!this.#stopped) {
+      try {
+        using client = await RawClient.connect(this.#server);
+        await this.#use(client, requests);
+      } catch (error) {
+        this.failures.push(String(error));
+      }
+    }
+  }
+
+  async #use(client: RawClient, requests: number): Promise<void> {
+    for (let sent = 0; sent < requests && !this.#stopped; sent++) {
+      const response = await client.request(get("/"));
+      if (response.status !== 200) throw new Error(`${response.status}`);
+      this.answers++;
+      if (response.field("connection") === "close") return;
+    }
+  }
+}
