@@ -2,11 +2,12 @@
 // workers_member.ts - one worker, as its supervisor sees it: its thread, its place in the crew, its end; made by
 // workers_server.ts.
 
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import type { Crew, ReactorCounters, WorkerReport } from "../ffi/mod.ts";
 import type { ShutdownOptions, ShutdownReport } from "./listening_server.ts";
 import { TIMER_MAX_MS } from "./route_options.ts";
 import { Tally, TALLY_BYTES } from "./statistics.ts";
+import { startThread, type ThreadModule } from "./thread.ts";
 import type { WorkerListenOptions } from "./workers_options.ts";
 import type {
   ThrownText,
@@ -28,7 +29,10 @@ export interface MemberInit {
   startTimeout: number;
 }
 
-const BOOTSTRAP = new URL("./workers_thread.ts", import.meta.url);
+const BOOTSTRAP: ThreadModule = {
+  url: new URL("./workers_thread.ts", import.meta.url),
+  load: () => import("./workers_thread.ts"),
+};
 // For a worker to say that it has left, when its own deadline has passed.
 const LATE_MS = 2000;
 
@@ -67,7 +71,7 @@ export class Member {
       module: module.href,
       listen,
     };
-    this.#thread = new Worker(BOOTSTRAP, { workerData });
+    this.#thread = startThread(BOOTSTRAP, workerData);
     const { promise, resolve, reject } = Promise.withResolvers<Ready>();
     this.ready = promise;
     // Whoever starts a worker waits for that; nobody else has to.
