@@ -3,6 +3,7 @@
 // executor.ts, workers_member.ts and stress/crew.ts.
 
 import { Worker } from "node:worker_threads";
+import { whileUnpinned } from "./pinned.ts";
 
 /** A module that runs on threads. */
 export interface ThreadModule {
@@ -11,12 +12,12 @@ export interface ThreadModule {
   load(): Promise<unknown>;
 }
 
-/** Starts a thread, with what the module is to find as its `workerData`. */
+/** Starts a thread, with what the module is to find as its `workerData`. It may run wherever the process may. */
 export function startThread(
   { url }: ThreadModule,
   workerData?: unknown,
 ): Worker {
-  return new Worker(entryOf(url), { workerData });
+  return whileUnpinned(() => new Worker(entryOf(url), { workerData }));
 }
 
 // `node:worker_threads` takes no module of the web, as all of JSR are, but one that imports such a module.

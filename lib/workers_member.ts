@@ -9,6 +9,7 @@ import { TIMER_MAX_MS } from "./route_options.ts";
 import { Tally, TALLY_BYTES } from "./statistics.ts";
 import { startThread, type ThreadModule } from "./thread.ts";
 import type { WorkerListenOptions } from "./workers_options.ts";
+import type { WorkerPlacement } from "./workers_placement.ts";
 import type {
   ThrownText,
   WorkerInit,
@@ -23,7 +24,7 @@ export interface MemberInit {
   crew: Crew;
   place: number;
   slot: number;
-  cpu: number | null;
+  placement: WorkerPlacement | null;
   module: URL;
   listen: WorkerListenOptions;
   startTimeout: number;
@@ -49,6 +50,8 @@ export class Member {
   stalled = false;
   /** It could not start. */
   failed = false;
+  /** Why it runs elsewhere than it was meant to; null when it does not, or has not told yet. */
+  unbound: string | null = null;
   readonly #crew: Crew;
   readonly #thread: Worker;
   #error: Error | null = null;
@@ -56,7 +59,7 @@ export class Member {
   #leaving: Promise<ShutdownReport> | null = null;
 
   constructor(init: MemberInit) {
-    const { crew, place, slot, cpu, module, listen } = init;
+    const { crew, place, slot, placement, module, listen } = init;
     this.place = place;
     this.slot = slot;
     this.#crew = crew;
@@ -66,7 +69,7 @@ export class Member {
       crew: crew.address,
       place,
       slot,
-      cpu,
+      placement,
       counts,
       module: module.href,
       listen,
@@ -131,6 +134,7 @@ export class Member {
   ): void {
     if (message.millrace === "ready") {
       if (this.state === "starting") this.state = "serving";
+      this.unbound = message.unbound;
       resolve(message);
     } else if (message.millrace === "failed") {
       reject(this.#error ??= errorOf(message.error));
