@@ -19,9 +19,10 @@
  * @module
  */
 
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import type { Job, Outcome, ThrownText } from "./executor_worker.ts";
 import { requireInteger, requireKnown, TIMER_MAX_MS } from "./route_options.ts";
+import { startThread, type ThreadModule } from "./thread.ts";
 
 /** Bounds of an {@linkcode Executor}. */
 export interface ExecutorOptions {
@@ -99,7 +100,10 @@ interface Slot {
   idle: ReturnType<typeof setTimeout> | undefined;
 }
 
-const BOOTSTRAP = new URL("./executor_worker.ts", import.meta.url);
+const BOOTSTRAP: ThreadModule = {
+  url: new URL("./executor_worker.ts", import.meta.url),
+  load: () => import("./executor_worker.ts"),
+};
 const MAKE = "make an executor";
 const OPTIONS = ["maximum", "idleTimeout", "maxQueue"];
 const LARGEST_POOL = 1024;
@@ -269,7 +273,7 @@ export class Executor implements AsyncDisposable {
   }
 
   #open(): Slot {
-    const worker = new Worker(BOOTSTRAP);
+    const worker = startThread(BOOTSTRAP);
     const slot: Slot = { worker, task: null, idle: undefined };
     let reason: Error | null = null;
     worker.on("message", (message: unknown) => this.#finish(slot, message));

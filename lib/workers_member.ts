@@ -2,12 +2,14 @@
 // workers_member.ts - one worker, as its supervisor sees it: its thread, its place in the crew, its end; made by
 // workers_server.ts.
 
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import type { Crew, ReactorCounters, WorkerReport } from "../ffi/mod.ts";
 import type { ShutdownOptions, ShutdownReport } from "./listening_server.ts";
 import { TIMER_MAX_MS } from "./route_options.ts";
 import { Tally, TALLY_BYTES } from "./statistics.ts";
+import { startThread, type ThreadModule } from "./thread.ts";
 import type { WorkerListenOptions } from "./workers_options.ts";
+import type { WorkerPlacement } from "./workers_placement.ts";
 import type {
   ThrownText,
   WorkerInit,
@@ -22,13 +24,16 @@ export interface MemberInit {
   crew: Crew;
   place: number;
   slot: number;
-  cpu: number | null;
+  placement: WorkerPlacement | null;
   module: URL;
   listen: WorkerListenOptions;
   startTimeout: number;
 }
 
-const BOOTSTRAP = new URL("./workers_thread.ts", import.meta.url);
+const BOOTSTRAP: ThreadModule = {
+  url: new URL("./workers_thread.ts", import.meta.url),
+  load: () => import("./workers_thread.ts"),
+};
 // For a worker to say that it has left, when its own deadline has passed.
 const LATE_MS = 2000;
 
@@ -45,6 +50,8 @@ export class Member {
   stalled = false;
   /** It could not start. */
   failed = false;
+  /** Why it runs elsewhere than it was meant to; null when it does not, or has not told yet. */
+  unbound: string | null = null;
   readonly #crew: Crew;
   readonly #thread: Worker;
   #error: Error | null = null;
@@ -52,7 +59,7 @@ export class Member {
   #leaving: Promise<ShutdownReport> | null = null;
 
   constructor(init: MemberInit) {
-    const { crew, place, slot, cpu, module, listen } = init;
+    const { crew, place, slot, placement, module, listen } = init;
     this.place = place;
     this.slot = slot;
     this.#crew = crew;
@@ -62,12 +69,12 @@ export class Member {
       crew: crew.address,
       place,
       slot,
-      cpu,
+      placement,
       counts,
       module: module.href,
       listen,
     };
-    this.#thread = new Worker(BOOTSTRAP, { workerData });
+    this.#thread = startThread(BOOTSTRAP, workerData);
     const { promise, resolve, reject } = Promise.withResolvers<Ready>();
     this.ready = promise;
     // Whoever starts a worker waits for that; nobody else has to.
@@ -127,6 +134,7 @@ export class Member {
   ): void {
     if (message.millrace === "ready") {
       if (this.state === "starting") this.state = "serving";
+      this.unbound = message.unbound;
       resolve(message);
     } else if (message.millrace === "failed") {
       reject(this.#error ??= errorOf(message.error));

@@ -18,13 +18,13 @@ import {
 import { type SocketFile, socketFileOf } from "./socket_file.ts";
 import { type ServerStatistics, Tally } from "./statistics.ts";
 import { Member, type Ready } from "./workers_member.ts";
-import { placementOf } from "./workers_placement.ts";
 import type {
   ReloadOptions,
   WorkerEvent,
   WorkersSettings,
   WorkerStatus,
 } from "./workers_options.ts";
+import type { WorkerPlacement } from "./workers_placement.ts";
 
 /** A running server on many workers. */
 export interface WorkersServer<Addr extends Deno.Addr = Deno.Addr>
@@ -58,6 +58,10 @@ const RELOAD_GRACE_MS = 1000;
 
 interface Slot {
   readonly number: number;
+  /** Where whoever serves it is to run; null for anywhere. */
+  readonly placement: WorkerPlacement | null;
+  /** What was told last of why it does not. */
+  unbound: string | null;
   /** Who serves it. */
   member: Member | null;
   /** Another one starts in its place. */
@@ -73,7 +77,6 @@ export class Supervisor implements WorkersServer {
   readonly #settings: WorkersSettings;
   readonly #crew: Crew;
   readonly #slots: Slot[];
-  readonly #placement: readonly (number | null)[];
   /** All whose place is not free again. */
   readonly #members = new Set<Member>();
   readonly #finish: () => void;
@@ -90,10 +93,11 @@ export class Supervisor implements WorkersServer {
   constructor(module: URL, settings: WorkersSettings) {
     this.#module = module;
     this.#settings = settings;
-    this.#crew = Crew.open(settings.workers, settings.balance);
-    this.#placement = placementOf(settings);
-    this.#slots = Array.from({ length: settings.workers }, (_, number) => ({
+    this.#crew = Crew.open(settings.placements.length, settings.balance);
+    this.#slots = settings.placements.map((placement, number) => ({
       number,
+      placement,
+      unbound: null,
       member: null,
       replacing: false,
       deaths: 0,
@@ -157,9 +161,20 @@ export class Supervisor implements WorkersServer {
   workers(): WorkerStatus[] {
     return [...this.#members].map((member) => {
       const { connections, quiet } = member.report();
-      const { slot: worker, state, stalled } = member;
-      const cpu = this.#placement[worker]!;
-      return { worker, state, connections, quiet, stalled, cpu };
+      const { slot: worker, state, stalled, unbound } = member;
+      const { placement } = this.#slots[worker]!;
+      const bound = unbound === null ? placement : null;
+      return {
+        worker,
+        state,
+        connections,
+        quiet,
+        stalled,
+        cpus: bound === null ? null : [...bound.cpus],
+        node: bound?.node ?? null,
+        memoryNode: bound?.memoryNode ?? null,
+        unbound,
+      };
     }).sort((a, b) => a.worker - b.worker);
   }
 
@@ -196,7 +211,7 @@ export class Supervisor implements WorkersServer {
       crew: this.#crew,
       place: this.#takePlace(),
       slot: slot.number,
-      cpu: this.#placement[slot.number]!,
+      placement: slot.placement,
       module: this.#module,
       listen: this.#settings.listen,
       startTimeout: this.#settings.startTimeout,
@@ -219,7 +234,17 @@ export class Supervisor implements WorkersServer {
       throw error;
     }
     this.#tell({ kind: "started", worker: slot.number, error: null });
+    this.#tellUnbound(slot, member);
     return member;
+  }
+
+  // Once, and not again of each that follows.
+  #tellUnbound(slot: Slot, { unbound }: Member): void {
+    const isNews = unbound !== null && unbound !== slot.unbound;
+    slot.unbound = unbound;
+    if (!isNews) return;
+    const error = new Error(unbound);
+    this.#tell({ kind: "unbound", worker: slot.number, error });
   }
 
   // Each has a number of its own for as long as there are unused ones.
@@ -383,6 +408,7 @@ function log({ kind, worker, error }: WorkerEvent): void {
   if (kind === "died") console.error(`Worker ${worker} has died`, error);
   if (kind === "stalled") console.error(`Worker ${worker} does not respond`);
   if (kind === "recovered") console.error(`Worker ${worker} responds again`);
+  if (kind === "unbound") console.error(`Worker ${worker}: ${error!.message}`);
 }
 
 function sleep(ms: number): Promise<void> {

@@ -3,10 +3,12 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import { type BackendName, Crew } from "../ffi/mod.ts";
+import { pinTo } from "./affinity.ts";
 import type { ShutdownReport } from "./listening_server.ts";
 import { share, type Sharing } from "./sharing.ts";
 import { openApp, requireModule, type WorkerModule } from "./workers_app.ts";
 import type { WorkerListenOptions } from "./workers_options.ts";
+import type { WorkerPlacement } from "./workers_placement.ts";
 
 /** What a worker is told when it begins. */
 export interface WorkerInit {
@@ -14,8 +16,8 @@ export interface WorkerInit {
   crew: bigint;
   place: number;
   slot: number;
-  /** The processor it is to be bound to before it takes memory. */
-  cpu: number | null;
+  /** What it is to be bound to before it takes memory; null for nothing. */
+  placement: WorkerPlacement | null;
   /** Where its servers count. */
   counts: SharedArrayBuffer;
   module: string;
@@ -37,6 +39,8 @@ export type WorkerMessage =
     addrs: Deno.Addr[];
     backend: BackendName;
     backendReason: string;
+    /** Why it runs elsewhere than it was meant to; null when it does not. */
+    unbound: string | null;
   }
   | { millrace: "failed"; error: ThrownText }
   | { millrace: "left"; report: ShutdownReport };
@@ -49,8 +53,10 @@ export interface ThrownText {
 }
 
 async function start(init: WorkerInit): Promise<void> {
+  const unbound = bind(init.placement);
   Crew.at(init.crew).enter(init.place, init.slot);
-  const servers = share(init.counts);
+  const memoryNode = unbound === null ? init.placement?.memoryNode : null;
+  const servers = share(init.counts, memoryNode ?? null);
   const exports = await import(init.module) as { default?: unknown };
   const app = requireModule(init.module, exports.default);
   const own = openApp(app, init.listen);
@@ -73,7 +79,15 @@ async function start(init: WorkerInit): Promise<void> {
     addrs: [main, ...others].map(({ addr }) => addr),
     backend: main.backend,
     backendReason: main.backendReason,
+    unbound,
   });
+}
+
+// Returns why that has failed, or null.
+function bind(placement: WorkerPlacement | null): string | null {
+  if (placement === null) return null;
+  const pinned = pinTo(placement.cpus);
+  return pinned.ok ? null : pinned.reason;
 }
 
 async function leave(
