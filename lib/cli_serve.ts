@@ -19,6 +19,7 @@ MODULE exports { fetch, websocket, socket, rpc, … } by default, as for deno se
   --balance NAME     reuseport: the kernel chooses who serves; least: who has the fewest (reuseport)
   --affinity NAME    core, numa or none: what workers are bound to (core)
   --numa N           NUMA node to prefer; -1 for any (-1)
+  --executor N       threads at most for work that takes the processor for long, beside the workers
   --backend NAME     auto, io_uring or epoll (auto)
   --batch N          connections that are served in one turn (256)
   --ring N           entries of the submission queue (1024)
@@ -37,6 +38,7 @@ const TEXTS = [
   "backend",
   "workers",
 ] as const;
+const EXECUTOR = "executor";
 
 /** A mistake on the command line. */
 class UsageError extends Error {}
@@ -75,7 +77,7 @@ export function readServe(
   args: readonly string[],
 ): { module: URL; options: ServeAllOptions } | "help" {
   const parsed = parseArgs(joinNegatives(args), {
-    string: [...NUMBERS, ...TEXTS],
+    string: [...NUMBERS, ...TEXTS, EXECUTOR],
     boolean: ["help"],
     alias: { help: "h", hostname: "host" },
     unknown: (arg, key): boolean => {
@@ -98,6 +100,9 @@ export function readServe(
   }
   if (parsed.workers !== undefined && parsed.workers !== "auto") {
     options.workers = integer("workers", parsed.workers);
+  }
+  if (parsed[EXECUTOR] !== undefined) {
+    options.executor = { maximum: integer(EXECUTOR, parsed[EXECUTOR]) };
   }
   return { module: moduleUrl(module), options };
 }

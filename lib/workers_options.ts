@@ -3,6 +3,7 @@
 
 import { type Balance, layout } from "../ffi/mod.ts";
 import { compressionOf } from "./compression.ts";
+import { type ExecutorOptions, resolveExecutor } from "./executor_options.ts";
 import { addressOf } from "./listen_address.ts";
 import {
   ENGINE_OPTION_NAMES,
@@ -116,6 +117,11 @@ export interface ServeAllOptions extends EngineOptions {
    * @default {30000}
    */
   startTimeout?: number;
+  /**
+   * Bounds of the executor that all workers share: the threads that run routes with a `worker` and the calls of every
+   * `Executor`. Its `maximum` is as many as workers leave processors, and at least 1, unless given.
+   */
+  executor?: ExecutorOptions;
   /** Told when all workers listen. By default logs the address. */
   onListen?: (localAddr: Deno.Addr) => void;
   /** Told what becomes of workers. By default logs those that die or stall. */
@@ -154,6 +160,7 @@ export interface WorkersSettings {
   workerTimeout: number;
   replaceStalled: boolean;
   startTimeout: number;
+  executor: Required<ExecutorOptions>;
   listen: WorkerListenOptions;
   onListen: ((localAddr: Deno.Addr) => void) | undefined;
   onWorker: ((event: WorkerEvent) => void) | undefined;
@@ -173,6 +180,7 @@ const OWN = [
   "onListen",
   "onWorker",
   "signal",
+  "executor",
 ];
 const TYPES = {
   hostname: "string",
@@ -198,14 +206,16 @@ export function settingsOf(options: ServeAllOptions): WorkersSettings {
   requireInteger(ACTION, "numa", numa, -1, 1023);
   requireInteger(ACTION, "workerTimeout", workerTimeout, 0, TIMER_MAX_MS);
   requireInteger(ACTION, "startTimeout", startTimeout, 1, TIMER_MAX_MS);
+  const count = workers === "auto" ? automatic() : workers;
   return {
-    workers: workers === "auto" ? automatic() : workers,
+    workers: count,
     balance,
     affinity,
     numa,
     workerTimeout,
     replaceStalled: options.replaceStalled ?? false,
     startTimeout,
+    executor: resolveExecutor(ACTION, options.executor ?? {}, count),
     listen: listenOptionsOf(options),
     onListen: options.onListen,
     onWorker: options.onWorker,

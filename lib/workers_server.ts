@@ -17,6 +17,7 @@ import {
 } from "./listening_server.ts";
 import { type SocketFile, socketFileOf } from "./socket_file.ts";
 import { type ServerStatistics, Tally } from "./statistics.ts";
+import { SharedExecutor, type WorkersExecutor } from "./workers_executor.ts";
 import { Member, type Ready } from "./workers_member.ts";
 import { placementOf } from "./workers_placement.ts";
 import type {
@@ -39,6 +40,11 @@ export interface WorkersServer<Addr extends Deno.Addr = Deno.Addr>
   reload(options?: ReloadOptions): Promise<void>;
   /** How the workers are. */
   workers(): WorkerStatus[];
+  /**
+   * Runs functions that take the processor for long, for the executors of all workers and for who asks here; it is
+   * closed with the server.
+   */
+  readonly executor: WorkersExecutor;
 }
 
 // A worker that ends again and again is started anew ever more seldom.
@@ -69,6 +75,7 @@ interface Slot {
 /** The supervisor of all workers. */
 export class Supervisor implements WorkersServer {
   readonly finished: Promise<void>;
+  readonly executor: SharedExecutor;
   readonly #module: URL;
   readonly #settings: WorkersSettings;
   readonly #crew: Crew;
@@ -92,6 +99,7 @@ export class Supervisor implements WorkersServer {
     this.#settings = settings;
     this.#crew = Crew.open(settings.workers, settings.balance);
     this.#placement = placementOf(settings);
+    this.executor = new SharedExecutor(settings.executor, this.#placement);
     this.#slots = Array.from({ length: settings.workers }, (_, number) => ({
       number,
       member: null,
@@ -194,6 +202,7 @@ export class Supervisor implements WorkersServer {
   async #begin(slot: Slot): Promise<Member> {
     const member = new Member({
       crew: this.#crew,
+      executor: this.executor,
       place: this.#takePlace(),
       slot: slot.number,
       cpu: this.#placement[slot.number]!,
@@ -313,12 +322,14 @@ export class Supervisor implements WorkersServer {
   }
 
   async #replaceAll(how: Required<ShutdownOptions>): Promise<void> {
+    this.executor.renew();
     for (const slot of this.#slots) {
       if (this.#shutdown !== null) {
         throw new TypeError("Cannot reload: the server shuts down");
       }
       await this.#replace(slot, how);
     }
+    this.executor.retire();
     this.#crew.trim();
   }
 
@@ -357,6 +368,7 @@ export class Supervisor implements WorkersServer {
     clearInterval(this.#look);
     for (const { retry } of this.#slots) clearTimeout(retry);
     await Promise.all([...this.#members].map((member) => member.end()));
+    await this.executor.close();
     for (let looks = 0; looks < FOLD_LOOKS && this.#members.size > 0; looks++) {
       await sleep(FOLD_MS);
     }
