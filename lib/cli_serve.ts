@@ -20,6 +20,7 @@ MODULE exports { fetch, websocket, socket, rpc, … } by default, as for deno se
   --affinity NAME    what workers are bound to: core, numa, none, or pack (core)
   --numa N           NUMA node to whose processors they are bound; -1 for any (-1)
   --cpus LIST        processors to which they are bound instead, as 0,2,4-7
+  --executor N       threads at most for work that takes the processor for long, beside the workers
   --backend NAME     auto, io_uring or epoll (auto)
   --batch N          connections that are served in one turn (256)
   --ring N           entries of the submission queue (1024)
@@ -40,6 +41,7 @@ const TEXTS = [
 ] as const;
 // As many as the shim has room for.
 const CPU_MAX = 4095;
+const EXECUTOR = "executor";
 
 /** A mistake on the command line. */
 class UsageError extends Error {}
@@ -78,7 +80,7 @@ export function readServe(
   args: readonly string[],
 ): { module: URL; options: ServeAllOptions } | "help" {
   const parsed = parseArgs(joinNegatives(args), {
-    string: [...NUMBERS, ...TEXTS, "cpus"],
+    string: [...NUMBERS, ...TEXTS, "cpus", EXECUTOR],
     boolean: ["help"],
     alias: { help: "h", hostname: "host" },
     unknown: (arg, key): boolean => {
@@ -107,6 +109,9 @@ export function readServe(
       throw new UsageError("--affinity and --cpus exclude each other");
     }
     options.affinity = { cpus: cpuList(parsed.cpus) };
+  }
+  if (parsed[EXECUTOR] !== undefined) {
+    options.executor = { maximum: integer(EXECUTOR, parsed[EXECUTOR]) };
   }
   return { module: moduleUrl(module), options };
 }

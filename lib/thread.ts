@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // thread.ts - starts a module of Millrace on a thread of its own, wherever Millrace was imported from; used by
-// executor.ts, workers_member.ts and stress/crew.ts.
+// executor_pool.ts, workers_member.ts and stress/crew.ts.
 
 import { Worker } from "node:worker_threads";
 import { whileUnpinned } from "./pinned.ts";

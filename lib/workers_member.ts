@@ -8,13 +8,11 @@ import type { ShutdownOptions, ShutdownReport } from "./listening_server.ts";
 import { TIMER_MAX_MS } from "./route_options.ts";
 import { Tally, TALLY_BYTES } from "./statistics.ts";
 import { startThread, type ThreadModule } from "./thread.ts";
+import { errorOf } from "./thrown_text.ts";
+import type { SharedExecutor, WorkerCalls } from "./workers_executor.ts";
 import type { WorkerListenOptions } from "./workers_options.ts";
 import type { WorkerPlacement } from "./workers_placement.ts";
-import type {
-  ThrownText,
-  WorkerInit,
-  WorkerMessage,
-} from "./workers_thread.ts";
+import type { WorkerInit, WorkerMessage } from "./workers_thread.ts";
 
 /** What a worker has told when it began to serve. */
 export type Ready = Extract<WorkerMessage, { millrace: "ready" }>;
@@ -22,6 +20,7 @@ export type Ready = Extract<WorkerMessage, { millrace: "ready" }>;
 /** What a worker is to be. */
 export interface MemberInit {
   crew: Crew;
+  executor: SharedExecutor;
   place: number;
   slot: number;
   placement: WorkerPlacement | null;
@@ -54,12 +53,13 @@ export class Member {
   unbound: string | null = null;
   readonly #crew: Crew;
   readonly #thread: Worker;
+  readonly #calls: WorkerCalls;
   #error: Error | null = null;
   #left: ((report: ShutdownReport) => void) | null = null;
   #leaving: Promise<ShutdownReport> | null = null;
 
   constructor(init: MemberInit) {
-    const { crew, place, slot, placement, module, listen } = init;
+    const { crew, executor, place, slot, placement, module, listen } = init;
     this.place = place;
     this.slot = slot;
     this.#crew = crew;
@@ -71,10 +71,12 @@ export class Member {
       slot,
       placement,
       counts,
+      executor: executor.figures,
       module: module.href,
       listen,
     };
     this.#thread = startThread(BOOTSTRAP, workerData);
+    this.#calls = executor.join((answer) => this.#thread.postMessage(answer));
     const { promise, resolve, reject } = Promise.withResolvers<Ready>();
     this.ready = promise;
     // Whoever starts a worker waits for that; nobody else has to.
@@ -89,6 +91,7 @@ export class Member {
     this.ended = new Promise((settle) =>
       this.#thread.on("exit", () => {
         clearTimeout(late);
+        this.#calls.end();
         const error = this.#error;
         reject(new Error(`Worker ${slot} has ended`, { cause: error }));
         settle(error);
@@ -115,6 +118,7 @@ export class Member {
   /** Ends it, with all its connections. */
   async end(): Promise<void> {
     this.state = "leaving";
+    this.#calls.end();
     await this.#thread.terminate();
     await this.ended;
   }
@@ -138,8 +142,10 @@ export class Member {
       resolve(message);
     } else if (message.millrace === "failed") {
       reject(this.#error ??= errorOf(message.error));
-    } else {
+    } else if (message.millrace === "left") {
       this.#left?.(message.report);
+    } else {
+      this.#calls.hear(message);
     }
   }
 
@@ -169,11 +175,4 @@ export class Member {
 function isOurs(message: unknown): message is WorkerMessage {
   return typeof message === "object" && message !== null &&
     "millrace" in message;
-}
-
-function errorOf({ name, message, stack }: ThrownText): Error {
-  const error = new Error(message);
-  error.name = name;
-  if (stack !== undefined) error.stack = stack;
-  return error;
 }

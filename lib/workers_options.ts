@@ -4,6 +4,7 @@
 import { type Balance, layout } from "../ffi/mod.ts";
 import type { PlacementPolicy } from "./placement.ts";
 import { compressionOf } from "./compression.ts";
+import { type ExecutorOptions, resolveExecutor } from "./executor_options.ts";
 import { addressOf } from "./listen_address.ts";
 import {
   ENGINE_OPTION_NAMES,
@@ -136,6 +137,11 @@ export interface ServeAllOptions extends EngineOptions {
    * @default {30000}
    */
   startTimeout?: number;
+  /**
+   * Bounds of the executor that all workers share: the threads that run routes with a `worker` and the calls of every
+   * `Executor`. Its `maximum` is as many as workers leave processors, and at least 1, unless given.
+   */
+  executor?: ExecutorOptions;
   /** Told when all workers listen. By default logs the address. */
   onListen?: (localAddr: Deno.Addr) => void;
   /** Told what becomes of workers. By default logs those that die or stall. */
@@ -173,6 +179,7 @@ export interface WorkersSettings {
   workerTimeout: number;
   replaceStalled: boolean;
   startTimeout: number;
+  executor: Required<ExecutorOptions>;
   listen: WorkerListenOptions;
   onListen: ((localAddr: Deno.Addr) => void) | undefined;
   onWorker: ((event: WorkerEvent) => void) | undefined;
@@ -193,6 +200,7 @@ const OWN = [
   "onListen",
   "onWorker",
   "signal",
+  "executor",
 ];
 const TYPES = {
   hostname: "string",
@@ -227,15 +235,21 @@ export function settingsOf(options: ServeAllOptions): WorkersSettings {
   }
   requireInteger(ACTION, "workerTimeout", workerTimeout, 0, TIMER_MAX_MS);
   requireInteger(ACTION, "startTimeout", startTimeout, 1, TIMER_MAX_MS);
+  const placements = placementsOf(
+    { workers, affinity, numa },
+    layout.CREW_SLOTS_MAX,
+  );
   return {
-    placements: placementsOf(
-      { workers, affinity, numa },
-      layout.CREW_SLOTS_MAX,
-    ),
+    placements,
     balance,
     workerTimeout,
     replaceStalled: options.replaceStalled ?? false,
     startTimeout,
+    executor: resolveExecutor(
+      ACTION,
+      options.executor ?? {},
+      placements.length,
+    ),
     listen: listenOptionsOf(options),
     onListen: options.onListen,
     onWorker: options.onWorker,

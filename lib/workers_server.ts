@@ -17,6 +17,7 @@ import {
 } from "./listening_server.ts";
 import { type SocketFile, socketFileOf } from "./socket_file.ts";
 import { type ServerStatistics, Tally } from "./statistics.ts";
+import { SharedExecutor, type WorkersExecutor } from "./workers_executor.ts";
 import { Member, type Ready } from "./workers_member.ts";
 import type {
   ReloadOptions,
@@ -39,6 +40,11 @@ export interface WorkersServer<Addr extends Deno.Addr = Deno.Addr>
   reload(options?: ReloadOptions): Promise<void>;
   /** How the workers are. */
   workers(): WorkerStatus[];
+  /**
+   * Runs functions that take the processor for long, for the executors of all workers and for who asks here; it is
+   * closed with the server.
+   */
+  readonly executor: WorkersExecutor;
 }
 
 // A worker that ends again and again is started anew ever more seldom.
@@ -73,6 +79,7 @@ interface Slot {
 /** The supervisor of all workers. */
 export class Supervisor implements WorkersServer {
   readonly finished: Promise<void>;
+  readonly executor: SharedExecutor;
   readonly #module: URL;
   readonly #settings: WorkersSettings;
   readonly #crew: Crew;
@@ -93,8 +100,13 @@ export class Supervisor implements WorkersServer {
   constructor(module: URL, settings: WorkersSettings) {
     this.#module = module;
     this.#settings = settings;
-    this.#crew = Crew.open(settings.placements.length, settings.balance);
-    this.#slots = settings.placements.map((placement, number) => ({
+    const { placements } = settings;
+    this.#crew = Crew.open(placements.length, settings.balance);
+    this.executor = new SharedExecutor(
+      settings.executor,
+      placements.flatMap((placement) => placement?.cpus ?? []),
+    );
+    this.#slots = placements.map((placement, number) => ({
       number,
       placement,
       unbound: null,
@@ -209,6 +221,7 @@ export class Supervisor implements WorkersServer {
   async #begin(slot: Slot): Promise<Member> {
     const member = new Member({
       crew: this.#crew,
+      executor: this.executor,
       place: this.#takePlace(),
       slot: slot.number,
       placement: slot.placement,
@@ -338,12 +351,14 @@ export class Supervisor implements WorkersServer {
   }
 
   async #replaceAll(how: Required<ShutdownOptions>): Promise<void> {
+    this.executor.renew();
     for (const slot of this.#slots) {
       if (this.#shutdown !== null) {
         throw new TypeError("Cannot reload: the server shuts down");
       }
       await this.#replace(slot, how);
     }
+    this.executor.retire();
     this.#crew.trim();
   }
 
@@ -382,6 +397,7 @@ export class Supervisor implements WorkersServer {
     clearInterval(this.#look);
     for (const { retry } of this.#slots) clearTimeout(retry);
     await Promise.all([...this.#members].map((member) => member.end()));
+    await this.executor.close();
     for (let looks = 0; looks < FOLD_LOOKS && this.#members.size > 0; looks++) {
       await sleep(FOLD_MS);
     }
