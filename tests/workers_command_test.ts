@@ -100,7 +100,7 @@ Deno.test("the program tells its commands, and refuses others", async () => {
   assert(help.out.includes("serve"), help.out);
   const wrong = await run("sevre");
   assertEquals(wrong.code, 2);
-  assert(wrong.err.includes('unknown command "sevre"'), wrong.err);
+  assert(wrong.err.includes('There is no command "sevre"'), wrong.err);
   const ranges = await run("serve", "app.ts", "--workers", "0");
   assertEquals(ranges.code, 2);
   assert(ranges.err.includes('"workers"'), ranges.err);
