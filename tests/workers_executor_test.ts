@@ -131,6 +131,25 @@ testWorkers("bounds are those of all workers", async (t) => {
   assertEquals(new Set(values.map(({ value }) => value)), new Set([2, 3]));
 });
 
+testWorkers("calls of eight workers do not get mixed up", async (t) => {
+  const server = await serveAll(t, { maximum: 2 }, { workers: 8 });
+  const callers = await Promise.all(
+    Array.from({ length: 16 }, () => Caller.connect(server)),
+  );
+  await Promise.all(callers.map(async (caller, at) => {
+    for (let n = 0; n < 20; n++) {
+      const args = JSON.stringify([at * 100 + n]);
+      const name = n % 5 === 0 ? "fail" : "double";
+      const { value, error } = await caller.run(name, { args });
+      if (name === "fail") assertEquals(error!.message, `${at * 100 + n}`);
+      else assertEquals(value, (at * 100 + n) * 2);
+    }
+  }));
+  for (const caller of callers) caller[Symbol.dispose]();
+  const { busy, queued, completed, failed } = server.executor.statistics();
+  assertEquals([busy, queued, completed, failed], [0, 0, 256, 64]);
+});
+
 testWorkers("a worker gives a call up, waiting or running", async (t) => {
   const server = await serveAll(t, { maximum: 1 });
   using caller = await Caller.connect(server);
