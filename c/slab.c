@@ -52,7 +52,7 @@ static uint32_t class_of(uint32_t bytes) {
 }
 
 static uint32_t class_bytes(uint32_t class) {
-  return MR_SLAB_BYTES_MIN << class;
+  return (uint32_t)MR_SLAB_BYTES_MIN << class;
 }
 
 static uint32_t capacity(const struct chunk *chunk) {
