@@ -121,9 +121,14 @@ export class RetainedBytes implements Disposable {
  *
  * const pool = new BufferPool({ maxBytes: 16 << 20 });
  *
- * function sendTime(socket: ServerWebSocket): void {
- *   using buffer = pool.get(8);
- *   new DataView(buffer.bytes.buffer).setFloat64(0, Date.now());
+ * function sendTagged(
+ *   socket: ServerWebSocket,
+ *   tag: number,
+ *   payload: Uint8Array,
+ * ): void {
+ *   using buffer = pool.get(1 + payload.length);
+ *   buffer.bytes[0] = tag;
+ *   buffer.bytes.set(payload, 1);
  *   socket.send(buffer.bytes);
  * }
  * ```
