@@ -24,6 +24,7 @@
 export {
   type BackendName,
   type KeepAlive,
+  type NodeStatistics,
   type ReactorCounters,
 } from "./ffi/mod.ts";
 export {
@@ -32,6 +33,12 @@ export {
   type AffinityResult,
   type AffinityTarget,
 } from "./lib/affinity.ts";
+export {
+  BufferPool,
+  type BufferPoolOptions,
+  retain,
+  RetainedBytes,
+} from "./lib/buffer_pool.ts";
 export {
   adopt,
   type ClientSocketOptions,

@@ -145,6 +145,12 @@ void arena_reset(struct mr_arena *arena) {
   blocks_free_all(arena);
 }
 
+void arena_give_up(struct mr_arena *arena) {
+  sys_map_over(arena->base, pages_round(arena->bytes));
+  pages_unmap(arena->private_base, arena->private_bytes);
+  free(arena);
+}
+
 bool arena_fits(const struct mr_arena *arena, const struct mr_options *options) {
   const struct mr_options *had = &arena->options;
   return options->ring_entries == had->ring_entries && options->block_count == had->block_count &&
@@ -153,6 +159,7 @@ bool arena_fits(const struct mr_arena *arena, const struct mr_options *options) 
 
 int arena_adopt(struct mr_arena *arena, const struct mr_options *options) {
   if (!arena_fits(arena, options) || !options_valid(options)) return -EINVAL;
+  if (arena->retained > 0) return -EBUSY;
   arena->options = *options;
   return 0;
 }

@@ -14,12 +14,13 @@
 
 // What is known of a block. Its bytes lie in the shared part, this in the private one.
 struct block {
-  uint32_t next;   // in a connection's input or output queue
-  uint32_t start;  // first byte in use
-  uint32_t end;    // behind the last byte in use
-  uint32_t turn;   // turn whose records name bytes of this block
-  uint32_t dirty;  // no byte from here on was ever written
-  uint32_t refs;   // 1 for a queue or the kernel, 1 for the turn
+  uint32_t next;      // in a connection's input or output queue
+  uint32_t start;     // first byte in use
+  uint32_t end;       // behind the last byte in use
+  uint32_t turn;      // turn whose records name bytes of this block
+  uint32_t dirty;     // no byte from here on was ever written
+  uint32_t refs;      // 1 for a queue or the kernel, 1 for the turn, 1 for the application
+  uint32_t retained;  // times that the application has asked to keep it
 };
 
 struct mr_arena {
@@ -39,6 +40,7 @@ struct mr_arena {
   uint32_t free_count;
   uint32_t *borrowed;  // blocks that the current turn's records name
   uint32_t borrowed_count;
+  uint32_t retained;  // blocks that the application keeps, whether or not a reactor is open
   struct conn *conns;
   uint8_t *carries;  // see reactor.h
   uint32_t *slots;   // the queues of slots, see reactor.h
@@ -55,6 +57,10 @@ bool arena_fits(const struct mr_arena *arena, const struct mr_options *options);
 
 // Puts everything as it was when the arena was new; its pages go back to the system.
 void arena_reset(struct mr_arena *arena);
+
+// The same for good, where the application keeps blocks and its isolate is gone: another one may have been
+// given their buffers, so that nobody else may have their addresses.
+void arena_give_up(struct mr_arena *arena);
 
 // Prepares the arena for a reactor whose options may differ in all that does not size memory.
 int arena_adopt(struct mr_arena *arena, const struct mr_options *options);

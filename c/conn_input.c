@@ -83,13 +83,13 @@ void input_clear(struct mr_reactor *r, struct conn *c) {
   c->seen = 0;
 }
 
-// Puts the first block's bytes at the start of a block. Bytes that a record of this turn names stay where
-// they are, so then a fresh block takes the first one's place.
+// Puts the first block's bytes at the start of a block. Bytes that a record of this turn names, or that the
+// application keeps, stay where they are, so then a fresh block takes the first one's place.
 static bool front_move_down(struct mr_reactor *r, struct conn *c) {
   struct block *front = &r->arena->blocks[c->in_head];
   uint32_t length = front->end - front->start;
   const uint8_t *bytes = block_at(r->arena, c->in_head) + front->start;
-  if (front->turn != r->turn) {
+  if (front->refs == 1) {
     if (front->end > front->dirty) front->dirty = front->end;
     memmove(block_at(r->arena, c->in_head), bytes, length);
     front->start = 0;

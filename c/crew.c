@@ -193,7 +193,7 @@ void crew_leave(struct mr_reactor *r) {
   for (uint32_t i = 0; i < handed; i++) close(member->fds[i]);
   struct mr_control *counted = &member->worker->counted;
   add_counters(counted, r->control);
-  counted->blocks_free = counted->deflate_bytes = 0;  // are no more
+  counted->blocks_free = counted->blocks_retained = counted->deflate_bytes = 0;  // are no more
   atomic_fetch_sub(&service->connections, r->control->connections);
   r->member = NULL;
   wake_all(service);

@@ -48,7 +48,7 @@ static inline struct mr_record *inbox_push_bytes(struct mr_reactor *r, const str
 // The same for bytes that the application is shown: it can see all of their block through `.buffer`.
 static inline struct mr_record *inbox_push_shown(struct mr_reactor *r, const struct conn *c, uint8_t kind,
                                                  uint32_t block, uint32_t start, uint32_t length) {
-  if (r->arena->blocks[block].turn != r->turn) block_clean(r->arena, block);
+  if (r->arena->blocks[block].refs == 1) block_clean(r->arena, block);
   return inbox_push_bytes(r, c, kind, block, start, length);
 }
 

@@ -21,6 +21,9 @@
 #define MR_CREW_SLOTS_MAX 256
 #define MR_CREW_PLACES 1024
 #define MR_ROUTE_BYTES 16384
+// Buffers of a slab are as long as powers of two, from the first to the second.
+#define MR_SLAB_BYTES_MIN 64
+#define MR_SLAB_BYTES_MAX 262144
 
 // What arrived, one fixed-size record for each. Bytes stay valid until the next mr_poll.
 enum mr_record_kind {
@@ -272,10 +275,12 @@ struct mr_control {  // C writes
   uint64_t received_bytes;
   uint64_t sent_bytes;
   uint64_t polls;
-  uint64_t wakes;          // wake chains armed
-  uint64_t blocks_free;    // blocks that hold nothing, at the end of the last mr_poll
-  uint64_t blocks_lost;    // blocks whose ArrayBuffer the application transferred away
-  uint64_t deflate_bytes;  // memory of compression contexts now, what is kept for those to come included
+  uint64_t wakes;             // wake chains armed
+  uint64_t blocks_free;       // blocks that hold nothing, at the end of the last mr_poll
+  uint64_t blocks_lost;       // blocks whose ArrayBuffer the application transferred away
+  uint64_t deflate_bytes;     // memory of compression contexts now, what is kept for those to come included
+  uint64_t blocks_retained;   // blocks that the application keeps now
+  uint64_t retain_overflows;  // times that it was to have one more than it may keep
 };
 
 struct mr_options {  // JS writes; times in milliseconds, sizes in bytes
@@ -398,6 +403,14 @@ struct mr_mailbox_stats {  // C writes
   uint64_t wakes;          // bytes sent to a sleeping reader's wake socket
 };
 
+// What a slab has on one NUMA node.
+struct mr_slab_stats {  // C writes
+  uint64_t allocated;   // bytes of memory
+  uint64_t used;        // bytes of buffers in use
+  uint64_t buffers;     // in use
+  uint64_t fallbacks;   // buffers that were asked for and are longer than any
+};
+
 // Part of a file that MR_CMD_FILE sends.
 struct mr_file_range {  // JS writes
   uint64_t start;
@@ -409,7 +422,7 @@ struct mr_file_range {  // JS writes
 _Static_assert(sizeof(struct mr_record) == 32, "record is 32 bytes");
 _Static_assert(sizeof(struct mr_command) == 16, "command is 16 bytes");
 _Static_assert(sizeof(struct mr_row) == 16, "row is 16 bytes");
-_Static_assert(sizeof(struct mr_control) == 272, "control has no padding");
+_Static_assert(sizeof(struct mr_control) == 288, "control has no padding");
 _Static_assert(sizeof(struct mr_options) == 120, "options have no padding");
 _Static_assert(sizeof(struct mr_timeouts) == 16, "timeouts have no padding");
 _Static_assert(sizeof(struct mr_deflate_options) == 24, "deflate options have no padding");
@@ -418,6 +431,7 @@ _Static_assert(sizeof(struct mr_file) == 40, "file has no padding");
 _Static_assert(sizeof(struct mr_file_range) == 24, "file range has no padding");
 _Static_assert(sizeof(struct mr_mailboxes_options) == 12, "mailboxes options have no padding");
 _Static_assert(sizeof(struct mr_mailbox_stats) == 56, "mailbox stats have no padding");
+_Static_assert(sizeof(struct mr_slab_stats) == 32, "slab stats have no padding");
 _Static_assert(sizeof(struct mr_socket_options) == 28, "socket options have no padding");
 _Static_assert(sizeof(struct mr_worker_report) == 16, "worker report has no padding");
 _Static_assert(sizeof(struct mr_listen_options) == 16 + MR_TEXT_BYTES, "listen options have no padding");

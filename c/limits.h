@@ -76,6 +76,14 @@
 #define FILE_SHARE_BYTES (512u << 10)
 #define FILES_TURN_BYTES (4u << 20)
 
+// One part in this many of the blocks is what the application may keep: as many as that are left for what
+// goes out, so that receiving does not come to an end.
+#define RETAINED_PART 8
+
+// Memory of a slab: 16 GiB at most, in chunks of one huge page.
+#define SLAB_CHUNK_BYTES (2u << 20)
+#define SLAB_CHUNKS_MAX 8192
+
 // Mailboxes that threads of a process share: as many as a large machine has hardware threads.
 #define MAILBOXES_MAX 1024
 

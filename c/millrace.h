@@ -17,6 +17,7 @@ typedef struct mr_arena mr_arena;
 typedef struct mr_reactor mr_reactor;
 typedef struct mr_mailboxes mr_mailboxes;
 typedef struct mr_crew mr_crew;
+typedef struct mr_slab mr_slab;
 
 // Hash of layout.h and this file; the loader refuses a library whose hash is not its own.
 uint32_t mr_abi(void);
@@ -35,8 +36,9 @@ uint64_t mr_arena_bytes(mr_arena *arena);
 int32_t mr_open(mr_arena *arena, const struct mr_options *options, mr_reactor **out, char *reason);
 
 // Closes all sockets and gives back everything but the arena, whose pages return to the system.
-// -EBUSY: the kernel still holds operations, or the application a block. The reactor is gone all the same,
-// but the arena must not be used again.
+// -EBUSY: the kernel still holds operations, or the application has a block for good. The reactor is gone all
+// the same, but the arena must not be used again. 1: the application keeps blocks; until mr_block_release
+// says so, the arena must not.
 int32_t mr_close(mr_reactor *reactor);
 
 // Writes "io_uring" or "epoll" to name and why it was chosen to reason (MR_TEXT_BYTES each).
@@ -121,7 +123,31 @@ int32_t mr_arm(mr_reactor *reactor);
 int32_t mr_wake(mr_reactor *reactor);
 
 // Retires a block whose ArrayBuffer JavaScript transferred away: its bytes now belong to whoever holds that.
-int32_t mr_block_lost(mr_reactor *reactor, uint32_t block);
+int32_t mr_block_lost(mr_arena *arena, uint32_t block);
+
+// Keeps a block that a record of this turn names, with all its bytes, until as many mr_block_release.
+// -ESTALE: no record does, and it is not kept yet. -ENOBUFS: as many as may be are kept.
+int32_t mr_block_retain(mr_arena *arena, uint32_t block);
+
+// Returns 1 when it was the last one of an arena whose reactor is closed: another may now be opened on that.
+int32_t mr_block_release(mr_arena *arena, uint32_t block);
+
+// Opens a slab: buffers of the calling thread, which alone may use it, in at most max_bytes of memory on the
+// thread's NUMA node; a multiple of 2 MiB up to 16 GiB. It is closed when the thread ends.
+int32_t mr_slab_open(uint64_t max_bytes, mr_slab **out);
+
+// Takes a buffer for so many bytes, whose length is the next power of two, and returns its number. It holds
+// whatever was there before. -EMSGSIZE: longer than MR_SLAB_BYTES_MAX, which is counted and left to the
+// caller. -ENOBUFS: max_bytes are in use, or in other sizes.
+int32_t mr_slab_get(mr_slab *slab, uint32_t bytes);
+
+// Where a buffer lies. Its memory stays mapped, whatever becomes of the slab.
+void *mr_slab_at(mr_slab *slab, uint32_t buffer);
+
+int32_t mr_slab_release(mr_slab *slab, uint32_t buffer);
+
+// Writes what the slab has on a node to *out. -ENOENT: it has had nothing there, nor on any node behind it.
+int32_t mr_slab_statistics(mr_slab *slab, uint32_t node, struct mr_slab_stats *out);
 
 // Opens mailboxes, through which the threads of a process send messages to its reactors, and writes them to
 // *out. All threads may use them until mr_mailboxes_close; who reads one may go on to do so after that.

@@ -132,7 +132,11 @@ int32_t mr_close(mr_reactor *r) {
   if (rc == 0 && r->control->blocks_lost > 0) rc = -EBUSY;
   r->arena->reactor = NULL;
   r->arena->lost = rc != 0;
-  if (rc == 0) arena_reset(r->arena);
+  if (rc == 0 && r->arena->retained > 0) {
+    rc = 1;
+  } else if (rc == 0) {
+    arena_reset(r->arena);
+  }
   free(r);
   return rc;
 }
@@ -238,12 +242,5 @@ int32_t mr_arm(mr_reactor *r) {
 
 int32_t mr_wake(mr_reactor *r) {
   wake_send(r->wake_here);
-  return 0;
-}
-
-int32_t mr_block_lost(mr_reactor *r, uint32_t block) {
-  if (block >= r->options->block_count || r->arena->blocks[block].refs == 0) return -EINVAL;
-  r->arena->blocks[block].refs++;
-  counter_add(&r->control->blocks_lost, 1);
   return 0;
 }

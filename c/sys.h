@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <linux/sockios.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -240,6 +241,17 @@ static inline int sys_dup_over(int fd, int over) {
 static inline void *sys_mmap(size_t bytes, int flags) {
   if (sys_failed(SYS_MMAP)) return MAP_FAILED;
   return mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+}
+
+// Puts fresh memory in the place of what is mapped there, without a moment in which there is none.
+static inline void sys_map_over(void *base, size_t bytes) {
+  mmap(base, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+}
+
+// The NUMA node that the calling thread is on at the moment.
+static inline uint32_t sys_node(void) {
+  unsigned cpu, node;
+  return getcpu(&cpu, &node) == 0 ? node : 0;
 }
 
 #endif

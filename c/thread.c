@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// thread.c - closes the reactors of a thread that ends without having done so, and keeps its arenas for
-// others; called by arena.c and crew.c.
+// thread.c - closes the reactors and slabs of a thread that ends without having done so, and keeps its arenas
+// for others; called by arena.c, slab.c and crew.c.
 //
 // A worker of JavaScript may be ended at any time, with everything open. The isolate is then gone before its
 // thread is, and what runs at the end of that is still the thread that opened the reactors, as io_uring
@@ -12,10 +12,12 @@
 
 #include "crew.h"
 #include "reactor.h"
+#include "slab.h"
 #include "sys.h"
 
 struct thread {
   struct mr_arena *arenas;
+  struct mr_slab *slabs;
   struct crew_worker *worker;
 };
 
@@ -28,6 +30,7 @@ static struct mr_arena *spare;
 static void give_back(struct mr_arena *arena) {
   if (arena->reactor != NULL) reactor_abandoned(arena->reactor);
   if (arena->lost) return;
+  if (arena->retained > 0) return arena_give_up(arena);
   pthread_mutex_lock(&lock);
   arena->next = spare;
   spare = arena;
@@ -41,6 +44,7 @@ static void end(void *context) {
     thread->arenas = arena->next;
     give_back(arena);
   }
+  slab_abandoned(thread->slabs);
   if (thread->worker != NULL) crew_worker_gone(thread->worker);
   free(thread);
 }
@@ -65,6 +69,14 @@ void thread_keep(struct mr_arena *arena) {
   if (thread == NULL) return;
   arena->next = thread->arenas;
   thread->arenas = arena;
+}
+
+struct mr_slab *thread_keep_slab(struct mr_slab *slab) {
+  struct thread *thread = current(true);
+  if (thread == NULL) return NULL;
+  struct mr_slab *next = thread->slabs;
+  thread->slabs = slab;
+  return next;
 }
 
 struct mr_arena *thread_spare(const struct mr_options *options) {

@@ -7,6 +7,7 @@
 import { unwrap } from "./errno.ts";
 import * as layout from "./layout.ts";
 import { library } from "./library.ts";
+import { remember } from "./receive_block.ts";
 
 const free: Arena[] = [];
 
@@ -30,6 +31,8 @@ export class Arena {
   readonly words: Uint32Array<ArrayBuffer>;
   /** Offset of the first block. */
   readonly blocksOffset: number;
+  /** Blocks that were retired. */
+  lost = 0;
   readonly #shape: string;
   readonly #base: Deno.PointerObject;
   readonly #blocks: ArrayBuffer[] = [];
@@ -97,10 +100,12 @@ export class Arena {
     return this.#whole[index]?.length === 0;
   }
 
-  /** Forgets a block's buffer. */
-  forget(index: number): void {
+  /** Gives up a block whose buffer was transferred away: it belongs to whoever holds that. */
+  retire(index: number): void {
     delete this.#blocks[index];
     delete this.#whole[index];
+    library().mr_block_lost(this.pointer, index);
+    this.lost++;
   }
 
   #makeBlock(index: number): ArrayBuffer {
@@ -116,5 +121,6 @@ export class Arena {
     const buffer = this.part(offset, layout.BLOCK_BYTES);
     this.#blocks[index] = buffer;
     this.#whole[index] = new Uint8Array(buffer);
+    remember(buffer, this, index);
   }
 }

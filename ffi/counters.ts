@@ -3,7 +3,7 @@
 
 import * as layout from "./layout.ts";
 
-/** What a reactor counts; all but `connections`, `blocksFree` and `deflateBytes` only grow. */
+/** What a reactor counts; all but `connections`, `blocksFree`, `blocksRetained` and `deflateBytes` only grow. */
 export interface ReactorCounters {
   /** Connections that are open. */
   connections: number;
@@ -59,6 +59,10 @@ export interface ReactorCounters {
   blocksLost: number;
   /** Memory that WebSockets have for compression now. */
   deflateBytes: number;
+  /** Receive buffers that `retain()` keeps for the application now. */
+  blocksRetained: number;
+  /** Times that `retain()` has copied because an eighth of the buffers was kept already. */
+  retainOverflows: number;
 }
 
 /** The counters, with what reads the one at an offset of struct mr_control. */
@@ -94,6 +98,8 @@ export function readCounters(
     blocksFree: read(layout.CONTROL_BLOCKS_FREE),
     blocksLost: read(layout.CONTROL_BLOCKS_LOST),
     deflateBytes: read(layout.CONTROL_DEFLATE_BYTES),
+    blocksRetained: read(layout.CONTROL_BLOCKS_RETAINED),
+    retainOverflows: read(layout.CONTROL_RETAIN_OVERFLOWS),
   };
 }
 

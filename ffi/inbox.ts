@@ -30,8 +30,6 @@ export class Inbox {
   readonly #words: Uint32Array;
   readonly #base: number;
   readonly #headsBase: number;
-  readonly #retire: (block: number) => void;
-  #lost = 0;
   // Records of this turn.
   #count = 0;
   // Texts of this turn that were decoded together: those of the records from #textFirst to #textEnd, whose bytes begin
@@ -41,9 +39,7 @@ export class Inbox {
   #textEnd = 0;
   #textStart = 0;
 
-  /** `retire` has C give up a block. */
-  constructor(arena: Arena, retire: (block: number) => void) {
-    this.#retire = retire;
+  constructor(arena: Arena) {
     this.#arena = arena;
     this.#bytes = arena.bytes;
     this.#shorts = arena.shorts;
@@ -114,7 +110,7 @@ export class Inbox {
    * afterwards.
    */
   view(index: number): Uint8Array<ArrayBuffer> {
-    if (this.#lost >= LOST_MAX) return this.borrow(index).slice();
+    if (this.#arena.lost >= LOST_MAX) return this.borrow(index).slice();
     const block = this.block(index);
     return new Uint8Array(
       this.#arena.madeBlock(block) ?? this.#makeBlock(block),
@@ -128,10 +124,7 @@ export class Inbox {
    * whoever holds that and is never used again. After a few of those it gets copies instead of views.
    */
   returned(block: number): void {
-    if (!this.#arena.isLost(block)) return;
-    this.#arena.forget(block);
-    this.#retire(block);
-    this.#lost++;
+    if (this.#arena.isLost(block)) this.#arena.retire(block);
   }
 
   /** The bytes, over the whole arena: for Millrace's own use. */

@@ -2,7 +2,7 @@
 // layout.ts - generated from c/layout.h by ffi/layout_gen.ts, do not edit: constants, and offsets in bytes.
 
 /** First 32 bits of the SHA-256 of c/layout.h and c/millrace.h. */
-export const ABI_HASH = 0xacf944d6;
+export const ABI_HASH = 0x6adcb29f;
 
 export const SLOT_BITS = 20;
 export const SLOT_MASK = 1048575;
@@ -13,6 +13,8 @@ export const ROUTES_MAX = 4096;
 export const CREW_SLOTS_MAX = 256;
 export const CREW_PLACES = 1024;
 export const ROUTE_BYTES = 16384;
+export const SLAB_BYTES_MIN = 64;
+export const SLAB_BYTES_MAX = 262144;
 export const OPEN = 1;
 export const HEAD = 2;
 export const BODY = 3;
@@ -156,7 +158,7 @@ export const ROW_QUEUED = 4;
 export const ROW_STAGED = 8;
 export const ROW_DRAIN_BELOW = 12;
 
-export const CONTROL_BYTES = 272;
+export const CONTROL_BYTES = 288;
 export const CONTROL_ABI = 0;
 export const CONTROL_RECORDS_OFFSET = 4;
 export const CONTROL_RECORDS_CAPACITY = 8;
@@ -199,6 +201,8 @@ export const CONTROL_WAKES = 240;
 export const CONTROL_BLOCKS_FREE = 248;
 export const CONTROL_BLOCKS_LOST = 256;
 export const CONTROL_DEFLATE_BYTES = 264;
+export const CONTROL_BLOCKS_RETAINED = 272;
+export const CONTROL_RETAIN_OVERFLOWS = 280;
 
 export const OPTIONS_BYTES = 120;
 export const OPTIONS_BACKEND = 0;
@@ -300,6 +304,12 @@ export const MAILBOX_STATS_HELD_BYTES = 24;
 export const MAILBOX_STATS_FULL = 32;
 export const MAILBOX_STATS_LOST = 40;
 export const MAILBOX_STATS_WAKES = 48;
+
+export const SLAB_STATS_BYTES = 32;
+export const SLAB_STATS_ALLOCATED = 0;
+export const SLAB_STATS_USED = 8;
+export const SLAB_STATS_BUFFERS = 16;
+export const SLAB_STATS_FALLBACKS = 24;
 
 export const FILE_RANGE_BYTES = 24;
 export const FILE_RANGE_START = 0;

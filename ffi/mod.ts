@@ -25,6 +25,7 @@ export {
 } from "./mailbox.ts";
 export type { Outbox } from "./outbox.ts";
 export { probeUring } from "./probe.ts";
+export { blockOf } from "./receive_block.ts";
 export {
   type BackendName,
   type ListenAddress,
@@ -32,6 +33,7 @@ export {
   type ReactorOptions,
 } from "./reactor.ts";
 export type { RouteImage, RouteResponse } from "./route.ts";
+export { type NodeStatistics, Slab } from "./slab.ts";
 export type { KeepAlive, SocketTuning } from "./socket_tuning.ts";
 export {
   pinThread,

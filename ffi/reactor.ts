@@ -114,9 +114,7 @@ export class Reactor {
       );
     }
     this.#pointer = Deno.UnsafePointer.create(out[0]!)!;
-    this.inbox = new Inbox(this.#arena, (block) => {
-      this.#shim.mr_block_lost(this.#pointer, block);
-    });
+    this.inbox = new Inbox(this.#arena);
     this.outbox = new Outbox(
       this.#arena,
       (now) => this.#flush(now),
@@ -137,7 +135,8 @@ export class Reactor {
     this.#flush(0);
     this.#closed = true;
     for (const fd of this.#inherited) inherited.delete(fd);
-    // When the kernel does not let go of the memory it is lost, which is better than to share it.
+    // When the kernel does not let go of the memory it is lost, which is better than to share it. When the application
+    // keeps blocks, the last one to be released releases the arena.
     if (this.#shim.mr_close(this.#pointer) === 0) this.#arena.release();
   }
 

@@ -192,8 +192,58 @@ export const SYMBOLS = {
   },
   mr_block_lost: {
     parameters: [
-      "pointer", // mr_reactor *reactor
+      "pointer", // mr_arena *arena
       "u32", // uint32_t block
+    ],
+    result: "i32",
+  },
+  mr_block_retain: {
+    parameters: [
+      "pointer", // mr_arena *arena
+      "u32", // uint32_t block
+    ],
+    result: "i32",
+  },
+  mr_block_release: {
+    parameters: [
+      "pointer", // mr_arena *arena
+      "u32", // uint32_t block
+    ],
+    result: "i32",
+  },
+  mr_slab_open: {
+    parameters: [
+      "u64", // uint64_t max_bytes
+      "buffer", // mr_slab **out
+    ],
+    result: "i32",
+  },
+  mr_slab_get: {
+    parameters: [
+      "pointer", // mr_slab *slab
+      "u32", // uint32_t bytes
+    ],
+    result: "i32",
+  },
+  mr_slab_at: {
+    parameters: [
+      "pointer", // mr_slab *slab
+      "u32", // uint32_t buffer
+    ],
+    result: "pointer",
+  },
+  mr_slab_release: {
+    parameters: [
+      "pointer", // mr_slab *slab
+      "u32", // uint32_t buffer
+    ],
+    result: "i32",
+  },
+  mr_slab_statistics: {
+    parameters: [
+      "pointer", // mr_slab *slab
+      "u32", // uint32_t node
+      "buffer", // struct mr_slab_stats *out
     ],
     result: "i32",
   },

@@ -20,8 +20,7 @@ export interface SocketHandlers<Data> {
   /** The connection is the application's. Exactly one `close` will follow. */
   open?(socket: Socket<Data>): void | Promise<void>;
   /**
-   * Bytes arrived, in pieces as the network cut them. The view is valid until this returns: copy it with
-   * `.slice()` to keep it.
+   * Bytes arrived, in pieces as the network cut them. The view is valid until this returns: `retain()` it to keep it.
    */
   data?(
     socket: Socket<Data>,

@@ -4,7 +4,7 @@
 import type { ReactorCounters } from "../ffi/mod.ts";
 import { violationText } from "./violations.ts";
 
-/** Counters of a server since it was started; all but `connections` and `blocksFree` only grow. */
+/** Counters of a server since it was started; all but what is said to be as of now only grow. */
 export interface ServerStatistics extends ReactorCounters {
   /** Requests and WebSockets that were refused, by the words that the refusal has for the reason. */
   refusals: Record<string, number>;

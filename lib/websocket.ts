@@ -11,7 +11,7 @@ import type { Message, ServerWebSocket } from "./ws_socket.ts";
 /**
  * Callbacks of a WebSocket, of either side. One that throws or rejects closes its socket with 1011 and harms no other.
  *
- * Bytes that a callback is given are a view that is valid until it returns: copy them with `.slice()` to keep them.
+ * Bytes that a callback is given are a view that is valid until it returns: `retain()` them to keep them.
  *
  * @typeParam Socket The class of the socket.
  */
@@ -19,8 +19,8 @@ export interface WebSocketCallbacks<Socket> {
   /** The handshake is done. Exactly one `close` will follow. */
   open?(socket: Socket): void | Promise<void>;
   /**
-   * A whole message arrived. Text is a string; binary is a view that is valid until this returns: copy it with
-   * `.slice()` to keep it.
+   * A whole message arrived. Text is a string; binary is a view that is valid until this returns: `retain()` it to keep
+   * it.
    */
   message?(
     socket: Socket,

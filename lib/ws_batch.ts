@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // ws_batch.ts - the messages that arrived for a socket at once; made by ws_inbound.ts for a handler of `messages`.
 
-import { type Inbox, layout } from "../ffi/mod.ts";
+import { blockOf, type Inbox, layout } from "../ffi/mod.ts";
 import type { Message } from "./ws_socket.ts";
 
 /** Has a batch forget its messages. For ws_inbound.ts. */
@@ -126,7 +126,8 @@ export class MessageBatch implements Iterable<Message> {
   }
 }
 
-/** Overwrites the bytes of a message, unless they were transferred away. */
+/** Overwrites the bytes of a message, unless they were transferred away or are kept. */
 export function poison(view: Uint8Array): void {
-  if (view.length > 0) view.fill(POISON);
+  const kept = (blockOf(view.buffer)?.retained ?? 0) > 0;
+  if (view.length > 0 && !kept) view.fill(POISON);
 }
