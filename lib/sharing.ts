@@ -8,10 +8,13 @@ import type { RunningServer } from "./listening_server.ts";
 export class Sharing {
   /** Where its servers count, for other threads to see. */
   readonly counts: SharedArrayBuffer;
+  /** The NUMA node that its memory is to come from; -1 for any. */
+  readonly memoryNode: number;
   readonly #servers: RunningServer[] = [];
 
-  constructor(counts: SharedArrayBuffer) {
+  constructor(counts: SharedArrayBuffer, memoryNode: number) {
     this.counts = counts;
+    this.memoryNode = memoryNode;
   }
 
   /** The servers that run, in the order in which they were opened. */
@@ -30,9 +33,9 @@ export class Sharing {
 
 let current: Sharing | null = null;
 
-/** Has all that listens from here on do so together with other workers. */
-export function share(counts: SharedArrayBuffer): Sharing {
-  return current = new Sharing(counts);
+/** Has all that listens from here on do so together with other workers, in memory of a NUMA node. */
+export function share(counts: SharedArrayBuffer, memoryNode = -1): Sharing {
+  return current = new Sharing(counts, memoryNode);
 }
 
 /** Null in an isolate that is no worker. */
