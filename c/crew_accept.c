@@ -74,13 +74,15 @@ static void await(const struct crew_service *s, bool connections, int ms) {
 
 // With the lock held, which it gives up while it waits.
 static void accept_next(struct crew_service *s) {
-  if (choose(s) == NULL) {
+  // Chosen once: who takes what was handed over is counted twice for a moment, as if there were no room.
+  struct crew_member *member = choose(s);
+  if (member == NULL) {
     pthread_cond_wait(&s->room, &s->crew->lock);
     return;
   }
   int fd = accept_one(s->fds[0]);
   if (fd >= 0) {
-    hand(choose(s), fd);
+    hand(member, fd);
     return;
   }
   bool none = errno == EAGAIN;
