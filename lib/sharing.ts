@@ -8,11 +8,11 @@ import type { RunningServer } from "./listening_server.ts";
 export class Sharing {
   /** Where its servers count, for other threads to see. */
   readonly counts: SharedArrayBuffer;
-  /** The NUMA node that its memory is to come from; -1 for any. */
-  readonly memoryNode: number;
+  /** The NUMA node from which its memory is to come; null for any. */
+  readonly memoryNode: number | null;
   readonly #servers: RunningServer[] = [];
 
-  constructor(counts: SharedArrayBuffer, memoryNode: number) {
+  constructor(counts: SharedArrayBuffer, memoryNode: number | null) {
     this.counts = counts;
     this.memoryNode = memoryNode;
   }
@@ -33,8 +33,11 @@ export class Sharing {
 
 let current: Sharing | null = null;
 
-/** Has all that listens from here on do so together with other workers, in memory of a NUMA node. */
-export function share(counts: SharedArrayBuffer, memoryNode = -1): Sharing {
+/** Has all that listens from here on do so together with other workers. */
+export function share(
+  counts: SharedArrayBuffer,
+  memoryNode: number | null,
+): Sharing {
   return current = new Sharing(counts, memoryNode);
 }
 
