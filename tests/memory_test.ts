@@ -3,10 +3,11 @@
 // do, and memory that is used again. What the kernel can refuse is in
 // tests/c/pages_test.c.
 
+import { Worker } from "node:worker_threads";
 import { assert, assertEquals } from "@std/assert";
+import { topology } from "../mod.ts";
 import type { MemoryStatistics, ServeTcpOptions } from "../mod.ts";
-import { TALLY_BYTES } from "../lib/statistics.ts";
-import { testBackends } from "./testing.ts";
+import { deadline, testBackends } from "./testing.ts";
 import type { Context, TcpServer } from "./testing.ts";
 import { testWorkers } from "./workers_testing.ts";
 
@@ -135,7 +136,7 @@ testWorkers(
       hugePages: "never",
       memoryNode: 1023,
     });
-    // The application listens by itself as well, with the defaults.
+    // The application listens by itself as well, with other options.
     const memory = server.statistics().memory
       .filter(({ memoryNode }) => memoryNode === 1023);
     assertEquals(memory.map(({ pages }) => pages), ["small", "small"]);
@@ -143,13 +144,24 @@ testWorkers(
   },
 );
 
-Deno.test("a worker's loops have the memory of its node", async () => {
-  const worker = new Worker(new URL("./memory_worker.ts", import.meta.url), {
-    type: "module",
-  });
-  const { promise, resolve } = Promise.withResolvers<number[]>();
-  worker.onmessage = ({ data }) => resolve(data);
-  worker.postMessage(TALLY_BYTES);
-  assertEquals(await promise, [7, 3]);
-  worker.terminate();
+testWorkers("workers have memory of their nodes", async ({ serveAll }) => {
+  const { nodes } = topology();
+  const bound = await serveAll({ bufferBytes: 8 * MIB, affinity: "core" });
+  for (const { memoryNode } of bound.statistics().memory) {
+    assert(nodes.some(({ id }) => id === memoryNode));
+  }
+  const free = await serveAll({ bufferBytes: 8 * MIB, affinity: "none" });
+  for (const { memoryNode } of free.statistics().memory) {
+    assertEquals(memoryNode, -1);
+  }
+});
+
+Deno.test("a worker's loops have memory of its node, or of another that is asked for", async () => {
+  const module = new URL("./memory_worker.ts", import.meta.url);
+  const worker = new Worker(module);
+  const { promise, resolve, reject } = Promise.withResolvers<number[]>();
+  worker.once("message", resolve);
+  worker.once("error", reject);
+  assertEquals(await deadline(promise, "the nodes"), [7, 3]);
+  await worker.terminate();
 });

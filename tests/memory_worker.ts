@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// memory_worker.ts - a thread whose memory is to come from node 7, for
-// memory_test.ts: tells the nodes of a loop, and of one that wants another.
+// memory_worker.ts - a thread whose memory is to come from node 7: tells the nodes of a loop, and of one that wants
+// another; started by memory_test.ts.
 
-/// <reference lib="webworker" />
-
+import { parentPort } from "node:worker_threads";
 import { resolveOptions } from "../lib/options.ts";
 import { PollLoop } from "../lib/poll_loop.ts";
 import { share } from "../lib/sharing.ts";
+import { TALLY_BYTES } from "../lib/statistics.ts";
 
 async function nodeOf(memoryNode: number): Promise<number> {
   const loop = new PollLoop(
@@ -20,7 +20,5 @@ async function nodeOf(memoryNode: number): Promise<number> {
   return memory.memoryNode;
 }
 
-self.onmessage = async ({ data }: MessageEvent<number>): Promise<void> => {
-  share(new SharedArrayBuffer(data), 7);
-  self.postMessage([await nodeOf(-1), await nodeOf(3)]);
-};
+share(new SharedArrayBuffer(TALLY_BYTES), 7);
+parentPort!.postMessage([await nodeOf(-1), await nodeOf(3)]);
