@@ -23,7 +23,9 @@
 
 export {
   type BackendName,
+  type HugePages,
   type KeepAlive,
+  type MemoryStatistics,
   type NodeStatistics,
   type ReactorCounters,
 } from "./ffi/mod.ts";

@@ -24,7 +24,8 @@ static bool options_valid(const struct mr_options *o) {
   bool sizes = o->outbox_bytes >= 65536 && o->outbox_bytes <= 1u << 30 && o->max_head_bytes >= 256 &&
                o->max_head_bytes <= MR_BLOCK_BYTES && o->max_target_bytes <= o->max_head_bytes &&
                o->max_fields >= 1 && o->max_pipelined >= 1 && o->max_queue_bytes >= 1;
-  return o->backend <= MR_EPOLL && counts && powers && sizes;
+  bool memory = o->pages <= MR_PAGES_SMALL && o->prefault <= 1 && o->memory_node <= MR_NODES_MAX;
+  return o->backend <= MR_EPOLL && counts && powers && sizes && memory;
 }
 
 // Gives out the next part of a region, page-aligned so that parts do not share cache lines.
@@ -57,21 +58,22 @@ static void control_fill(struct mr_control *control, const struct mr_options *o,
 static int map_shared(struct mr_arena *arena) {
   struct mr_control plan = {0};
   uint64_t used = 0;
-  control_fill(&plan, &arena->options, &used);
+  const struct mr_options *o = &arena->options;
+  control_fill(&plan, o, &used);
   if (used > UINT32_MAX) return -EINVAL;
-  arena->base = pages_map(used, &arena->pages);
-  if (arena->base == NULL) return -ENOMEM;
+  int rc = pages_map(&arena->shared, used, o->pages, o->memory_node);
+  if (rc != 0) return rc;
+  uint8_t *base = arena->shared.base;
   arena->bytes = used;
-  arena->control = (struct mr_control *)arena->base;
-  plan.page_bytes = arena->pages == PAGES_SMALL ? 4096 : 2u << 20;
+  arena->control = (struct mr_control *)base;
   *arena->control = plan;
-  arena->records = (struct mr_record *)(arena->base + plan.records_offset);
-  arena->commands = (struct mr_command *)(arena->base + plan.commands_offset);
-  arena->rows = (struct mr_row *)(arena->base + plan.rows_offset);
-  arena->outbox = arena->base + plan.outbox_offset;
-  arena->heads = arena->base + plan.heads_offset;
+  arena->records = (struct mr_record *)(base + plan.records_offset);
+  arena->commands = (struct mr_command *)(base + plan.commands_offset);
+  arena->rows = (struct mr_row *)(base + plan.rows_offset);
+  arena->outbox = base + plan.outbox_offset;
+  arena->heads = base + plan.heads_offset;
   arena->replies = arena->heads + plan.heads_bytes;
-  arena->block_bytes = arena->base + plan.blocks_offset;
+  arena->block_bytes = base + plan.blocks_offset;
   return 0;
 }
 
@@ -84,10 +86,10 @@ static int map_private(struct mr_arena *arena) {
   uint64_t stack = part(&used, o->block_count * sizeof(uint32_t));
   uint64_t borrowed = part(&used, o->block_count * sizeof(uint32_t));
   uint64_t slots = part(&used, (uint64_t)SLOT_QUEUES * o->max_connections * sizeof(uint32_t));
-  uint8_t *base = pages_map_sparse(used);
-  if (base == NULL) return -ENOMEM;
-  arena->private_base = base;
-  arena->private_bytes = used;
+  // Small ones, of which those that few connections touch are few.
+  int rc = pages_map(&arena->private, used, MR_PAGES_SMALL, o->memory_node);
+  if (rc != 0) return rc;
+  uint8_t *base = arena->private.base;
   arena->conns = (struct conn *)(base + conns);
   arena->carries = base + carries;
   arena->blocks = (struct block *)(base + blocks);
@@ -117,7 +119,7 @@ int32_t mr_arena_open(const struct mr_options *options, mr_arena **out) {
   int rc = map_shared(arena);
   if (rc == 0) rc = map_private(arena);
   if (rc != 0) {
-    if (arena->base != NULL) pages_unmap(arena->base, arena->bytes);
+    if (arena->shared.base != NULL) pages_unmap(&arena->shared);
     free(arena);
     return rc;
   }
@@ -128,39 +130,64 @@ int32_t mr_arena_open(const struct mr_options *options, mr_arena **out) {
 }
 
 void *mr_arena_base(mr_arena *arena) {
-  return arena->base;
+  return arena->shared.base;
 }
 
 uint64_t mr_arena_bytes(mr_arena *arena) {
   return arena->bytes;
 }
 
+int32_t mr_arena_memory(mr_arena *arena, struct mr_memory *out) {
+  if (arena == NULL || out == NULL) return -EINVAL;
+  const struct pages *shared = &arena->shared, *private = &arena->private;
+  *out = (struct mr_memory){.mapped_bytes = shared->bytes + private->bytes,
+                            .pages = shared->kind,
+                            .node = shared->node,
+                            .bind_error = (uint32_t)shared->bind_error};
+  pages_count(shared, out);
+  if (out->counted != 0) pages_count(private, out);
+  pages_sample(shared, out);
+  return 0;
+}
+
+int arena_populate(struct mr_arena *arena) {
+  bool all = arena->options.prefault != 0;
+  int rc = all ? pages_populate(&arena->shared) : 0;
+  if (rc == 0 && all) rc = pages_populate(&arena->private);
+  // Otherwise the page that has the control words is the only one that is surely there.
+  if (rc == 0) pages_settle(&arena->shared, all ? arena->shared.bytes : sizeof(struct mr_control));
+  return rc;
+}
+
 void arena_reset(struct mr_arena *arena) {
-  struct mr_control plan = {.page_bytes = arena->control->page_bytes};
+  struct mr_control plan = {0};
   uint64_t used = 0;
   control_fill(&plan, &arena->options, &used);
-  pages_clear(arena->base, arena->bytes, arena->pages);
-  pages_clear(arena->private_base, arena->private_bytes, PAGES_SMALL);
+  pages_clear(&arena->shared);
+  pages_clear(&arena->private);
   *arena->control = plan;
   blocks_free_all(arena);
 }
 
 void arena_give_up(struct mr_arena *arena) {
-  sys_map_over(arena->base, pages_round(arena->bytes));
-  pages_unmap(arena->private_base, arena->private_bytes);
+  sys_map_over(arena->shared.base, arena->shared.bytes);
+  pages_unmap(&arena->private);
   free(arena);
 }
 
 bool arena_fits(const struct mr_arena *arena, const struct mr_options *options) {
   const struct mr_options *had = &arena->options;
   return options->ring_entries == had->ring_entries && options->block_count == had->block_count &&
-         options->max_connections == had->max_connections && options->outbox_bytes == had->outbox_bytes;
+         options->max_connections == had->max_connections && options->outbox_bytes == had->outbox_bytes &&
+         options->pages == had->pages;
 }
 
 int arena_adopt(struct mr_arena *arena, const struct mr_options *options) {
   if (!arena_fits(arena, options) || !options_valid(options)) return -EINVAL;
   if (arena->retained > 0) return -EBUSY;
   arena->options = *options;
+  pages_rebind(&arena->shared, options->memory_node);
+  pages_rebind(&arena->private, options->memory_node);
   return 0;
 }
 

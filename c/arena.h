@@ -24,9 +24,8 @@ struct block {
 };
 
 struct mr_arena {
-  uint8_t *base;  // shared: control, records, commands, rows, outbox, heads, replies, blocks
-  uint64_t bytes;
-  enum pages pages;
+  struct pages shared;  // control, records, commands, rows, outbox, heads, replies, blocks
+  uint64_t bytes;       // of those
   struct mr_control *control;
   struct mr_row *rows;
   struct mr_record *records;
@@ -44,15 +43,14 @@ struct mr_arena {
   struct conn *conns;
   uint8_t *carries;  // see reactor.h
   uint32_t *slots;   // the queues of slots, see reactor.h
-  void *private_base;
-  uint64_t private_bytes;
+  struct pages private;
   struct mr_options options;
   struct mr_arena *next;       // of those of its thread, or of those that nobody has
   struct mr_reactor *reactor;  // that is open on it
   bool lost;                   // the kernel or the application holds a part of it for good
 };
 
-// Whether a reactor with these options fits.
+// Whether a reactor with these options fits. Its memory may have to be moved to another node.
 bool arena_fits(const struct mr_arena *arena, const struct mr_options *options);
 
 // Puts everything as it was when the arena was new; its pages go back to the system.
@@ -62,8 +60,12 @@ void arena_reset(struct mr_arena *arena);
 // given their buffers, so that nobody else may have their addresses.
 void arena_give_up(struct mr_arena *arena);
 
-// Prepares the arena for a reactor whose options may differ in all that does not size memory.
+// Prepares the arena for a reactor whose options may differ in all that does not decide on how it was mapped.
 int arena_adopt(struct mr_arena *arena, const struct mr_options *options);
+
+// Takes as much memory from the system as the options ask for, and finds out what pages it is made of. 0 or
+// -errno.
+int arena_populate(struct mr_arena *arena);
 
 // Takes a free block for one owner, or NO_BLOCK. start = end = 0.
 uint32_t block_get(struct mr_arena *arena);

@@ -326,6 +326,25 @@ int32_t mr_crew_counters(mr_crew *crew, uint32_t place, struct mr_control *out) 
   return 0;
 }
 
+struct memories {
+  struct mr_memory *out;
+  uint32_t count, capacity;
+};
+
+static void look(struct crew_member *member, void *context) {
+  struct memories *all = context;
+  if (all->count < all->capacity) mr_arena_memory(member->reactor->arena, &all->out[all->count++]);
+}
+
+int32_t mr_crew_memory(mr_crew *crew, uint32_t place, struct mr_memory *out, uint32_t capacity) {
+  const struct crew_worker *worker = out == NULL ? NULL : lock_place(crew, place);
+  if (worker == NULL) return -EINVAL;
+  struct memories all = {.out = out, .capacity = capacity};
+  each_member(worker, crew, look, &all);
+  pthread_mutex_unlock(&crew->lock);
+  return (int32_t)all.count;
+}
+
 int32_t mr_crew_wake(mr_crew *crew, uint32_t place) {
   const struct crew_worker *worker = lock_place(crew, place);
   if (worker == NULL) return -EINVAL;

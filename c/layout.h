@@ -24,6 +24,9 @@
 // Buffers of a slab are as long as powers of two, from the first to the second.
 #define MR_SLAB_BYTES_MIN 64
 #define MR_SLAB_BYTES_MAX 262144
+#define MR_NODES_MAX 1024
+#define MR_NO_NODE 0xffff
+#define MR_MEMORY_SAMPLE 128
 
 // What arrived, one fixed-size record for each. Bytes stay valid until the next mr_poll.
 enum mr_record_kind {
@@ -117,6 +120,13 @@ enum mr_backend_choice {
   MR_AUTO = 0,
   MR_IO_URING = 1,
   MR_EPOLL = 2,
+};
+
+// What memory is made of, from the best to what there is always.
+enum mr_pages {
+  MR_PAGES_HUGETLB = 0,      // 2 MiB, from the pool that the administrator has set apart
+  MR_PAGES_TRANSPARENT = 1,  // 2 MiB, where the kernel finds as much in one piece
+  MR_PAGES_SMALL = 2,        // 4 KiB
 };
 
 enum mr_listen_flag {
@@ -251,8 +261,8 @@ struct mr_control {  // C writes
   uint32_t blocks_offset;
   uint32_t blocks_capacity;
   uint32_t connections;  // live now
-  uint32_t page_bytes;   // page size that the arena obtained
-  uint32_t listeners;    // open, or closing and not closed yet
+  uint32_t reserved;
+  uint32_t listeners;  // open, or closing and not closed yet
   uint64_t accepted;
   uint64_t refused;          // accepted and closed at once: over max_connections
   uint64_t accept_errors;    // EMFILE and the like
@@ -307,10 +317,24 @@ struct mr_options {  // JS writes; times in milliseconds, sizes in bytes
   uint32_t min_send_rate;
   uint32_t rate_grace;  // milliseconds before the rates count
   uint32_t max_pipelined;
-  uint32_t reserved;
+  uint32_t pages;  // mr_pages: the first of them to try
   uint64_t max_body_bytes;
   uint64_t max_deflate_bytes;  // what deflate_bytes may grow to
   uint64_t max_requests;       // of a connection; 0 = no limit
+  uint32_t prefault;           // 1: takes all memory from the system at once
+  uint32_t memory_node;        // the NUMA node to take it from, plus 1; 0 = any
+};
+
+// What the memory of a reactor is made of, and where it lies.
+struct mr_memory {        // C writes
+  uint64_t mapped_bytes;  // what only C sees included
+  uint64_t resident_bytes;
+  uint64_t huge_bytes;               // of those, in pages of 2 MiB
+  uint32_t pages;                    // mr_pages: what was obtained
+  uint32_t node;                     // that was asked for, plus 1; 0 = any
+  uint32_t bind_error;               // errno of asking for it; 0 = none
+  uint32_t counted;                  // 1: resident_bytes and huge_bytes are known
+  uint16_t nodes[MR_MEMORY_SAMPLE];  // on which some of the pages lie; MR_NO_NODE: a page that is not there
 };
 
 // What one request may have otherwise than the options say.
@@ -423,7 +447,8 @@ _Static_assert(sizeof(struct mr_record) == 32, "record is 32 bytes");
 _Static_assert(sizeof(struct mr_command) == 16, "command is 16 bytes");
 _Static_assert(sizeof(struct mr_row) == 16, "row is 16 bytes");
 _Static_assert(sizeof(struct mr_control) == 288, "control has no padding");
-_Static_assert(sizeof(struct mr_options) == 120, "options have no padding");
+_Static_assert(sizeof(struct mr_options) == 128, "options have no padding");
+_Static_assert(sizeof(struct mr_memory) == 40 + 2 * MR_MEMORY_SAMPLE, "memory has no padding");
 _Static_assert(sizeof(struct mr_timeouts) == 16, "timeouts have no padding");
 _Static_assert(sizeof(struct mr_deflate_options) == 24, "deflate options have no padding");
 _Static_assert(sizeof(struct mr_route_options) == 20, "route options have no padding");

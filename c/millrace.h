@@ -31,7 +31,12 @@ int32_t mr_arena_open(const struct mr_options *options, mr_arena **out);
 void *mr_arena_base(mr_arena *arena);
 uint64_t mr_arena_bytes(mr_arena *arena);
 
-// Opens a reactor on an arena that no other reactor uses. Writes the reactor to *out; on failure writes one
+// Writes what the arena's memory is made of, and where it lies, to *out. Takes up to half a millisecond: the
+// kernel is asked anew.
+int32_t mr_arena_memory(mr_arena *arena, struct mr_memory *out);
+
+// Opens a reactor on an arena that no other reactor uses, moving its memory to another node where the options
+// say so. Writes the reactor to *out; on failure writes one
 // line that says which step failed to reason (NUL-terminated, MR_TEXT_BYTES long). -EBUSY: as for mr_close.
 int32_t mr_open(mr_arena *arena, const struct mr_options *options, mr_reactor **out, char *reason);
 
@@ -204,6 +209,10 @@ int32_t mr_crew_worker(mr_crew *crew, uint32_t place, struct mr_worker_report *o
 
 // Writes the sums of what the reactors of a worker count, closed ones included, to *out.
 int32_t mr_crew_counters(mr_crew *crew, uint32_t place, struct mr_control *out);
+
+// Writes the memory of each reactor that listens in a worker to out, for as many as there is room. Returns
+// how many.
+int32_t mr_crew_memory(mr_crew *crew, uint32_t place, struct mr_memory *out, uint32_t capacity);
 
 // Has a worker that sleeps take a turn, by which it is seen to live.
 int32_t mr_crew_wake(mr_crew *crew, uint32_t place);

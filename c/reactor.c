@@ -74,6 +74,16 @@ static int choose_backend(struct mr_reactor *r, uint32_t choice) {
   return rc;
 }
 
+// After the backend, since one that is not to be had has the arena cleared.
+static int populate(struct mr_reactor *r) {
+  int rc = arena_populate(r->arena);
+  if (rc == 0) return 0;
+  snprintf(r->reason, sizeof(r->reason), "taking all memory at once failed: %s", strerrorname_np(-rc));
+  if (r->backend->close(r) == -EBUSY) return -EBUSY;
+  arena_reset(r->arena);
+  return rc;
+}
+
 static void close_fds(struct mr_reactor *r) {
   timer_close(r);
   if (r->wake_here >= 0) close(r->wake_here);
@@ -94,6 +104,7 @@ int32_t mr_open(mr_arena *arena, const struct mr_options *options, mr_reactor **
     snprintf(r->reason, sizeof(r->reason), "timerfd_create failed: %s", strerrorname_np(-rc));
   }
   if (rc == 0) rc = choose_backend(r, options->backend);
+  if (rc == 0) rc = populate(r);
   snprintf(reason, MR_TEXT_BYTES, "%s", r->reason);
   if (rc != 0) {
     arena->lost = rc == -EBUSY;

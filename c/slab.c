@@ -26,7 +26,7 @@ _Static_assert((uint64_t)SLAB_CHUNKS_MAX << INDEX_BITS <= INT32_MAX, "a buffer's
 
 struct chunk {
   TAILQ_ENTRY(chunk) row;
-  uint8_t *bytes;
+  struct pages pages;
   uint16_t *free;  // a stack: the buffer used last is still in the cache
   uint32_t free_count;
   uint32_t fresh;  // buffers from here on were never used
@@ -78,12 +78,11 @@ static struct mr_slab_stats *stats_of(struct mr_slab *slab, uint32_t node) {
 }
 
 static struct chunk *map_chunk(struct mr_slab *slab) {
-  enum pages kind;
   struct chunk *chunk = &slab->chunks[slab->chunk_count];
-  chunk->bytes = pages_map(SLAB_CHUNK_BYTES, &kind);
-  if (chunk->bytes == NULL) return NULL;
+  uint32_t node = sys_node();
+  if (pages_map(&chunk->pages, SLAB_CHUNK_BYTES, MR_PAGES_HUGETLB, node + 1) != 0) return NULL;
   slab->chunk_count++;
-  chunk->node = sys_node();
+  chunk->node = node;
   stats_of(slab, chunk->node)->allocated += SLAB_CHUNK_BYTES;
   return chunk;
 }
@@ -147,7 +146,7 @@ static struct chunk *chunk_of(struct mr_slab *slab, uint32_t buffer) {
 void *mr_slab_at(struct mr_slab *slab, uint32_t buffer) {
   const struct chunk *chunk = chunk_of(slab, buffer);
   if (chunk == NULL) return NULL;
-  return chunk->bytes + (size_t)(buffer & INDEX_MASK) * class_bytes(chunk->class);
+  return chunk->pages.base + (size_t)(buffer & INDEX_MASK) * class_bytes(chunk->class);
 }
 
 int32_t mr_slab_release(struct mr_slab *slab, uint32_t buffer) {
@@ -180,9 +179,9 @@ static void close_slab(struct mr_slab *slab) {
     struct chunk *chunk = &slab->chunks[i];
     // Another isolate may have been given a buffer that is in use.
     if (chunk->used > 0) {
-      sys_map_over(chunk->bytes, SLAB_CHUNK_BYTES);
+      sys_map_over(chunk->pages.base, chunk->pages.bytes);
     } else {
-      pages_unmap(chunk->bytes, SLAB_CHUNK_BYTES);
+      pages_unmap(&chunk->pages);
     }
     free(chunk->free);
   }

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/openat2.h>
 #include <linux/sockios.h>
 #include <sched.h>
@@ -21,6 +22,25 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+// Of Linux 6.1, which libraries are slow to know.
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+// Of Linux 6.7.
+#ifndef PAGEMAP_SCAN
+#define PAGE_IS_PRESENT (1 << 3)
+#define PAGE_IS_HUGE (1 << 6)
+struct page_region {
+  uint64_t start, end, categories;
+};
+struct pm_scan_arg {
+  uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+  uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
+};
+#define PAGEMAP_SCAN _IOWR('f', 16, struct pm_scan_arg)
+#endif
 
 enum sys_call {
   SYS_ACCEPT,
@@ -55,6 +75,10 @@ enum sys_call {
   SYS_GETAFFINITY,
   SYS_SETAFFINITY,
   SYS_DUP,
+  SYS_MADVISE,
+  SYS_MBIND,
+  SYS_MOVE_PAGES,
+  SYS_PAGEMAP_SCAN,
   SYS_CALLS,
 };
 
@@ -252,6 +276,30 @@ static inline void sys_map_over(void *base, size_t bytes) {
 static inline uint32_t sys_node(void) {
   unsigned cpu, node;
   return getcpu(&cpu, &node) == 0 ? node : 0;
+}
+
+static inline int sys_madvise(void *base, size_t bytes, int advice) {
+  return sys_failed(SYS_MADVISE) ? -1 : madvise(base, bytes, advice);
+}
+
+// The C library has no wrappers for these two; they are libnuma's.
+static inline long sys_mbind(void *base, size_t bytes, int mode, const uint64_t *nodes, size_t bits,
+                             unsigned flags) {
+  return sys_failed(SYS_MBIND) ? -1 : syscall(SYS_mbind, base, bytes, mode, nodes, bits, flags);
+}
+
+// Writes on which node each page lies, or why none is there. A test that cuts it to n has all lie on node n.
+static inline long sys_page_nodes(size_t count, void **pages, int *nodes) {
+  int fault = sys_fault(SYS_MOVE_PAGES);
+  if (fault > 0) errno = fault;
+  if (fault > 0) return -1;
+  long rc = syscall(SYS_move_pages, 0, count, pages, NULL, nodes, 0);
+  for (size_t i = 0; fault < 0 && i < count; i++) nodes[i] = nodes[i] >= 0 ? -fault : nodes[i];
+  return rc;
+}
+
+static inline int sys_pagemap_scan(int pagemap, struct pm_scan_arg *scan) {
+  return sys_failed(SYS_PAGEMAP_SCAN) ? -1 : ioctl(pagemap, PAGEMAP_SCAN, scan);
 }
 
 #endif

@@ -81,10 +81,14 @@ struct mr_slab *thread_keep_slab(struct mr_slab *slab) {
 
 struct mr_arena *thread_spare(const struct mr_options *options) {
   pthread_mutex_lock(&lock);
-  struct mr_arena **at = &spare;
-  while (*at != NULL && !arena_fits(*at, options)) at = &(*at)->next;
-  struct mr_arena *arena = *at;
-  if (arena != NULL) *at = arena->next;
+  struct mr_arena **found = NULL;
+  for (struct mr_arena **at = &spare; *at != NULL; at = &(*at)->next) {
+    if (!arena_fits(*at, options)) continue;
+    found = at;
+    if ((*at)->options.memory_node == options->memory_node) break;  // nothing has to be moved
+  }
+  struct mr_arena *arena = found == NULL ? NULL : *found;
+  if (arena != NULL) *found = arena->next;
   pthread_mutex_unlock(&lock);
   if (arena != NULL) thread_keep(arena);
   return arena;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// topology_file.c - small files of /sys and /proc, and the lists in them; called by topology_sys.c and
-// topology_quota.c.
+// topology_file.c - small files of /sys and /proc, and the lists in them; called by topology_sys.c,
+// topology_quota.c and pages.c.
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>

@@ -8,6 +8,7 @@ import { unwrap } from "./errno.ts";
 import * as layout from "./layout.ts";
 import { library } from "./library.ts";
 import { remember } from "./receive_block.ts";
+import { type MemoryStatistics, readMemory } from "./memory.ts";
 
 const free: Arena[] = [];
 
@@ -17,6 +18,7 @@ const SHAPE = [
   layout.OPTIONS_MAX_CONNECTIONS,
   layout.OPTIONS_BLOCK_COUNT,
   layout.OPTIONS_OUTBOX_BYTES,
+  layout.OPTIONS_PAGES,
 ];
 
 /** Memory shared with C. */
@@ -75,6 +77,13 @@ export class Arena {
   /** A 64-bit counter of struct mr_control. */
   counter(offset: number): number {
     return this.words[offset >> 2]! + this.words[(offset >> 2) + 1]! * 2 ** 32;
+  }
+
+  /** What it is made of, and where it lies. Takes up to half a millisecond. */
+  memory(): MemoryStatistics {
+    const out = new Uint8Array(layout.MEMORY_BYTES);
+    unwrap(library().mr_arena_memory(this.pointer, out), "look at memory");
+    return readMemory(new DataView(out.buffer));
   }
 
   /** A buffer over part of the arena. */

@@ -5,6 +5,7 @@ import { type ReactorCounters, readCounters } from "./counters.ts";
 import { unwrap } from "./errno.ts";
 import * as layout from "./layout.ts";
 import { library } from "./library.ts";
+import { type MemoryStatistics, readMemory } from "./memory.ts";
 
 /** Who serves a connection: whom the kernel chooses, or who has the fewest. */
 export type Balance = "reuseport" | "least";
@@ -23,6 +24,8 @@ const BALANCES = {
   reuseport: layout.BALANCE_PORT,
   least: layout.BALANCE_LEAST,
 };
+// A crew listens on so many addresses.
+const REACTORS_MAX = 16;
 const STATES = ["none", "runs", "gone"] as const;
 
 /** Struct mr_crew. All threads of the process may use it. */
@@ -85,6 +88,20 @@ export class Crew {
     return readCounters(
       view.getUint32(layout.CONTROL_CONNECTIONS, true),
       (offset) => Number(view.getBigUint64(offset, true)),
+    );
+  }
+
+  /** The memory of each of its reactors that listens. */
+  memory(place: number): MemoryStatistics[] {
+    const { MEMORY_BYTES } = layout;
+    const out = new Uint8Array(REACTORS_MAX * MEMORY_BYTES);
+    const count = unwrap(
+      this.#shim.mr_crew_memory(this.#pointer, place, out, REACTORS_MAX),
+      "look at the memory of a worker",
+    );
+    return Array.from(
+      { length: count },
+      (_, i) => readMemory(new DataView(out.buffer, i * MEMORY_BYTES)),
     );
   }
 

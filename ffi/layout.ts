@@ -2,7 +2,7 @@
 // layout.ts - generated from c/layout.h by ffi/layout_gen.ts, do not edit: constants, and offsets in bytes.
 
 /** First 32 bits of the SHA-256 of c/layout.h and c/millrace.h. */
-export const ABI_HASH = 0x6adcb29f;
+export const ABI_HASH = 0xa99b47c4;
 
 export const SLOT_BITS = 20;
 export const SLOT_MASK = 1048575;
@@ -15,6 +15,9 @@ export const CREW_PLACES = 1024;
 export const ROUTE_BYTES = 16384;
 export const SLAB_BYTES_MIN = 64;
 export const SLAB_BYTES_MAX = 262144;
+export const NODES_MAX = 1024;
+export const NO_NODE = 65535;
+export const MEMORY_SAMPLE = 128;
 export const OPEN = 1;
 export const HEAD = 2;
 export const BODY = 3;
@@ -69,6 +72,9 @@ export const FILE_NO_SYMLINKS = 1;
 export const AUTO = 0;
 export const IO_URING = 1;
 export const EPOLL = 2;
+export const PAGES_HUGETLB = 0;
+export const PAGES_TRANSPARENT = 1;
+export const PAGES_SMALL = 2;
 export const REUSE_PORT = 1;
 export const UNIX = 2;
 export const STREAM = 4;
@@ -173,7 +179,7 @@ export const CONTROL_HEADS_BYTES = 40;
 export const CONTROL_BLOCKS_OFFSET = 44;
 export const CONTROL_BLOCKS_CAPACITY = 48;
 export const CONTROL_CONNECTIONS = 52;
-export const CONTROL_PAGE_BYTES = 56;
+export const CONTROL_RESERVED = 56;
 export const CONTROL_LISTENERS = 60;
 export const CONTROL_ACCEPTED = 64;
 export const CONTROL_REFUSED = 72;
@@ -204,7 +210,7 @@ export const CONTROL_DEFLATE_BYTES = 264;
 export const CONTROL_BLOCKS_RETAINED = 272;
 export const CONTROL_RETAIN_OVERFLOWS = 280;
 
-export const OPTIONS_BYTES = 120;
+export const OPTIONS_BYTES = 128;
 export const OPTIONS_BACKEND = 0;
 export const OPTIONS_RING_ENTRIES = 4;
 export const OPTIONS_BATCH = 8;
@@ -228,10 +234,22 @@ export const OPTIONS_MIN_BODY_RATE = 76;
 export const OPTIONS_MIN_SEND_RATE = 80;
 export const OPTIONS_RATE_GRACE = 84;
 export const OPTIONS_MAX_PIPELINED = 88;
-export const OPTIONS_RESERVED = 92;
+export const OPTIONS_PAGES = 92;
 export const OPTIONS_MAX_BODY_BYTES = 96;
 export const OPTIONS_MAX_DEFLATE_BYTES = 104;
 export const OPTIONS_MAX_REQUESTS = 112;
+export const OPTIONS_PREFAULT = 120;
+export const OPTIONS_MEMORY_NODE = 124;
+
+export const MEMORY_BYTES = 296;
+export const MEMORY_MAPPED_BYTES = 0;
+export const MEMORY_RESIDENT_BYTES = 8;
+export const MEMORY_HUGE_BYTES = 16;
+export const MEMORY_PAGES = 24;
+export const MEMORY_NODE = 28;
+export const MEMORY_BIND_ERROR = 32;
+export const MEMORY_COUNTED = 36;
+export const MEMORY_NODES = 40;
 
 export const TIMEOUTS_BYTES = 16;
 export const TIMEOUTS_BODY_TIMEOUT = 0;

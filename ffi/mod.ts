@@ -23,6 +23,7 @@ export {
   type MailboxesOptions,
   type MailboxStatistics,
 } from "./mailbox.ts";
+export type { HugePages, MemoryStatistics } from "./memory.ts";
 export type { Outbox } from "./outbox.ts";
 export { probeUring } from "./probe.ts";
 export { blockOf } from "./receive_block.ts";

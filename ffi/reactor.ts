@@ -11,6 +11,7 @@ import { Inbox } from "./inbox.ts";
 import * as layout from "./layout.ts";
 import { library } from "./library.ts";
 import type { Mailboxes } from "./mailbox.ts";
+import { bestPages, type HugePages, type MemoryStatistics } from "./memory.ts";
 import { Outbox } from "./outbox.ts";
 import { packRoute, type RouteImage } from "./route.ts";
 import { packTuning, type SocketTuning } from "./socket_tuning.ts";
@@ -49,6 +50,10 @@ export interface ReactorOptions {
   maxDeflateBytes: number;
   /** Infinity for no limit. */
   maxRequests: number;
+  hugePages: HugePages;
+  prefault: boolean;
+  /** -1 for any. */
+  memoryNode: number;
 }
 
 /** Struct mr_listen_options. */
@@ -337,6 +342,11 @@ export class Reactor {
     return readCounters(this.connections, (at) => this.#arena.counter(at));
   }
 
+  /** What its memory is made of, and where it lies. */
+  memory(): MemoryStatistics {
+    return this.#arena.memory();
+  }
+
   #send(handle: number, bytes: Uint8Array): number {
     if (this.#closed) return 0;
     const { count } = this.outbox;
@@ -402,6 +412,9 @@ function packOptions(options: ReactorOptions): Uint8Array<ArrayBuffer> {
     maxRequests === Infinity ? 0n : BigInt(maxRequests),
     true,
   );
+  put(layout.OPTIONS_PAGES, bestPages(options.hugePages));
+  put(layout.OPTIONS_PREFAULT, options.prefault ? 1 : 0);
+  put(layout.OPTIONS_MEMORY_NODE, options.memoryNode + 1);
   return bytes;
 }
 

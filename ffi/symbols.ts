@@ -24,6 +24,13 @@ export const SYMBOLS = {
     ],
     result: "u64",
   },
+  mr_arena_memory: {
+    parameters: [
+      "pointer", // mr_arena *arena
+      "buffer", // struct mr_memory *out
+    ],
+    result: "i32",
+  },
   mr_open: {
     parameters: [
       "pointer", // mr_arena *arena
@@ -364,6 +371,15 @@ export const SYMBOLS = {
       "pointer", // mr_crew *crew
       "u32", // uint32_t place
       "buffer", // struct mr_control *out
+    ],
+    result: "i32",
+  },
+  mr_crew_memory: {
+    parameters: [
+      "pointer", // mr_crew *crew
+      "u32", // uint32_t place
+      "buffer", // struct mr_memory *out
+      "u32", // uint32_t capacity
     ],
     result: "i32",
   },

@@ -35,6 +35,9 @@ export type SocketEngineOptions = Pick<
   | "lingerTimeout"
   | "maxLingerBytes"
   | "bufferBytes"
+  | "hugePages"
+  | "prefault"
+  | "memoryNode"
 >;
 
 /**
@@ -134,6 +137,9 @@ const ENGINE_NAMES = [
   "lingerTimeout",
   "maxLingerBytes",
   "bufferBytes",
+  "hugePages",
+  "prefault",
+  "memoryNode",
 ] as const;
 
 const KNOWN = [

@@ -223,7 +223,8 @@ export abstract class ListeningServer<Addr extends Deno.Addr>
   }
 
   #count(): ServerStatistics {
-    return this.loop.tally.read(this.loop.reactor.counters());
+    const { tally, reactor } = this.loop;
+    return tally.read(reactor.counters(), [reactor.memory()]);
   }
 
   #accept(handle: number): Connection {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // options.ts - everything that can be said to serve(), and most to listen(), with defaults and ranges; checked here, once.
 
-import type { BackendName } from "../ffi/mod.ts";
+import { type BackendName, type HugePages, layout } from "../ffi/mod.ts";
 import type { CompressOptions } from "./compression.ts";
 import type { PollLoopOptions } from "./poll_loop.ts";
-import { TIMER_MAX_MS } from "./route_options.ts";
+import { requireTypes, TIMER_MAX_MS } from "./route_options.ts";
 
 /** Options that Millrace has beside those of `Deno.serve`. */
 export interface EngineOptions {
@@ -192,6 +192,26 @@ export interface EngineOptions {
    */
   maxDeflateBytes?: number;
   /**
+   * Which pages of 2 MiB to ask for: those of the system's pool, or else what the kernel puts together (`"auto"`); only
+   * the latter (`"transparent"`); or none (`"never"`).
+   *
+   * @default {"auto"}
+   */
+  hugePages?: HugePages;
+  /**
+   * Takes all memory from the system when the server opens, so that neither time nor memory is missing later. Needs
+   * Linux 5.14.
+   *
+   * @default {false}
+   */
+  prefault?: boolean;
+  /**
+   * The NUMA node whose memory to use while it has some, -1 for that of whatever processor touches it first.
+   *
+   * @default {-1}
+   */
+  memoryNode?: number;
+  /**
    * Compresses responses with Brotli or gzip, as the client accepts it; `true` does so with all defaults.
    *
    * @default {false}
@@ -216,7 +236,10 @@ const MAX_FRAGMENTS = 1024;
 const RECEIVE_BUFFERS = 256;
 const OUTBOX_BYTES = 1024 * 1024;
 
-const DEFAULTS: Required<Omit<EngineOptions, "backend" | "compress">> = {
+// Options that are no numbers.
+const OTHERS = ["backend", "compress", "hugePages", "prefault"] as const;
+
+const DEFAULTS: Required<Omit<EngineOptions, typeof OTHERS[number]>> = {
   batch: 256,
   ring: 1024,
   spin: 0,
@@ -245,14 +268,14 @@ const DEFAULTS: Required<Omit<EngineOptions, "backend" | "compress">> = {
   maxQueueBytes: 64 * 1024 * 1024,
   bufferBytes: 128 * 1024 * 1024,
   maxDeflateBytes: 64 * 1024 * 1024,
+  memoryNode: -1,
 };
 
 type Name = keyof typeof DEFAULTS;
 
 /** The names of all options of the engine. */
 export const ENGINE_OPTION_NAMES: readonly string[] = [
-  "backend",
-  "compress",
+  ...OTHERS,
   ...Object.keys(DEFAULTS),
 ];
 
@@ -287,6 +310,7 @@ const RANGES: Record<Name, [min: number, max: number]> = {
   maxQueueBytes: [1, 1 << 30],
   bufferBytes: [2 * RECEIVE_BUFFERS * BLOCK_BYTES, 65535 * BLOCK_BYTES],
   maxDeflateBytes: [0, Number.MAX_SAFE_INTEGER],
+  memoryNode: [-1, layout.NODES_MAX - 1],
 };
 
 /** Fills in defaults. Throws a RangeError or TypeError that says what could not be done for which option. */
@@ -294,6 +318,7 @@ export function resolveOptions(
   options: EngineOptions,
   doing: string = "serve",
 ): Settings {
+  requireTypes(doing, options, { prefault: "boolean" });
   const all = { ...DEFAULTS };
   for (const name of Object.keys(DEFAULTS) as Name[]) {
     const value = options[name];
@@ -346,6 +371,9 @@ export function resolveOptions(
     maxDrainBytes: all.maxDrainBytes,
     maxBodyBytes: all.maxBodyBytes,
     maxDeflateBytes: all.maxDeflateBytes,
+    hugePages: checkedHugePages(options.hugePages ?? "auto", doing),
+    prefault: options.prefault ?? false,
+    memoryNode: all.memoryNode,
   };
 }
 
@@ -381,5 +409,16 @@ export function checkedBackend(
   }
   throw new TypeError(
     `Cannot ${doing}: "backend" must be "auto", "io_uring" or "epoll", is "${backend}"`,
+  );
+}
+
+function checkedHugePages(hugePages: string, doing: string): HugePages {
+  if (
+    hugePages === "auto" || hugePages === "transparent" || hugePages === "never"
+  ) {
+    return hugePages;
+  }
+  throw new TypeError(
+    `Cannot ${doing}: "hugePages" must be "auto", "transparent" or "never", is "${hugePages}"`,
   );
 }

@@ -94,7 +94,7 @@ export class PollLoop {
     accept: Accept,
     onClosed: ((handle: number) => void) | null = null,
   ) {
-    this.reactor = new Reactor(options);
+    this.reactor = new Reactor({ ...options, memoryNode: nodeOf(options) });
     this.topics = new Topics(this.reactor.outbox);
     this.texts = new Texts(this.reactor.outbox);
     this.maxQueueBytes = options.maxQueueBytes;
@@ -361,4 +361,9 @@ export class PollLoop {
     this.#turnsAwake = 0;
     this.#run();
   }
+}
+
+// That of this thread's worker, unless another one is asked for.
+function nodeOf({ memoryNode }: PollLoopOptions): number {
+  return memoryNode === -1 ? sharing()?.memoryNode ?? -1 : memoryNode;
 }

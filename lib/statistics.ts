@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // statistics.ts - what is counted in TypeScript, beside the counters of the reactor; kept by poll_loop.ts.
 
-import type { ReactorCounters } from "../ffi/mod.ts";
+import type { MemoryStatistics, ReactorCounters } from "../ffi/mod.ts";
 import { violationText } from "./violations.ts";
 
-/** Counters of a server since it was started; all but what is said to be as of now only grow. */
+/** Counters of a server since it was started; numbers that are not said to be as of now only grow. */
 export interface ServerStatistics extends ReactorCounters {
   /** Requests and WebSockets that were refused, by the words that the refusal has for the reason. */
   refusals: Record<string, number>;
@@ -18,6 +18,8 @@ export interface ServerStatistics extends ReactorCounters {
   routed: number;
   /** Connections that ended because more than `maxDrainBytes` of a body was left unread. */
   unreadBodies: number;
+  /** The memory of the server; of one on many workers, that of each listener of each worker. */
+  memory: MemoryStatistics[];
 }
 
 // Where in the numbers what is counted. Behind them are refusals, by their mr_violation.
@@ -93,7 +95,10 @@ export class Tally {
   }
 
   /** All counters as of now. */
-  read(counters: ReactorCounters): ServerStatistics {
+  read(
+    counters: ReactorCounters,
+    memory: MemoryStatistics[],
+  ): ServerStatistics {
     const refusals: Record<string, number> = {};
     this.#counts.subarray(REFUSALS).forEach((count, violation) => {
       if (count > 0) refusals[violationText(violation)] = count;
@@ -106,6 +111,7 @@ export class Tally {
       requestLimits: this.requestLimits,
       routed: this.routed,
       unreadBodies: this.unreadBodies,
+      memory,
     };
   }
 }

@@ -3,7 +3,12 @@
 // workers_server.ts.
 
 import type { Worker } from "node:worker_threads";
-import type { Crew, ReactorCounters, WorkerReport } from "../ffi/mod.ts";
+import type {
+  Crew,
+  MemoryStatistics,
+  ReactorCounters,
+  WorkerReport,
+} from "../ffi/mod.ts";
 import type { ShutdownOptions, ShutdownReport } from "./listening_server.ts";
 import { TIMER_MAX_MS } from "./route_options.ts";
 import { Tally, TALLY_BYTES } from "./statistics.ts";
@@ -108,6 +113,11 @@ export class Member {
   /** What its reactors have counted. */
   counters(): ReactorCounters {
     return this.#crew.counters(this.place);
+  }
+
+  /** What they have for their connections. */
+  memory(): MemoryStatistics[] {
+    return this.#crew.memory(this.place);
   }
 
   /** Has it serve what it has, and end. Further calls wait for the first one. */

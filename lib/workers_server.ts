@@ -167,7 +167,8 @@ export class Supervisor implements WorkersServer {
       addCounters(counters, member.counters());
       tally.add(member.tally);
     }
-    return tally.read(counters);
+    const memory = [...this.#members].flatMap((member) => member.memory());
+    return tally.read(counters, memory);
   }
 
   workers(): WorkerStatus[] {

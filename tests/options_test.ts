@@ -42,6 +42,9 @@ Deno.test("resolveOptions() has the defaults that the README tells", () => {
     maxLingerBytes: 16 * MIB,
     maxBodyBytes: 64 * MIB,
     maxDeflateBytes: 64 * MIB,
+    hugePages: "auto",
+    prefault: false,
+    memoryNode: -1,
   });
 });
 
@@ -50,15 +53,15 @@ Deno.test("resolveOptions() has the defaults that its documentation tells", () =
     new URL("../lib/options.ts", import.meta.url),
   );
   const told = Array.from(
-    source.matchAll(/@default \{("?\w+"?)\}\s+\*\/\s+(\w+)\?:/g),
+    source.matchAll(/@default \{("?-?\w+"?)\}\s+\*\/\s+(\w+)\?:/g),
     ([, value, name]) => [name, value] as const,
   );
-  assertEquals(told.length, 30);
+  assertEquals(told.length, 33);
   const readme = Deno.readTextFileSync(
     new URL("../README.md", import.meta.url),
   );
   for (const [name, value] of told) {
-    const row = new RegExp(`^\\| \`${name}\` +\\| +\`?("?\\w+"?)\`? \\|`, "m")
+    const row = new RegExp(`^\\| \`${name}\` +\\| +\`?("?-?\\w+"?)\`? \\|`, "m")
       .exec(readme);
     assertEquals(row?.[1], value, `${name} in the README`);
   }
@@ -116,6 +119,7 @@ const RANGES: Range[] = [
   },
   { name: "bufferBytes", min: 8 * MIB, max: 65535 * 16384 },
   { name: "maxDeflateBytes", min: 0, max: Number.MAX_SAFE_INTEGER },
+  { name: "memoryNode", min: -1, max: 1023 },
 ];
 
 for (const { name, min, max, with: more } of RANGES) {
@@ -217,4 +221,26 @@ Deno.test("resolveOptions() knows three backends", () => {
       '"backend" must be "auto", "io_uring" or "epoll"',
     );
   }
+});
+
+Deno.test("resolveOptions() knows three kinds of huge pages", () => {
+  for (const hugePages of ["auto", "transparent", "never"] as const) {
+    assertEquals(resolveOptions({ hugePages }).hugePages, hugePages);
+  }
+  for (const hugePages of ["", "always", true, 1, {}]) {
+    assertThrows(
+      () => resolveOptions({ hugePages: hugePages as never }),
+      TypeError,
+      'Cannot serve: "hugePages" must be "auto", "transparent" or "never"',
+    );
+  }
+});
+
+Deno.test("resolveOptions() takes a boolean for prefault", () => {
+  assertEquals(resolveOptions({ prefault: true }).prefault, true);
+  assertThrows(
+    () => resolveOptions({ prefault: 1 as never }),
+    TypeError,
+    'Cannot serve: "prefault" must be a boolean, is 1',
+  );
 });

@@ -3,6 +3,8 @@
 #include "arena.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -102,7 +104,8 @@ static bool options_refused(void) {
          REFUSED(receive_buffers, 4) && REFUSED(receive_buffers, 24) && REFUSED(receive_buffers, 64) &&
          REFUSED(outbox_bytes, 65535) && REFUSED(outbox_bytes, (1u << 30) + 1) &&
          REFUSED(max_head_bytes, 255) && REFUSED(max_head_bytes, 16385) && REFUSED(max_target_bytes, 16385) &&
-         REFUSED(max_fields, 0) && REFUSED(max_queue_bytes, 0) && mr_arena_open(NULL, NULL) == -EINVAL;
+         REFUSED(max_fields, 0) && REFUSED(max_queue_bytes, 0) && REFUSED(pages, 3) && REFUSED(prefault, 2) &&
+         REFUSED(memory_node, MR_NODES_MAX + 1) && mr_arena_open(NULL, NULL) == -EINVAL;
 }
 
 // All offsets of the layout have 32 bits.
@@ -133,18 +136,102 @@ static bool memory_refused(void) {
   return ok;
 }
 
-static mr_arena *laddered;
+// A thread that opens an arena and ends without having used it.
+struct visit {
+  pthread_t thread;
+  struct mr_options options;
+  mr_arena *arena;
+  sem_t opened, over;
+};
 
-static bool page_ladder(void) {
+static void *open_and_end(void *context) {
+  struct visit *v = context;
+  if (mr_arena_open(&v->options, &v->arena) != 0) v->arena = NULL;
+  sem_post(&v->opened);
+  sem_wait(&v->over);
+  return NULL;
+}
+
+static void visit(struct visit *v, const struct mr_options *options) {
+  v->options = *options;
+  sem_init(&v->opened, 0, 0);
+  sem_init(&v->over, 0, 0);
+  pthread_create(&v->thread, NULL, open_and_end, v);
+  sem_wait(&v->opened);
+}
+
+static mr_arena *leave(struct visit *v) {
+  sem_post(&v->over);
+  pthread_join(v->thread, NULL);
+  return v->arena;
+}
+
+// Opens a reactor on the arena and tells from which node its memory is wanted.
+static uint32_t node_of(mr_arena *arena, const struct mr_options *options) {
+  mr_reactor *reactor;
+  char reason[MR_TEXT_BYTES];
+  struct mr_memory memory;
+  if (arena == NULL || mr_open(arena, options, &reactor, reason) != 0) return UINT32_MAX;
+  bool known = mr_arena_memory(arena, &memory) == 0;
+  return mr_close(reactor) == 0 && known ? memory.node : UINT32_MAX;
+}
+
+static bool other_node(void) {
+  struct mr_options o = small(), other = small();
+  o.block_count = other.block_count = 72;  // as no other test has it
+  o.memory_node = 1;
+  other.memory_node = 2;
+  struct visit v;
+  visit(&v, &o);
+  mr_arena *left = leave(&v), *arena = NULL, *small_pages = NULL;
+  t_faults_clear();
+  bool ok = left != NULL && mr_arena_open(&other, &arena) == 0 && arena == left;
+  ok = t_fault_calls(SYS_MBIND) == 0 && node_of(arena, &other) == 2 && t_fault_calls(SYS_MBIND) == 2 && ok;
+  ok = node_of(arena, &other) == 2 && t_fault_calls(SYS_MBIND) == 2 && ok;
+  other.memory_node = 0;
+  ok = node_of(arena, &other) == 0 && t_fault_calls(SYS_MBIND) == 4 && ok;
+  // Of other pages it would have to be mapped anew.
+  other.pages = MR_PAGES_SMALL;
+  ok = node_of(arena, &other) == UINT32_MAX && ok;
+  return mr_arena_open(&other, &small_pages) == 0 && small_pages != arena && ok;
+}
+
+static bool same_node(void) {
   struct mr_options o = small();
-  t_faults_clear();
-  t_fault(SYS_MMAP, 0, 1, ENOMEM);
-  if (mr_arena_open(&o, &laddered) != 0) return false;
-  t_faults_clear();
-  const struct mr_control *c = mr_arena_base(laddered);
-  bool aligned = (uintptr_t)c % (2 << 20) == 0;
-  // 4 KiB only on a kernel without transparent hugepages.
-  return c->page_bytes == 2 << 20 ? aligned : c->page_bytes == 4096;
+  struct visit visits[2];
+  mr_arena *left[2], *arena;
+  bool ok = true;
+  o.block_count = 80;
+  for (uint32_t i = 0; i < 2; i++) {
+    o.memory_node = i + 1;
+    visit(&visits[i], &o);
+  }
+  for (uint32_t i = 0; i < 2; i++) left[i] = leave(&visits[i]);
+  // The second one is first in line.
+  for (uint32_t i = 0; i < 2; i++) {
+    o.memory_node = i + 1;
+    ok = mr_arena_open(&o, &arena) == 0 && arena == left[i] && ok;
+  }
+  return ok && left[0] != left[1];
+}
+
+static bool prefaulted(void) {
+  struct mr_options o = small();
+  struct mr_memory before = {0}, memory = {0};
+  mr_arena *arena;
+  mr_reactor *reactor;
+  char reason[MR_TEXT_BYTES];
+  o.block_count = 88;
+  o.pages = MR_PAGES_SMALL;
+  bool ok = mr_arena_open(&o, &arena) == 0 && mr_arena_memory(arena, &before) == 0;
+  o.prefault = 1;
+  ok = ok && mr_open(arena, &o, &reactor, reason) == 0;
+  if (!ok) return false;
+  ok = mr_arena_memory(arena, &memory) == 0 && memory.mapped_bytes == before.mapped_bytes;
+  if (memory.counted != 0) {
+    ok = before.resident_bytes < 100000 && memory.resident_bytes == memory.mapped_bytes && ok;
+  }
+  return mr_close(reactor) == 0 && ok;
 }
 
 int main(void) {
@@ -154,6 +241,8 @@ int main(void) {
   t_case("mr_arena_open() refuses options that do not fit", options_refused());
   t_case("the largest arena fits 32-bit offsets", largest_fits());
   t_case("mr_arena_open() is told that there is no memory", memory_refused());
-  t_case("without hugetlb the arena takes transparent pages", page_ladder());
+  t_case("memory of a thread that has ended is moved to another node", other_node());
+  t_case("of several such, one is taken that is there already", same_node());
+  t_case("a reactor that prefaults has all its memory from the beginning", prefaulted());
   return t_done();
 }

@@ -88,6 +88,10 @@ const char *t_fault_name(enum sys_call call) {
       [SYS_GETAFFINITY] = "getaffinity",
       [SYS_SETAFFINITY] = "setaffinity",
       [SYS_DUP] = "dup",
+      [SYS_MADVISE] = "madvise",
+      [SYS_MBIND] = "mbind",
+      [SYS_MOVE_PAGES] = "move_pages",
+      [SYS_PAGEMAP_SCAN] = "pagemap_scan",
   };
   return names[call];
 }

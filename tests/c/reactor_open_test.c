@@ -238,6 +238,31 @@ static bool run_common_refusals(uint32_t backend) {
   return ok;
 }
 
+// The last step: the backend is open by then. Where one was not to be had before, the other one is tried.
+static bool run_prefault(uint32_t backend) {
+  bool ok = true;
+  struct mr_options o = t_options(backend);
+  T_NEED(t_open_reactor(&server, &o) == 0 && t_close(&server));
+  const uint32_t fds = t_open_fds();
+  o.prefault = 1;
+  for (uint32_t skip = 0; skip < 2; skip++) {
+    t_faults_clear();
+    t_fault(SYS_MADVISE, skip, 1, ENOMEM);
+    T_NEED(t_open_reactor(&server, &o) == -ENOMEM && t_faults_fired() == 1);
+    T_NEED(strstr(server.reason, "taking all memory at once failed: ENOMEM") != NULL);
+    T_NEED(t_open_fds() == fds);
+  }
+  t_faults_clear();
+  T_NEED(t_open_reactor(&server, &o) == 0);
+  struct mr_memory memory;
+  T_NEED(mr_arena_memory(server.arena, &memory) == 0);
+  T_NEED(memory.counted == 0 || memory.resident_bytes == memory.mapped_bytes);
+  T_NEED(t_close(&server) && t_open_fds() == fds);
+end:
+  t_faults_clear();
+  return ok;
+}
+
 int main(void) {
   t_pattern(noise, sizeof(noise), 3);
   T_BOTH("a thousand times open and close leave nothing", run_rounds);
@@ -250,5 +275,6 @@ int main(void) {
   fflush(stdout);
   t_case("a ring too large for the memory is made smaller", run_smaller_ring());
   T_BOTH("what fails while opening is named", run_common_refusals);
+  T_BOTH("memory that is to be there at once is, or is said not to be", run_prefault);
   return t_done();
 }

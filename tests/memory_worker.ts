@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// memory_worker.ts - a thread whose memory is to come from node 7: tells the nodes of a loop, and of one that wants
+// another; started by memory_test.ts.
+
+import { parentPort } from "node:worker_threads";
+import { resolveOptions } from "../lib/options.ts";
+import { PollLoop } from "../lib/poll_loop.ts";
+import { share } from "../lib/sharing.ts";
+import { TALLY_BYTES } from "../lib/statistics.ts";
+
+async function nodeOf(memoryNode: number): Promise<number> {
+  const loop = new PollLoop(
+    resolveOptions({ memoryNode, bufferBytes: 1 << 23 }),
+    () => {
+      throw new Error("Nobody connects here");
+    },
+  );
+  const memory = loop.reactor.memory();
+  await loop.close();
+  return memory.memoryNode;
+}
+
+share(new SharedArrayBuffer(TALLY_BYTES), 7);
+parentPort!.postMessage([await nodeOf(-1), await nodeOf(3)]);
