@@ -100,6 +100,12 @@ const MAKERS: readonly [name: string, make: Maker][] = [
 /** Names of all contenders, the absent ones too. */
 export const CONTENDER_NAMES: readonly string[] = MAKERS.map(([name]) => name);
 
+/** Name of who is the same as a contender with one worker, or is on one thread as one worker would be. */
+export function singleOf(name: string): string {
+  const plain = name.replace(/-x\d+$/, "");
+  return plain.startsWith("millrace") ? `${plain}-x1` : plain;
+}
+
 function millrace(name: string, backend: string, spin = 0): Contender {
   const settings = [backend, String(spin)];
   return {
@@ -108,7 +114,7 @@ function millrace(name: string, backend: string, spin = 0): Contender {
     tcp: onDeno("tcp_millrace.ts", ...settings),
     rpc: onDeno("rpc_millrace.ts", ...settings),
     floor: `floor-${backend}`,
-    single: `millrace-${backend}-x1`,
+    single: singleOf(`millrace-${backend}`),
     takes: () => true,
     version: Deno.version.deno,
   };
@@ -125,7 +131,7 @@ function millraceWorkers(
     command: onDeno("workers_millrace.ts", ...settings, "http"),
     tcp: onDeno("workers_millrace.ts", ...settings, "tcp"),
     workers,
-    single: `millrace-${backend}-x1`,
+    single: singleOf(name),
     takes: () => true,
     version: Deno.version.deno,
   };
@@ -155,7 +161,7 @@ function denoServe(name: string): Contender {
     name,
     command: onDeno("deno_serve.ts"),
     tcp: onDeno("tcp_deno.ts"),
-    single: name,
+    single: singleOf(name),
     takes: ({ path }) => path !== COMPRESSED_ROUTE,
     version: Deno.version.deno,
   };
@@ -181,7 +187,7 @@ function denoWorkers(name: string): Contender {
     command: threads("deno_serve.ts"),
     tcp: threads("tcp_deno.ts"),
     workers: PEER_WORKERS,
-    single: "deno",
+    single: singleOf(name),
     listeners: PEER_WORKERS,
     takes: ({ path }) => path !== TOPIC_ROUTE,
     version: Deno.version.deno,
@@ -195,7 +201,7 @@ async function bunServe(name: string): Promise<Contender> {
     name,
     command: [bun.path, "run", benchPath("servers/bun_serve.ts")],
     tcp: [bun.path, "run", benchPath("servers/tcp_bun.ts")],
-    single: name,
+    single: singleOf(name),
     takes: () => true,
     version: bun.version,
   };
@@ -211,7 +217,7 @@ async function bunWorkers(name: string): Promise<Contender> {
     command: [bun, "run", script, String(PEER_WORKERS), "bun_serve.ts"],
     tcp: [],
     workers: PEER_WORKERS,
-    single: "bun",
+    single: singleOf(name),
     listeners: PEER_WORKERS,
     takes: ({ path, protocol }) => protocol !== "tcp" && path !== TOPIC_ROUTE,
   };

@@ -6,7 +6,7 @@ import { RATE_WORKLOADS } from "./rate_workloads.ts";
 import { RPC_WORKLOADS } from "./rpc_workloads.ts";
 import { STARVATION_WORKLOADS } from "./starvation.ts";
 import { TCP_WORKLOADS } from "./tcp_workloads.ts";
-import { WORKERS_WORKLOADS } from "./workers_workloads.ts";
+import { onWorkers } from "./workers_workloads.ts";
 import { WS_WORKLOADS } from "./ws_workloads.ts";
 
 /** One kind of load. */
@@ -16,6 +16,8 @@ export interface Workload {
   readonly protocol: "http" | "ws" | "tcp";
   readonly path: string;
   readonly connections: number;
+  /** Each worker of a server has so many. */
+  readonly connectionsEach?: true;
   /** Requests that are unanswered on each connection; with a rate, the most that may be. */
   readonly inFlight: number;
   /** Requests a second, sent on a schedule instead of when others are answered. */
@@ -117,7 +119,7 @@ export const WORKLOADS: readonly Workload[] = [
   ...RPC_WORKLOADS,
   ...RATE_WORKLOADS,
   ...STARVATION_WORKLOADS,
-  ...WORKERS_WORKLOADS,
+  ...onWorkers([...HTTP_WORKLOADS, ...WS_WORKLOADS, ...TCP_WORKLOADS]),
 ];
 
 /** What is left of it in a quick run. */
