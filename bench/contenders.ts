@@ -272,7 +272,7 @@ function onDeno(script: string, ...args: string[]): string[] {
 
 /** Whether a contender is measured under a workload. */
 export function takes(contender: Contender, workload: Workload): boolean {
-  const able = workload.workers === true
+  const able = workload.workers !== undefined
     ? contender.single !== undefined
     : contender.workers === undefined;
   return able && contender.takes(workload) &&

@@ -97,8 +97,7 @@ export async function measure(
 ): Promise<Round> {
   const server = await start(contender, workload, options.serverCore);
   try {
-    const asked = forWorkers(workload, contender);
-    const args = loadArguments(asked, server.port, server.pid, options);
+    const args = loadArguments(workload, server.port, server.pid, options);
     const result = await runLoad(args, options);
     const reason = voidReason(result);
     const counts = countsSyscalls(workload, round, options) &&
@@ -132,17 +131,6 @@ export function warmupOf(
   { warmup }: Pick<MeasureOptions, "warmup">,
 ): number {
   return Math.max(warmup, workload.warmup ?? 0);
-}
-
-/** The workload with the connections that all workers of a server have together. */
-export function forWorkers(
-  workload: Workload,
-  { workers = 1 }: Pick<Contender, "workers">,
-): Workload {
-  const { connections, connectionsEach } = workload;
-  return connectionsEach === true
-    ? { ...workload, connections: connections * workers }
-    : workload;
 }
 
 /** What the load client is asked for. */

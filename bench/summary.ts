@@ -104,7 +104,7 @@ export function summarize(
 
 function kindOf(workload: Workload): TableKind {
   if (workload.probe !== undefined) return "starvation";
-  if (workload.workers === true) return "workers";
+  if (workload.workers !== undefined) return "workers";
   return workload.rate !== undefined || workload.connections === 1
     ? "latency"
     : "throughput";

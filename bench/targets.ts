@@ -106,7 +106,7 @@ export const TARGETS: readonly Target[] = [
     figure: "probe p99 ms",
     atMost: STARVATION_P99_MS_MAX,
   })),
-  ...WORKLOADS.filter(({ workers }) => workers === true).map(workersCost),
+  ...WORKLOADS.filter(({ workers }) => workers !== undefined).map(workersCost),
 ];
 
 /** All that is set for memory. */
@@ -130,8 +130,8 @@ function atLeast(
 }
 
 // Of two workers for each answer, of four for each delivery.
-function workersCost({ name, path }: Workload): Target {
-  const [workers, atMost] = path === "/subscribe"
+function workersCost({ name, workers }: Workload): Target {
+  const [many, atMost] = workers === "share"
     ? [4, PUBLISH_COSTS_MAX]
     : [2, WORKER_COSTS_MAX];
   return {
@@ -139,7 +139,7 @@ function workersCost({ name, path }: Workload): Target {
     figure: "CPU/req",
     against: "single",
     atMost,
-    contenders: BACKENDS.map((it) => `millrace-${it}-x${workers}`),
+    contenders: BACKENDS.map((it) => `millrace-${it}-x${many}`),
   };
 }
 

@@ -9,34 +9,37 @@ const NAMES: ReadonlyMap<string, string> = new Map([
   ["http-16", "workers-http-16"],
   ["ws-1", "workers-ws-1"],
   ["ws-16", "workers-ws-16"],
-  ["tcp-64b-1", "workers-tcp-1"],
   ["tcp-64b-16", "workers-tcp-16"],
   ["broadcast-1000", "workers-publish-1000"],
 ]);
 
-// The code of each worker is compiled by itself: with four, on a quarter of the core.
-const WARMUP_SECONDS = 3;
+// For each worker, as each compiles its code by itself.
+const WARMUP_SECONDS = 1;
 
-/** Those of some workloads that servers with many workers are asked for too, as they are asked. */
+/** Those of some workloads that servers with many workers are asked for too. */
 export function onWorkers(workloads: readonly Workload[]): Workload[] {
   return workloads.flatMap((workload) => {
     const name = NAMES.get(workload.name);
-    return name === undefined ? [] : [{
-      ...workload,
-      name,
-      workers: true,
-      ...each(workload),
-      warmup: WARMUP_SECONDS,
-    }];
+    if (name === undefined) return [];
+    const asked = { ...workload, name, warmup: WARMUP_SECONDS };
+    // What is published goes to so many subscribers, whoever has them.
+    if (workload.path === "/subscribe") return { ...asked, workers: "share" };
+    const title = `${workload.title}, on each worker's ` +
+      `${workload.connections} connections`;
+    return { ...asked, title, workers: "each" };
   });
 }
 
-// With fewer connections than a server without workers, a worker would do less in a turn, and what a turn costs would
-// be divided by less. What is published goes to so many subscribers, whoever has them.
-function each({ title, path, connections }: Workload): Partial<Workload> {
-  if (path === "/subscribe") return {};
+/**
+ * A workload as a server with so many workers is asked for it. With fewer connections than a server without workers has,
+ * a worker would do less in a turn, and what a turn costs would be divided by less.
+ */
+export function forWorkers(workload: Workload, workers = 1): Workload {
+  if (workload.workers === undefined) return workload;
+  const { connections, warmup = 0 } = workload;
   return {
-    title: `${title}, connections of each worker: ${connections}`,
-    connectionsEach: true,
+    ...workload,
+    connections: connections * (workload.workers === "each" ? workers : 1),
+    warmup: warmup * workers,
   };
 }

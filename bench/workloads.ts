@@ -16,8 +16,6 @@ export interface Workload {
   readonly protocol: "http" | "ws" | "tcp";
   readonly path: string;
   readonly connections: number;
-  /** Each worker of a server has so many. */
-  readonly connectionsEach?: true;
   /** Requests that are unanswered on each connection; with a rate, the most that may be. */
   readonly inFlight: number;
   /** Requests a second, sent on a schedule instead of when others are answered. */
@@ -32,8 +30,11 @@ export interface Workload {
   readonly minor?: true;
   /** Seconds before the window that it takes at least. */
   readonly warmup?: number;
-  /** Asked of servers on many threads, and of the same servers on one; all others are asked of one thread alone. */
-  readonly workers?: true;
+  /**
+   * Asked of servers on many threads, and of the same on one; without it, of servers on one thread alone. Each worker
+   * has so many connections, or they share them.
+   */
+  readonly workers?: "each" | "share";
   /** What the server runs instead of the routes of all other workloads. */
   readonly app?: "hono" | "static";
   /** What the bodies of packets are; without it, nothing is asked of the action router. */
