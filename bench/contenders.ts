@@ -12,6 +12,9 @@ const SPIN_US = 50;
 const PLAIN_ROUTES = ["/plaintext", "/ws"];
 // Deno.serve declines permessage-deflate.
 const COMPRESSED_ROUTE = "/ws-json";
+const TOPIC_ROUTE = "/subscribe";
+const WORKERS = [1, 2, 4];
+const PEER_WORKERS = 2;
 
 /** A server program that prints its port when it listens. */
 export interface Contender {
@@ -23,6 +26,12 @@ export interface Contender {
   readonly rpc?: readonly string[];
   /** Name of the C floor that runs the same backend. */
   readonly floor?: string;
+  /** How many workers serve; without it, the one thread of a server without workers. */
+  readonly workers?: number;
+  /** Who is the same with one worker, the measure in workloads for many; those without it take no part there. */
+  readonly single?: string;
+  /** How often the port is printed: by each thread, where each listens by itself. */
+  readonly listeners?: number;
   /** Whether its programs answer a workload. */
   readonly takes: (workload: Workload) => boolean;
   readonly version: string;
@@ -78,10 +87,24 @@ const MAKERS: readonly [name: string, make: Maker][] = [
   ["node", onNode],
   ["gnet", gnet],
   ["hon", hon],
+  ...WORKERS.flatMap((workers) =>
+    ["io_uring", "epoll"].map((backend): [string, Maker] => [
+      `millrace-${backend}-x${workers}`,
+      (name): Contender => millraceWorkers(name, backend, workers),
+    ])
+  ),
+  [`deno-x${PEER_WORKERS}`, denoWorkers],
+  [`bun-x${PEER_WORKERS}`, bunWorkers],
 ];
 
 /** Names of all contenders, the absent ones too. */
 export const CONTENDER_NAMES: readonly string[] = MAKERS.map(([name]) => name);
+
+/** Name of who is the same as a contender with one worker, or is on one thread as one worker would be. */
+export function singleOf(name: string): string {
+  const plain = name.replace(/-x\d+$/, "");
+  return plain.startsWith("millrace") ? `${plain}-x1` : plain;
+}
 
 function millrace(name: string, backend: string, spin = 0): Contender {
   const settings = [backend, String(spin)];
@@ -91,6 +114,24 @@ function millrace(name: string, backend: string, spin = 0): Contender {
     tcp: onDeno("tcp_millrace.ts", ...settings),
     rpc: onDeno("rpc_millrace.ts", ...settings),
     floor: `floor-${backend}`,
+    single: singleOf(`millrace-${backend}`),
+    takes: () => true,
+    version: Deno.version.deno,
+  };
+}
+
+function millraceWorkers(
+  name: string,
+  backend: string,
+  workers: number,
+): Contender {
+  const settings = [backend, String(workers)];
+  return {
+    name,
+    command: onDeno("workers_millrace.ts", ...settings, "http"),
+    tcp: onDeno("workers_millrace.ts", ...settings, "tcp"),
+    workers,
+    single: singleOf(name),
     takes: () => true,
     version: Deno.version.deno,
   };
@@ -120,7 +161,35 @@ function denoServe(name: string): Contender {
     name,
     command: onDeno("deno_serve.ts"),
     tcp: onDeno("tcp_deno.ts"),
+    single: singleOf(name),
     takes: ({ path }) => path !== COMPRESSED_ROUTE,
+    version: Deno.version.deno,
+  };
+}
+
+// Nothing of theirs reaches the subscribers of other threads.
+function denoWorkers(name: string): Contender {
+  const threads = (server: string): string[] => {
+    const script = benchPath("servers/workers_peer.ts");
+    // Without --unstable-net no port is shared.
+    const flags = ["-A", "--no-prompt", "--unstable-net"];
+    return [
+      Deno.execPath(),
+      "run",
+      ...flags,
+      script,
+      String(PEER_WORKERS),
+      server,
+    ];
+  };
+  return {
+    name,
+    command: threads("deno_serve.ts"),
+    tcp: threads("tcp_deno.ts"),
+    workers: PEER_WORKERS,
+    single: singleOf(name),
+    listeners: PEER_WORKERS,
+    takes: ({ path }) => path !== TOPIC_ROUTE,
     version: Deno.version.deno,
   };
 }
@@ -132,8 +201,25 @@ async function bunServe(name: string): Promise<Contender> {
     name,
     command: [bun.path, "run", benchPath("servers/bun_serve.ts")],
     tcp: [bun.path, "run", benchPath("servers/tcp_bun.ts")],
+    single: singleOf(name),
     takes: () => true,
     version: bun.version,
+  };
+}
+
+// Bun.listen() shares no port.
+async function bunWorkers(name: string): Promise<Contender> {
+  const one = await bunServe(name);
+  const [bun = ""] = one.command;
+  const script = benchPath("servers/workers_peer.ts");
+  return {
+    ...one,
+    command: [bun, "run", script, String(PEER_WORKERS), "bun_serve.ts"],
+    tcp: [],
+    workers: PEER_WORKERS,
+    single: singleOf(name),
+    listeners: PEER_WORKERS,
+    takes: ({ path, protocol }) => protocol !== "tcp" && path !== TOPIC_ROUTE,
   };
 }
 
@@ -186,7 +272,10 @@ function onDeno(script: string, ...args: string[]): string[] {
 
 /** Whether a contender is measured under a workload. */
 export function takes(contender: Contender, workload: Workload): boolean {
-  return contender.takes(workload) &&
+  const able = workload.workers !== undefined
+    ? contender.single !== undefined
+    : contender.workers === undefined;
+  return able && contender.takes(workload) &&
     (workload.codec === undefined || contender.rpc !== undefined);
 }
 
@@ -216,7 +305,7 @@ export async function start(
   running.add(child);
   const timer = setTimeout(() => kill(child, "SIGKILL"), READY_MS_MAX);
   try {
-    const port = await readPort(child);
+    const port = await readPort(child, contender.listeners ?? 1);
     const connection = await Deno.connect({ hostname: "127.0.0.1", port });
     connection.close();
     return { pid: child.pid, port, stop: (): Promise<void> => stop(child) };
@@ -228,10 +317,13 @@ export async function start(
   }
 }
 
-async function readPort(child: Deno.ChildProcess): Promise<number> {
+async function readPort(
+  child: Deno.ChildProcess,
+  lines: number,
+): Promise<number> {
   const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
-  while (!text.includes("\n")) {
+  while (text.split("\n").length <= lines) {
     const { value, done } = await reader.read();
     if (done) throw new Error("Cannot start: the server printed no port");
     text += value;

@@ -3,6 +3,7 @@
 //
 //   deno run -A bench/markdown.ts [RESULTS]
 import { markOf, SHOWN } from "./chart_theme.ts";
+import { singleOf } from "./contenders.ts";
 import { IDLE_WORKLOADS } from "./idle_workloads.ts";
 import { benchPath } from "./paths.ts";
 import { readLatest, type Results } from "./results.ts";
@@ -30,6 +31,7 @@ if (import.meta.main) {
   const of = (kind: Table["kind"]): Table[] =>
     tables.filter((table) => table.kind === kind);
   print(throughput(of("throughput")));
+  print(workers(of("workers")));
   print(latency(of("latency")));
   print(memory(results));
   print(targets([
@@ -49,9 +51,11 @@ function print([head = [], ...lines]: Lines): void {
 }
 
 function tablesOf({ rounds }: Results): Table[] {
-  const contenders = [...SHOWN, "millrace-spin"].map((name) => ({
+  const names = new Set(rounds.map(({ contender }) => contender));
+  const contenders = [...names].map((name) => ({
     name,
     version: "",
+    single: singleOf(name),
     ...(name.startsWith("millrace")
       ? { floor: name.replace("millrace", "floor") }
       : {}),
@@ -62,8 +66,12 @@ function tablesOf({ rounds }: Results): Table[] {
 }
 
 // Both backends in one cell.
-function both(rows: readonly Row[], cell: (row: Row) => string): string {
-  return BACKENDS.map((name) => {
+function both(
+  rows: readonly Row[],
+  cell: (row: Row) => string,
+  names: readonly string[] = BACKENDS,
+): string {
+  return names.map((name) => {
     const row = rows.find(({ contender }) => contender === name);
     return row === undefined ? "" : cell(row);
   }).filter((text) => text !== "").join(" · ");
@@ -89,6 +97,35 @@ function callsEach({ syscalls }: Row): string {
   return syscalls === undefined || "reason" in syscalls
     ? ""
     : syscalls.per_request.toFixed(2);
+}
+
+// Of servers on several threads, the processor's time for an answer as a multiple of that with one worker.
+function workers(tables: readonly Table[]): Lines {
+  const ours = (suffix: string): string[] =>
+    BACKENDS.map((name) => name + suffix);
+  const columns: readonly (readonly [head: string, names: string[]])[] = [
+    ["`serve()`", ours("")],
+    ["2 workers", ours("-x2")],
+    ["4 workers", ours("-x4")],
+    ["Deno, 2 threads", ["deno-x2"]],
+    ["Bun, 2 threads", ["bun-x2"]],
+  ];
+  return [
+    [
+      "io_uring · epoll",
+      "answers per CPU-second, 1 worker",
+      ...columns.map(([head]) => head),
+    ],
+    ...tables.map(({ title, rows }) => [
+      title,
+      both(rows, (row) => integer(row.ratePerCpuSecond), ours("-x1")),
+      ...columns.map(([, names]) => both(rows, costAgainstSingle, names)),
+    ]),
+  ];
+}
+
+function costAgainstSingle({ against }: Row): string {
+  return against.single === undefined ? "" : (1 / against.single).toFixed(2);
 }
 
 function latency(tables: readonly Table[]): Lines {

@@ -4,6 +4,7 @@ import { type Contender, CONTENDER_NAMES, takes } from "./contenders.ts";
 import { countsSyscalls, TRACE_SECONDS, warmupOf } from "./measure.ts";
 import { type RunOptions, WORKLOAD_NAMES } from "./options.ts";
 import { TARGET_WORKLOADS } from "./targets.ts";
+import { forWorkers } from "./workers_workloads.ts";
 import { QUICK_WORKLOADS, type Workload, WORKLOADS } from "./workloads.ts";
 
 /** One round of one contender under one workload. */
@@ -89,7 +90,10 @@ export function plan(
       if (workload.minor && !named && round > 1) continue;
       const able = contenders.filter((contender) => takes(contender, workload));
       if (round % 2 === 0) able.reverse();
-      for (const contender of able) steps.push({ round, workload, contender });
+      for (const contender of able) {
+        const asked = forWorkers(workload, contender.workers);
+        steps.push({ round, workload: asked, contender });
+      }
     }
   }
   return steps;

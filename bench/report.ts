@@ -65,7 +65,7 @@ const COLUMNS: Readonly<Record<TableKind, readonly Column<Row>[]>> = {
     { head: "median", cell: (row) => optionalCount(row.evenness?.median) },
     { head: "most", cell: (row) => optionalCount(row.evenness?.most) },
     { head: "Jain", cell: (row) => row.evenness?.jain.toFixed(3) ?? "" },
-    ...BASES.map((base): Column<Row> => ({
+    ...BASES.filter((base) => base !== "single").map((base): Column<Row> => ({
       head: `× ${base}`,
       cell: (row) => ratio(row.against[base]),
     })),
@@ -98,6 +98,18 @@ const COLUMNS: Readonly<Record<TableKind, readonly Column<Row>[]>> = {
     { head: "messages/s", cell: (row) => count(row.rate) },
     ...LOADS,
     { head: "verdict", cell: verdict },
+    ROUNDS,
+  ],
+  workers: [
+    CONTENDER,
+    { head: "req/s", cell: (row) => count(row.rate) },
+    PER_CPU,
+    { head: "µs CPU", cell: (row) => (1e6 / row.ratePerCpuSecond).toFixed(3) },
+    { head: "CPU × single", cell: cpuAgainstSingle },
+    ...LATENCIES,
+    ...LOADS,
+    { head: "MiB at rest", cell: (row) => mebibytes(row.restBytes) },
+    { head: "calls/req", cell: syscalls },
     ROUNDS,
   ],
 };
@@ -247,6 +259,11 @@ function mark(row: Row, flaw: Flaw): string {
 function syscalls({ syscalls }: Row): string {
   if (syscalls === undefined) return "";
   return "reason" in syscalls ? "-" : syscalls.per_request.toFixed(2);
+}
+
+// The processor's time for an answer: of the others, rates are compared.
+function cpuAgainstSingle({ against }: Row): string {
+  return against.single === undefined ? "" : ratio(1 / against.single);
 }
 
 function answered(row: Row): string {

@@ -6,8 +6,19 @@ import type { Evenness, Round } from "./measure.ts";
 import type { Syscalls } from "./syscalls.ts";
 import type { Workload } from "./workloads.ts";
 
-/** With whom the others are compared; "floor" is the C floor of the same backend. */
-export const BASES = ["deno", "bun", "node", "gnet", "hon", "floor"] as const;
+/**
+ * With whom the others are compared; "floor" is the C floor of the same backend, "single" the same server with one
+ * worker.
+ */
+export const BASES = [
+  "deno",
+  "bun",
+  "node",
+  "gnet",
+  "hon",
+  "floor",
+  "single",
+] as const;
 
 /** One of them. */
 export type Base = typeof BASES[number];
@@ -53,7 +64,7 @@ export interface ProbeRow {
 }
 
 /** What a table is to show. */
-export type TableKind = "throughput" | "latency" | "starvation";
+export type TableKind = "throughput" | "latency" | "starvation" | "workers";
 
 /** All rows of one workload. */
 export interface Table {
@@ -70,10 +81,13 @@ export interface Validity {
   readonly flaws: Readonly<Partial<Record<Flaw, number>>>;
 }
 
+/** What is to be known of a contender. */
+export type Compared = Pick<Contender, "name" | "version" | "floor" | "single">;
+
 /** Summarises the rounds of one workload. */
 export function summarize(
   workload: Workload,
-  contenders: readonly Pick<Contender, "name" | "version" | "floor">[],
+  contenders: readonly Compared[],
   rounds: readonly Round[],
 ): Table {
   const own = rounds.filter((round) => round.workload === workload.name);
@@ -90,13 +104,14 @@ export function summarize(
 
 function kindOf(workload: Workload): TableKind {
   if (workload.probe !== undefined) return "starvation";
+  if (workload.workers !== undefined) return "workers";
   return workload.rate !== undefined || workload.connections === 1
     ? "latency"
     : "throughput";
 }
 
 function summarizeContender(
-  contender: Pick<Contender, "name" | "version" | "floor">,
+  contender: Compared,
   workload: Workload,
   rounds: readonly Round[],
 ): Row {
@@ -137,13 +152,13 @@ function summarizeContender(
 }
 
 function againstBases(
-  { floor }: Pick<Contender, "floor">,
+  { floor, single }: Compared,
   valid: readonly Round[],
   rounds: readonly Round[],
 ): Partial<Record<Base, number>> {
   const ratios: Partial<Record<Base, number>> = {};
   for (const base of BASES) {
-    const name = base === "floor" ? floor : base;
+    const name = { floor, single }[base as "floor" | "single"] ?? base;
     const ratio = ratioTo(name, valid, rounds, ratePerCpuSecond);
     if (ratio !== undefined) ratios[base] = ratio;
   }

@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // targets.ts - what Millrace sets itself, as data, and whether a run has met it.
+import { singleOf } from "./contenders.ts";
 import type { IdleRound } from "./idle.ts";
 import type { Round } from "./measure.ts";
 import { STARVATION_P99_MS_MAX } from "./starvation.ts";
 import { median, p50, p99, ratePerCpuSecond, ratiosTo } from "./summary.ts";
+import { type Workload, WORKLOADS } from "./workloads.ts";
 
 /** A bound on one figure of one workload: on a ratio, or on the figure itself. */
 export interface Target {
   readonly workload: string;
   readonly figure: Figure;
-  /** Whose figure it is divided by; "floor" is the C floor of the same backend. Without it, the figure is the measure. */
-  readonly against?: "deno" | "bun" | "floor" | "millrace-epoll";
+  /**
+   * Whose figure it is divided by; "floor" is the C floor of the same backend, "single" the same server with one
+   * worker. Without it, the figure is the measure.
+   */
+  readonly against?: "deno" | "bun" | "floor" | "single" | "millrace-epoll";
   readonly atLeast?: number;
   readonly atMost?: number;
   /** Who has to meet it, if not both backends. */
@@ -20,6 +25,7 @@ export interface Target {
 /** What is compared. */
 export type Figure =
   | "req/CPU-s"
+  | "CPU/req"
   | "p50"
   | "p99"
   | "probe p99 ms"
@@ -41,6 +47,9 @@ const BACKENDS = ["io_uring", "epoll"];
 const SPINNING = ["millrace-spin"];
 // Neither backend is to be worse than the other by more.
 const BACKENDS_DIFFER_MAX = 0.05;
+// What further workers may cost for each answer, and for each delivery of what is published, as a multiple of one's.
+const WORKER_COSTS_MAX = 1.05;
+const PUBLISH_COSTS_MAX = 1.1;
 
 const IDLE_FIGURES: Readonly<Record<IdleFigure, (round: IdleRound) => number>> =
   {
@@ -52,6 +61,7 @@ const FIGURES: Readonly<
   Record<Exclude<Figure, IdleFigure>, (round: Round) => number>
 > = {
   "req/CPU-s": ratePerCpuSecond,
+  "CPU/req": (round) => 1 / ratePerCpuSecond(round),
   "p50": p50,
   "p99": p99,
   "probe p99 ms": (round) => (round.probe?.p99_us ?? NaN) / 1000,
@@ -96,6 +106,7 @@ export const TARGETS: readonly Target[] = [
     figure: "probe p99 ms",
     atMost: STARVATION_P99_MS_MAX,
   })),
+  ...WORKLOADS.filter(({ workers }) => workers !== undefined).map(workersCost),
 ];
 
 /** All that is set for memory. */
@@ -116,6 +127,20 @@ function atLeast(
   ratio: number,
 ): Target {
   return { workload, figure: "req/CPU-s", against, atLeast: ratio };
+}
+
+// Of two workers for each answer, of four for each delivery.
+function workersCost({ name, workers }: Workload): Target {
+  const [many, atMost] = workers === "share"
+    ? [4, PUBLISH_COSTS_MAX]
+    : [2, WORKER_COSTS_MAX];
+  return {
+    workload: name,
+    figure: "CPU/req",
+    against: "single",
+    atMost,
+    contenders: BACKENDS.map((it) => `millrace-${it}-x${many}`),
+  };
 }
 
 function sameOnBothBackends(workload: string): Target {
@@ -198,10 +223,20 @@ function valuesOf(
   if (against === undefined) {
     return own.map(FIGURES[figure]).filter(Number.isFinite);
   }
-  const base = against === "floor"
-    ? contender.replace("millrace", "floor")
-    : against;
-  return ratiosTo(base, own, rounds, FIGURES[figure]);
+  return ratiosTo(
+    baseOf(against, contender),
+    own,
+    rounds,
+    FIGURES[figure],
+  );
+}
+
+function baseOf(
+  against: NonNullable<Target["against"]>,
+  contender: string,
+): string {
+  if (against === "floor") return contender.replace("millrace", "floor");
+  return against === "single" ? singleOf(contender) : against;
 }
 
 // A bound in absolute figures has to hold in every round, a ratio in the middle.

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // workloads.ts - what is asked of every contender, over HTTP; see ws_workloads.ts, tcp_workloads.ts,
-// rpc_workloads.ts, rate_workloads.ts, churn_workloads.ts and starvation.ts for the others.
+// rpc_workloads.ts, rate_workloads.ts, churn_workloads.ts, starvation.ts and workers_workloads.ts for the others.
 import { HTTP_CHURN, WS_CHURN } from "./churn_workloads.ts";
 import { RATE_WORKLOADS } from "./rate_workloads.ts";
 import { RPC_WORKLOADS } from "./rpc_workloads.ts";
 import { STARVATION_WORKLOADS } from "./starvation.ts";
 import { TCP_WORKLOADS } from "./tcp_workloads.ts";
+import { onWorkers } from "./workers_workloads.ts";
 import { WS_WORKLOADS } from "./ws_workloads.ts";
 
 /** One kind of load. */
@@ -29,6 +30,11 @@ export interface Workload {
   readonly minor?: true;
   /** Seconds before the window that it takes at least. */
   readonly warmup?: number;
+  /**
+   * Asked of servers on many threads, and of the same on one; without it, of servers on one thread alone. Each worker
+   * has so many connections, or they share them.
+   */
+  readonly workers?: "each" | "share";
   /** What the server runs instead of the routes of all other workloads. */
   readonly app?: "hono" | "static";
   /** What the bodies of packets are; without it, nothing is asked of the action router. */
@@ -114,6 +120,7 @@ export const WORKLOADS: readonly Workload[] = [
   ...RPC_WORKLOADS,
   ...RATE_WORKLOADS,
   ...STARVATION_WORKLOADS,
+  ...onWorkers([...HTTP_WORKLOADS, ...WS_WORKLOADS, ...TCP_WORKLOADS]),
 ];
 
 /** What is left of it in a quick run. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// bun_serve.ts - the contender Bun.serve; takes perhaps "hono" or "static"; prints its port when it listens. Runs
-// in Bun, is checked by Deno.
-import { pathOf, route, STATIC } from "./routes.ts";
+// bun_serve.ts - the contender Bun.serve; takes perhaps "hono" or "static"; prints its port when it listens. One
+// of several threads (workers_peer.ts) is told the port in the environment. Runs in Bun, is checked by Deno.
+import { pathOf, route, sharedPort, STATIC } from "./routes.ts";
 
 type BunMessage = string | Uint8Array;
 
@@ -20,6 +20,7 @@ interface BunServer {
 
 interface BunOptions {
   port: number;
+  reusePort: boolean;
   hostname: string;
   fetch(
     request: Request,
@@ -59,7 +60,7 @@ function handle(
 }
 
 const server = Bun.serve({
-  port: 0,
+  ...sharedPort(),
   hostname: "127.0.0.1",
   fetch: Bun.argv[2] === "hono" ? (await import("./hono.ts")).fetch : handle,
   routes: Bun.argv[2] === "static" ? STATIC : {},

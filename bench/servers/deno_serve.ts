@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // deno_serve.ts - the contender Deno.serve; takes perhaps "hono"; prints its port when it listens.
-import { pathOf, route } from "./routes.ts";
+// One of several threads (workers_peer.ts) is told the port in the environment.
+import { pathOf, route, sharedPort } from "./routes.ts";
 
 const subscribers = new Set<WebSocket>();
 
@@ -44,7 +45,7 @@ function handle(request: Request): Response | Promise<Response> {
 
 Deno.serve(
   {
-    port: 0,
+    ...sharedPort(),
     hostname: "127.0.0.1",
     onListen: (address): void => console.log(address.port),
   },

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // millrace.ts - the contender Millrace; takes the backend, the microseconds to spin and perhaps
 // "hono" or "static"; prints its port when it listens.
-import { serve, websocket } from "../../mod.ts";
-import { pathOf, route, STATIC } from "./routes.ts";
+import { serve } from "../../mod.ts";
+import application from "./millrace_app.ts";
+import { STATIC } from "./routes.ts";
 
 const [backend, spin, app] = Deno.args;
 if (backend !== "io_uring" && backend !== "epoll") {
@@ -11,49 +12,7 @@ if (backend !== "io_uring" && backend !== "epoll") {
   );
 }
 
-const TOPIC = "all";
-
-const echo = websocket({
-  message(socket, message): void {
-    socket.send(message);
-  },
-});
-
-const json = websocket({
-  message(socket, message): void {
-    socket.send(message);
-  },
-}, { compression: true });
-
-const subscribe = websocket({
-  message(socket, message): void {
-    socket.subscribe(TOPIC);
-    socket.send(message);
-  },
-});
-
-const publish = websocket({
-  message(_socket, message): void {
-    server.publish(TOPIC, message);
-  },
-});
-
-function handle(request: Request): Response | Promise<Response> {
-  switch (pathOf(request.url)) {
-    case "/ws":
-      return echo.upgrade(request);
-    case "/ws-json":
-      return json.upgrade(request);
-    case "/subscribe":
-      return subscribe.upgrade(request);
-    case "/publish":
-      return publish.upgrade(request);
-    default:
-      return route(request);
-  }
-}
-
-const server = serve(
+serve(
   {
     port: 0,
     hostname: "127.0.0.1",
@@ -65,5 +24,5 @@ const server = serve(
     ...(app === "static" ? { routes: STATIC } : {}),
     onListen: (address): void => console.log(address.port),
   },
-  app === "hono" ? (await import("./hono.ts")).fetch : handle,
+  app === "hono" ? (await import("./hono.ts")).fetch : application.fetch,
 );

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // routes.ts - the HTTP routes that every server of the benchmark offers, in one source so that all do the same
-// work. /ws is left to each server.
+// work, and where peers listen. /ws is left to each server.
 
+import process from "node:process";
 import { payload } from "./payload.mjs";
 
 /** What servers with a table of routes answer from it in the workloads `static-*`. */
@@ -16,6 +17,12 @@ export function pathOf(url: string): string {
   const start = url.indexOf("/", "http://".length);
   const end = url.indexOf("?", start);
   return end < 0 ? url.slice(start) : url.slice(start, end);
+}
+
+/** Where to listen: with the other threads (workers_peer.ts), or alone on any free port. */
+export function sharedPort(): { port: number; reusePort: boolean } {
+  const port = process.env.SHARED_PORT;
+  return { port: Number(port ?? 0), reusePort: port !== undefined };
 }
 
 /** Answers every route but /ws. */

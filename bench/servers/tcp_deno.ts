@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // tcp_deno.ts - the TCP echo of the contender Deno, by Deno.listen; prints its port when it listens.
+import { sharedPort } from "./routes.ts";
 
 const READ_BYTES = 64 * 1024;
 
-const listener = Deno.listen({ port: 0, hostname: "127.0.0.1" });
+const listener = Deno.listen({ ...sharedPort(), hostname: "127.0.0.1" });
 console.log((listener.addr as Deno.NetAddr).port);
 for await (const connection of listener) {
   connection.setNoDelay();

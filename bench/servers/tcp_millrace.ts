@@ -2,6 +2,7 @@
 // tcp_millrace.ts - the TCP echo of the contender Millrace; takes the backend and the microseconds to spin; prints its
 // port when it listens.
 import { listen } from "../../mod.ts";
+import application from "./tcp_millrace_app.ts";
 
 const [backend, spin] = Deno.args;
 if (backend !== "io_uring" && backend !== "epoll") {
@@ -12,11 +13,6 @@ if (backend !== "io_uring" && backend !== "epoll") {
 
 const server = listen(
   { port: 0, hostname: "127.0.0.1", backend, spin: Number(spin) },
-  {
-    data(socket, chunk): void {
-      if (socket.write(chunk) !== "sent") socket.pause();
-    },
-    drain: (socket): void => socket.resume(),
-  },
+  application.socket,
 );
 console.log(server.addr.port);
