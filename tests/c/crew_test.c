@@ -198,6 +198,20 @@ static bool run_leaves_nothing(uint32_t backend) {
   return ok && descriptors() <= before;
 }
 
+// What another thread is told of the memory of those that run.
+static bool run_memory(uint32_t backend) {
+  static struct crew c;
+  struct mr_memory memory[2] = {0};
+  bool ok = open_crew(&c, backend, MR_BALANCE_PORT, 64);
+  for (uint32_t place = 0; place < 2; place++) {
+    ok = mr_crew_memory(c.crew, place, memory, 2) == 1 && memory[0].mapped_bytes > 0 && ok;
+    ok = (memory[0].counted == 0 || memory[0].resident_bytes > 0) && memory[0].node == 0 && ok;
+    ok = mr_crew_memory(c.crew, place, memory, 0) == 0 && memory[1].mapped_bytes == 0 && ok;
+  }
+  ok = mr_crew_memory(c.crew, 2, memory, 2) == 0 && mr_crew_memory(c.crew, 0, NULL, 2) == -EINVAL && ok;
+  return close_crew(&c) && ok;
+}
+
 static bool run_least(uint32_t backend) {
   static struct crew c;
   bool ok = open_crew(&c, backend, MR_BALANCE_LEAST, 64);
@@ -302,6 +316,7 @@ int main(void) {
     uint32_t b = backends[i];
     printf("# %s\n", b == MR_EPOLL ? "epoll" : "io_uring");
     t_case("threads that end leave nothing open, and their memory to others", run_leaves_nothing(b));
+    t_case("the memory of workers is told", run_memory(b));
     t_case("who has the fewest gets the next", run_least(b));
     t_case("the limit is that of all, by port", run_limit(b, MR_BALANCE_PORT));
     t_case("the limit is that of all, handed over", run_limit(b, MR_BALANCE_LEAST));
