@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests of bytes that outlive their callback, and of buffers of a pool.
 
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import {
   BufferPool,
@@ -16,6 +18,7 @@ import {
   assertSameBytes,
   concat,
   type Context,
+  deadline,
   pattern,
   testBackends,
   until,
@@ -327,6 +330,20 @@ Deno.test("a buffer that is transferred away stays in use", () => {
   assertEquals(pool.statistics()[0]!.buffers, 1);
   for (let i = 0; i < 3; i++) pool.get(64).bytes.fill(1);
   assertSameBytes(new Uint8Array(taken), pattern(64), "what was taken away");
+});
+
+Deno.test("a buffer that another isolate gave away is safe when that ends", async () => {
+  const worker = new Worker(
+    new URL("buffer_pool_worker.ts", import.meta.url),
+  );
+  const [taken] = await deadline(once(worker, "message"), "the buffer");
+  const bytes = new Uint8Array(taken);
+  assert(bytes.length === 64 && bytes.every((byte) => byte === 7));
+  worker.postMessage("end");
+  await deadline(once(worker, "exit"), "the end");
+  // The thread ends a little later, and then nothing is left of it.
+  await until(() => bytes.every((byte) => byte === 0), "its memory is gone");
+  bytes.fill(1);
 });
 
 Deno.test("pools and lengths are checked", () => {
