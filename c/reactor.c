@@ -220,8 +220,13 @@ static bool idle(const struct mr_reactor *r) {
          r->queues[QUEUE_DEAD].count == 0 && (r->queues[QUEUE_STARVED].count == 0 || !food);
 }
 
+// Whether sockets were accepted for us that there is room for; the others wait for connections to be closed.
+static bool is_handed(const struct mr_reactor *r) {
+  return r->member != NULL && r->listeners[0].waiting < WAITING_MAX && crew_has_handed(r->member);
+}
+
 int32_t mr_arm(mr_reactor *r) {
-  if (!idle(r) || (r->member != NULL && crew_has_handed(r->member))) return 1;
+  if (!idle(r) || is_handed(r)) return 1;
   for (uint32_t id = 0; id < r->listeners_used; id++) {
     if (r->listeners[id].closing) return 1;
   }
