@@ -129,13 +129,8 @@ int32_t mr_mailboxes_open(const struct mr_mailboxes_options *options, mr_mailbox
 int32_t mr_mailboxes_close(mr_mailboxes *mailboxes);
 
 // Has a reactor read a mailbox: what is posted to it from here on becomes records MR_POSTED. To be called by
-// the reactor's thread. -EBUSY: one reads it already, or the reactor reads another.
+// the reactor's thread, until mr_close. -EBUSY: one reads it already, or the reactor reads another.
 int32_t mr_mailbox_open(mr_mailboxes *mailboxes, uint32_t mailbox, mr_reactor *reactor);
-
-// Releases what is in a mailbox, which is then free for another reactor. mr_close does so too; this is for a
-// reactor whose thread has ended without it, and which is never to be used again. Nothing where there is
-// none.
-int32_t mr_mailbox_close(mr_mailboxes *mailboxes, uint32_t mailbox);
 
 // Posts a copy of the bytes, which all share, to each mailbox whose bit is set in mask, the lowest bit of the
 // first word being that of the first one. Of what one thread posts to one mailbox, none overtakes another.
