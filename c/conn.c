@@ -66,7 +66,7 @@ struct conn *conn_new(struct mr_reactor *r, int fd, bool opens) {
   c->idle_ms = r->options->idle_timeout;
   c->timeouts = server_timeouts(r);
   r->rows[slot] = (struct mr_row){.handle = handle};
-  r->control->connections++;
+  gauge_set(&r->control->connections, r->control->connections + 1);
   return c;
 }
 
@@ -74,12 +74,12 @@ bool conn_open(struct mr_reactor *r, int fd, uint32_t listener) {
   struct conn *c = conn_new(r, fd, true);
   if (c == NULL) {
     close(fd);
-    r->control->refused++;
+    counter_add(&r->control->refused, 1);
     if (r->member != NULL) crew_release(r->member, 1);
     return false;
   }
   c->protocol = r->listeners[listener].protocol;
-  r->control->accepted++;
+  counter_add(&r->control->accepted, 1);
   inbox_push(r, c, MR_OPEN)->code = (uint16_t)listener;
   conn_deadline(r, c, c->protocol == PROTOCOL_HTTP ? r->options->head_timeout : conn_patience(c));
   r->backend->receive(r, c);
@@ -167,7 +167,7 @@ uint16_t conn_socket_error(const struct conn *c) {
 }
 
 void conn_exhausted(struct mr_reactor *r, struct conn *c) {
-  r->control->exhausted++;
+  counter_add(&r->control->exhausted, 1);
   conn_reset(r, c, ENOMEM);
 }
 
@@ -188,7 +188,7 @@ static void bury(struct mr_reactor *r, struct conn *c) {
   c->fd = -1;
   c->life = LIFE_FREE;
   r->rows[slot] = (struct mr_row){0};
-  r->control->connections--;
+  gauge_set(&r->control->connections, r->control->connections - 1);
   if (r->member != NULL) crew_release(r->member, 1);
   slot_push(r, QUEUE_FREE, slot);
   r->slots_buried++;
@@ -224,7 +224,7 @@ void conn_expired(struct mr_reactor *r, struct conn *c) {
     return;
   }
   if (c->life == LIFE_FINISHING && !c->connecting) {
-    r->control->linger_timeouts++;
+    counter_add(&r->control->linger_timeouts, 1);
     conn_close(r, c, 0);
   } else if (c->protocol == PROTOCOL_HTTP) {
     http_expired(r, c);

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "counter.h"
 #include "reactor.h"
 
 // Gives an accepted socket a slot and tells JavaScript. False (and the socket closed) when there is none.
@@ -121,8 +122,8 @@ uint64_t conn_rate_due(const struct mr_reactor *r, uint64_t since, uint64_t byte
 
 // Counts one more deadline that a peer has missed, under its kind.
 static inline void conn_count_timeout(struct mr_reactor *r, uint64_t *kind) {
-  r->control->timeouts++;
-  (*kind)++;
+  counter_add(&r->control->timeouts, 1);
+  counter_add(kind, 1);
 }
 
 // Other timeouts for the request at hand, or, with NULL, those of the server again.

@@ -146,7 +146,7 @@ uint32_t http_step(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_
 static void body_expired(struct mr_reactor *r, struct conn *c) {
   uint64_t slow = slow_due(r, c);
   if (c->requests == 0) {
-    r->control->drain_timeouts++;
+    counter_add(&r->control->drain_timeouts, 1);
     conn_finish(r, c);
   } else if (slow != 0 && slow <= r->now) {
     conn_count_timeout(r, &r->control->slow_bodies);
@@ -191,7 +191,7 @@ void http_retimed(struct mr_reactor *r, struct conn *c) {
 void http_responded(struct mr_reactor *r, struct conn *c, uint32_t count) {
   if (conn_pipeline_full(r, c)) {
     // Requests may have waited, or the peer's end.
-    if (c->in_head != NO_BLOCK || c->carry_length > 0) r->control->pipeline_waits++;
+    if (c->in_head != NO_BLOCK || c->carry_length > 0) counter_add(&r->control->pipeline_waits, 1);
     ready_push(r, c);
   }
   c->requests = count < c->requests ? c->requests - count : 0;

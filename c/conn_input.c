@@ -33,7 +33,7 @@ void input_shortage(struct mr_reactor *r) {
 }
 
 void conn_starve(struct mr_reactor *r, struct conn *c) {
-  r->control->starved++;
+  counter_add(&r->control->starved, 1);
   if (c->in_starved) return;
   c->in_starved = true;
   slot_push(r, QUEUE_STARVED, slot_of(c->handle));
@@ -292,12 +292,12 @@ static void lingered(struct mr_reactor *r, struct conn *c, uint32_t length) {
   if (most == 0 || c->life != LIFE_FINISHING) return;
   c->lingered = length < most - c->lingered ? c->lingered + length : most;
   if (c->lingered < most) return;
-  r->control->linger_overflows++;
+  counter_add(&r->control->linger_overflows, 1);
   conn_close(r, c, 0);
 }
 
 void conn_received(struct mr_reactor *r, struct conn *c, uint32_t block, uint32_t length) {
-  r->control->received_bytes += length;
+  counter_add(&r->control->received_bytes, length);
   r->bytes_left -= length < r->bytes_left ? length : r->bytes_left;
   struct block *b = &r->arena->blocks[block];
   b->end = HEADROOM + length;  // written, even when nobody looks at it

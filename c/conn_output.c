@@ -118,7 +118,7 @@ void conn_stage(struct mr_reactor *r, struct conn *c, uint32_t offset, uint32_t 
       row->queued <= r->options->max_queue_bytes && length <= r->options->max_queue_bytes - row->queued;
   row->queued += length;
   if (!fits) {
-    r->control->overflows++;
+    counter_add(&r->control->overflows, 1);
     conn_reset(r, c, ENOBUFS);
     return;
   }
@@ -137,7 +137,7 @@ void conn_stage(struct mr_reactor *r, struct conn *c, uint32_t offset, uint32_t 
 }
 
 void output_taken(struct mr_reactor *r, struct conn *c, uint32_t bytes) {
-  r->control->sent_bytes += bytes;
+  counter_add(&r->control->sent_bytes, bytes);
   c->taken += bytes;
   // A stream that sends is not idle. The wheel finds the later deadline by itself.
   bool busy = bytes > 0 && c->protocol == PROTOCOL_STREAM && c->life == LIFE_OPEN;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+#include "counter.h"
 #include "listener.h"
 #include "sys.h"
 #include "thread.h"
@@ -194,7 +195,7 @@ void crew_retire(struct crew_member *member) {
 static void add_counters(struct mr_control *sum, const struct mr_control *control) {
   uint64_t *to = (uint64_t *)((uint8_t *)sum + COUNTERS_AT);
   const uint64_t *from = (const uint64_t *)((const uint8_t *)control + COUNTERS_AT);
-  for (size_t i = 0; i < COUNTERS; i++) to[i] += __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+  for (size_t i = 0; i < COUNTERS; i++) to[i] += counter_read(&from[i]);
 }
 
 static void wake_all(struct crew_service *service) {
@@ -312,7 +313,7 @@ static void each_member(const struct crew_worker *worker, const struct mr_crew *
 }
 
 static void count_connections(struct crew_member *member, void *sum) {
-  *(uint32_t *)sum += __atomic_load_n(&member->reactor->control->connections, __ATOMIC_RELAXED);
+  *(uint32_t *)sum += gauge_read(&member->reactor->control->connections);
 }
 
 static void count_all(struct crew_member *member, void *sum) {

@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <time.h>
 
+#include "counter.h"
 #include "crew.h"
 #include "listener.h"
 #include "sys.h"
@@ -17,7 +18,7 @@
 #include "wake.h"
 
 static uint32_t load_of(struct crew_member *m) {
-  uint32_t connections = __atomic_load_n(&m->reactor->control->connections, __ATOMIC_RELAXED);
+  uint32_t connections = gauge_read(&m->reactor->control->connections);
   return connections + HANDED_WEIGHT * atomic_load(&m->handed);
 }
 

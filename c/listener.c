@@ -153,7 +153,7 @@ static bool admit(struct mr_reactor *r) {
 
 static void refuse(struct mr_reactor *r, int fd) {
   close(fd);
-  r->control->refused++;
+  counter_add(&r->control->refused, 1);
 }
 
 // io_uring goes on accepting until it hears otherwise. Those sockets wait like others in the kernel's queue.
@@ -191,7 +191,7 @@ bool listener_harmless(int code) {
 
 void listener_failed(struct mr_reactor *r, uint32_t id, int code) {
   if (code == EAGAIN) return;
-  r->control->accept_errors++;
+  counter_add(&r->control->accept_errors, 1);
   if (listener_harmless(code)) return;
   r->backend->accept_stop(r, id);
   r->listeners[id].resume_at = r->now + ACCEPT_PAUSE_MS;

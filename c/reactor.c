@@ -153,7 +153,7 @@ int32_t mr_poll(mr_reactor *r) {
   r->batch_left = r->options->batch;
   r->now = timer_now();
   if (r->member != NULL) crew_beat(r->member, r->now);
-  r->control->polls++;
+  counter_add(&r->control->polls, 1);
   bool away = r->now - r->polled_at >= AWAY_MS;
   r->polled_at = r->now;
   if (!away) timer_advance(r);
@@ -167,7 +167,7 @@ int32_t mr_poll(mr_reactor *r) {
   int rc = r->backend->poll(r);
   if (away) timer_advance(r);
   conn_bury(r);
-  r->control->blocks_free = r->arena->free_count;
+  counter_set(&r->control->blocks_free, r->arena->free_count);
   return rc < 0 ? rc : (int32_t)r->records;
 }
 
@@ -234,7 +234,7 @@ int32_t mr_arm(mr_reactor *r) {
   timer_arm(r);
   int rc = r->backend->arm(r);
   if (rc == 0) {
-    r->control->wakes++;
+    counter_add(&r->control->wakes, 1);
   } else {
     mailbox_stay_awake(r);
   }
@@ -249,6 +249,6 @@ int32_t mr_wake(mr_reactor *r) {
 int32_t mr_block_lost(mr_reactor *r, uint32_t block) {
   if (block >= r->options->block_count || r->arena->blocks[block].refs == 0) return -EINVAL;
   r->arena->blocks[block].refs++;
-  r->control->blocks_lost++;
+  counter_add(&r->control->blocks_lost, 1);
   return 0;
 }

@@ -50,7 +50,7 @@ static uint64_t deflater_bytes(uint32_t bits, uint32_t mem_level) {
 static bool reserve(struct mr_reactor *r, uint64_t bytes, uint64_t most) {
   uint64_t used = r->control->deflate_bytes;
   if (used > most || bytes > most - used) return false;
-  r->control->deflate_bytes += bytes;
+  counter_add(&r->control->deflate_bytes, bytes);
   return true;
 }
 
@@ -109,7 +109,7 @@ int32_t mr_deflate_open(mr_reactor *r, uint32_t handle, const struct mr_deflate_
   if (own > 0 && !reserve(r, own, limit - limit / DEFLATE_SHARED_PART)) return -ENOMEM;
   struct ws_deflate *d = sys_allocate(1, sizeof(*d));
   if (d == NULL) {
-    r->control->deflate_bytes -= own;
+    counter_sub(&r->control->deflate_bytes, own);
     return -ENOMEM;
   }
   d->options = *options;
@@ -133,7 +133,7 @@ static struct inflater *inflater_borrow(struct mr_reactor *r) {
   }
   if (!reserve(r, inflater_bytes(MAX_WBITS), r->options->max_deflate_bytes)) return NULL;
   inflater = inflater_new(MAX_WBITS);
-  if (inflater == NULL) r->control->deflate_bytes -= inflater_bytes(MAX_WBITS);
+  if (inflater == NULL) counter_sub(&r->control->deflate_bytes, inflater_bytes(MAX_WBITS));
   return inflater;
 }
 
@@ -146,7 +146,7 @@ static void inflater_return(struct mr_reactor *r, struct inflater *inflater) {
     return;
   }
   inflater_free(inflater);
-  r->control->deflate_bytes -= inflater_bytes(MAX_WBITS);
+  counter_sub(&r->control->deflate_bytes, inflater_bytes(MAX_WBITS));
 }
 
 bool ws_inflate_begin(struct mr_reactor *r, struct ws_deflate *d) {
@@ -220,7 +220,7 @@ void ws_deflate_drop(struct mr_reactor *r, struct conn *c) {
   if (inflates_alone(d)) inflater_free(d->inflater);
   if (!inflates_alone(d) && d->inflater != NULL) inflater_return(r, d->inflater);
   deflater_free(d->deflater);
-  r->control->deflate_bytes -= d->reserved;
+  counter_sub(&r->control->deflate_bytes, d->reserved);
   free(d);
 }
 
@@ -257,14 +257,14 @@ static struct deflater *shared_deflater(struct mr_reactor *r, const struct mr_de
   if (place == DEFLATERS_SHARED_MAX) {
     struct deflater *oldest = contexts->shared[--place];
     contexts->shared[place] = NULL;
-    r->control->deflate_bytes -= deflater_bytes(oldest->bits, oldest->mem_level);
+    counter_sub(&r->control->deflate_bytes, deflater_bytes(oldest->bits, oldest->mem_level));
     deflater_free(oldest);
   }
   const uint64_t bytes = deflater_bytes(o->send_bits, o->mem_level);
   if (!reserve(r, bytes, r->options->max_deflate_bytes)) return NULL;
   struct deflater *deflater = deflater_new(o);
   if (deflater != NULL) return shared_first(contexts, place, deflater);
-  r->control->deflate_bytes -= bytes;
+  counter_sub(&r->control->deflate_bytes, bytes);
   return NULL;
 }
 

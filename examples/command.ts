@@ -148,7 +148,10 @@ export async function listenAll(
   notes: Record<string, string> = {},
 ): Promise<void> {
   const server = await serveAll(module, { ...options, onListen: () => {} });
-  announce(server, { ...notes, Workers: `${server.workers().length}` });
+  const workers = server.workers();
+  const cpus = new Set(workers.flatMap(({ cpus }) => cpus ?? []));
+  const where = cpus.size === 0 ? "" : `, bound to CPUs ${[...cpus].join(" ")}`;
+  announce(server, { ...notes, Workers: `${workers.length}${where}` });
 }
 
 function announce(

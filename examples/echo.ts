@@ -10,8 +10,8 @@ const USAGE = `Usage: deno task start [options]
   --batch N         connections served in one turn of the loop (default 32)
   --ring N          entries of the submission queue, a power of two (default 1024)
   --backend NAME    auto, io_uring or epoll (default auto)
-  --workers N       threads, 0 for as many as there are processors (default 0)
-  --numa N          NUMA node to prefer, -1 for any (default -1)
+  --workers N       threads, 0 for as many as there are cores (default 0)
+  --numa N          NUMA node to whose processors they are bound, -1 for any (default -1)
   --help            print this`;
 
 const INTEGERS = {

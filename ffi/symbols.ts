@@ -278,13 +278,6 @@ export const SYMBOLS = {
     ],
     result: "i32",
   },
-  mr_probe: {
-    parameters: [
-      "buffer", // char *out
-      "u32", // uint32_t capacity
-    ],
-    result: "i32",
-  },
   mr_crew_open: {
     parameters: [
       "u32", // uint32_t slots
@@ -353,6 +346,13 @@ export const SYMBOLS = {
   mr_crew_close: {
     parameters: [
       "pointer", // mr_crew *crew
+    ],
+    result: "i32",
+  },
+  mr_probe: {
+    parameters: [
+      "buffer", // char *out
+      "u32", // uint32_t capacity
     ],
     result: "i32",
   },

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// affinity.ts - affinity.pin() and unpin(): which CPUs the calling thread runs on; used by applications.
+// affinity.ts - affinity.pin() and unpin(): which CPUs the calling thread runs on; used by applications and by
+// workers_thread.ts.
 
 import { errnoError, pinThread, unpinThread } from "../ffi/mod.ts";
+import { setPinned, setUnpinned } from "./pinned.ts";
 import { topology } from "./topology.ts";
 
 /** What a thread is pinned to: one CPU, or the CPUs of one NUMA node. */
@@ -28,7 +30,8 @@ export interface Affinity {
    * Has the calling thread run on one CPU, or on those of one NUMA node that this process may use. Memory that it
    * touches first from then on comes from that node.
    *
-   * Workers that it starts later inherit this. Threads of V8 and of Deno that work for it are not touched.
+   * Workers that it starts later inherit this, as do threads on which Deno reads files for it; those of an `Executor`
+   * and of `serveAll()` do not. Threads of V8 are not touched.
    *
    * @param target The CPU or the node.
    * @returns Whether it has been done, and why not.
@@ -66,7 +69,7 @@ function pin(target: AffinityTarget): AffinityResult {
       cpu === undefined ? one.node === node : one.id === cpu
     );
     const allowed = cpus.filter((one) => one.allowed).map((one) => one.id);
-    if (allowed.length > 0) return [pinThread(allowed), allowed];
+    if (allowed.length > 0) return [hold(allowed), allowed];
     const why = cpus.length > 0
       ? "this process may not use it"
       : "there is none that is online";
@@ -77,8 +80,22 @@ function pin(target: AffinityTarget): AffinityResult {
 function unpin(): AffinityResult {
   return attempt("unpin the thread", () => {
     const allowed = topology().cpus.filter((cpu) => cpu.allowed);
-    return [unpinThread(), allowed.map((cpu) => cpu.id)];
+    const errno = unpinThread();
+    if (errno === 0) setUnpinned();
+    return [errno, allowed.map((cpu) => cpu.id)];
   });
+}
+
+/** Pins the calling thread to these CPUs, which are known to be there. */
+export function pinTo(cpus: readonly number[]): AffinityResult {
+  const action = `pin the thread to CPU ${cpus.join(", ")}`;
+  return attempt(action, () => [hold(cpus), [...cpus]]);
+}
+
+function hold(cpus: readonly number[]): number {
+  const errno = pinThread(cpus);
+  if (errno === 0) setPinned(() => pinThread(cpus), unpinThread);
+  return errno;
 }
 
 function attempt(

@@ -15,10 +15,12 @@ MODULE exports { fetch, websocket, socket, rpc, … } by default, as for deno se
   --port N           port; 0 takes any free one (8000)
   --hostname NAME    host name or address (0.0.0.0); also --host
   --path PATH        a Unix socket instead
-  --workers N        threads; auto takes one for each processor (auto)
+  --workers N        threads; auto takes one for each core (auto)
   --balance NAME     reuseport: the kernel chooses who serves; least: who has the fewest (reuseport)
-  --affinity NAME    core, numa or none: what workers are bound to (core)
-  --numa N           NUMA node to prefer; -1 for any (-1)
+  --affinity NAME    what workers are bound to: core, numa, none, or pack (core)
+  --numa N           NUMA node to whose processors they are bound; -1 for any (-1)
+  --cpus LIST        processors to which they are bound instead, as 0,2,4-7
+  --executor N       threads at most for work that takes the processor for long, beside the workers
   --backend NAME     auto, io_uring or epoll (auto)
   --batch N          connections that are served in one turn (256)
   --ring N           entries of the submission queue (1024)
@@ -37,6 +39,9 @@ const TEXTS = [
   "backend",
   "workers",
 ] as const;
+// As many as the shim has room for.
+const CPU_MAX = 4095;
+const EXECUTOR = "executor";
 
 /** A mistake on the command line. */
 class UsageError extends Error {}
@@ -75,7 +80,7 @@ export function readServe(
   args: readonly string[],
 ): { module: URL; options: ServeAllOptions } | "help" {
   const parsed = parseArgs(joinNegatives(args), {
-    string: [...NUMBERS, ...TEXTS],
+    string: [...NUMBERS, ...TEXTS, "cpus", EXECUTOR],
     boolean: ["help"],
     alias: { help: "h", hostname: "host" },
     unknown: (arg, key): boolean => {
@@ -99,6 +104,15 @@ export function readServe(
   if (parsed.workers !== undefined && parsed.workers !== "auto") {
     options.workers = integer("workers", parsed.workers);
   }
+  if (parsed.cpus !== undefined) {
+    if (parsed.affinity !== undefined) {
+      throw new UsageError("--affinity and --cpus exclude each other");
+    }
+    options.affinity = { cpus: cpuList(parsed.cpus) };
+  }
+  if (parsed[EXECUTOR] !== undefined) {
+    options.executor = { maximum: integer(EXECUTOR, parsed[EXECUTOR]) };
+  }
   return { module: moduleUrl(module), options };
 }
 
@@ -111,6 +125,19 @@ function moduleUrl(text: string): URL {
 function integer(name: string, text: string): number {
   if (/^-?\d{1,9}$/.test(text)) return Number(text);
   throw new UsageError(`--${name} must be an integer, is "${text}"`);
+}
+
+// In the order in which they are named.
+function cpuList(text: string): number[] {
+  return text.split(",").flatMap((part) => {
+    const range = /^(\d{1,4})(?:-(\d{1,4}))?$/.exec(part);
+    const first = Number(range?.[1] ?? NaN);
+    const last = Number(range?.[2] ?? first);
+    if (first <= last && last <= CPU_MAX) {
+      return Array.from({ length: last - first + 1 }, (_, at) => first + at);
+    }
+    throw new UsageError(`--cpus must be like 0,2,4-7, is "${text}"`);
+  });
 }
 
 function camel(name: string): string {
@@ -129,7 +156,9 @@ function joinNegatives(args: readonly string[]): string[] {
 
 function log({ kind, worker, error }: WorkerEvent): void {
   if (kind === "died") console.error(`worker ${worker} has died:`, error);
-  else if (kind !== "stopped") console.log(`worker ${worker} ${kind}`);
+  else if (kind === "unbound") {
+    console.error(`worker ${worker}: ${error!.message}`);
+  } else if (kind !== "stopped") console.log(`worker ${worker} ${kind}`);
 }
 
 function obeySignals(server: WorkersServer): void {

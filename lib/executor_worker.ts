@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// executor_worker.ts - what runs in the workers of executor.ts: calls one function at a time, and tells what came of
-// it.
+// executor_worker.ts - what runs in the workers of executor_pool.ts: calls one function at a time, and tells what came
+// of it.
 
-import { parentPort } from "node:worker_threads";
+import { parentPort, workerData } from "node:worker_threads";
+import type { Call } from "./executor_options.ts";
+import { textOf, type ThrownText } from "./thrown_text.ts";
+
+/** What a worker is told when it begins. */
+export interface PoolWorkerInit {
+  /** The processors that it is to be bound to; none for any. */
+  cpus: readonly number[];
+}
 
 /** A function to call. */
-export interface Job {
-  /** That of no other call of the executor. */
+export interface Job extends Call {
+  /** That of no other call of the pool. */
   id: number;
-  module: string;
-  name: string;
-  args: unknown[];
 }
 
 /**
@@ -21,13 +26,15 @@ export type Outcome =
   | { job: number; value: unknown }
   | { job: number; error: ThrownText };
 
-/** What of an error survives. */
-export interface ThrownText {
-  name: string;
-  message: string;
-  stack: string | undefined;
-  /** Its property of that name, when it is a number. */
-  code: number | undefined;
+// Calls go on where this fails.
+async function bind({ cpus }: PoolWorkerInit): Promise<void> {
+  if (cpus.length === 0) return;
+  // The shim is only needed here.
+  const { errnoError, pinThread } = await import("../ffi/mod.ts");
+  const errno = pinThread(cpus);
+  if (errno === 0) return;
+  const action = `pin a worker of the executor to ${cpus.join(", ")}`;
+  console.error(errnoError(errno, action).message);
 }
 
 async function run(job: Job): Promise<Outcome> {
@@ -45,23 +52,6 @@ async function run(job: Job): Promise<Outcome> {
   }
 }
 
-function textOf(error: unknown): ThrownText {
-  if (!(error instanceof Error)) {
-    const message = `Something that is no Error was thrown: ${
-      Deno.inspect(error)
-    }`;
-    return { name: "Error", message, stack: undefined, code: undefined };
-  }
-  const { name, message, stack } = error;
-  const { code } = error as { code?: unknown };
-  return {
-    name,
-    message,
-    stack,
-    code: typeof code === "number" ? code : undefined,
-  };
-}
-
 // Not everything can go from one thread to another.
 function tell(outcome: Outcome): void {
   try {
@@ -71,4 +61,11 @@ function tell(outcome: Outcome): void {
   }
 }
 
-parentPort?.on("message", async (job: Job) => tell(await run(job)));
+if (parentPort !== null) {
+  const bound = bind(workerData as PoolWorkerInit);
+  // Not `parentPort.on()`, which looks at each byte of a typed array before it hands the message over.
+  globalThis.addEventListener("message", async (event) => {
+    await bound;
+    tell(await run((event as MessageEvent<Job>).data));
+  });
+}

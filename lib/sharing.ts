@@ -8,10 +8,13 @@ import type { RunningServer } from "./listening_server.ts";
 export class Sharing {
   /** Where its servers count, for other threads to see. */
   readonly counts: SharedArrayBuffer;
+  /** The NUMA node from which its memory is to come; null for any. */
+  readonly memoryNode: number | null;
   readonly #servers: RunningServer[] = [];
 
-  constructor(counts: SharedArrayBuffer) {
+  constructor(counts: SharedArrayBuffer, memoryNode: number | null) {
     this.counts = counts;
+    this.memoryNode = memoryNode;
   }
 
   /** The servers that run, in the order in which they were opened. */
@@ -31,8 +34,11 @@ export class Sharing {
 let current: Sharing | null = null;
 
 /** Has all that listens from here on do so together with other workers. */
-export function share(counts: SharedArrayBuffer): Sharing {
-  return current = new Sharing(counts);
+export function share(
+  counts: SharedArrayBuffer,
+  memoryNode: number | null,
+): Sharing {
+  return current = new Sharing(counts, memoryNode);
 }
 
 /** Null in an isolate that is no worker. */

@@ -38,6 +38,7 @@ export type {
   WorkerStatus,
 } from "./workers_options.ts";
 export type { AffinityPolicy } from "./workers_placement.ts";
+export type { WorkersExecutor } from "./workers_executor.ts";
 export type { WorkersServer } from "./workers_server.ts";
 
 /**

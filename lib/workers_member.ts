@@ -2,17 +2,17 @@
 // workers_member.ts - one worker, as its supervisor sees it: its thread, its place in the crew, its end; made by
 // workers_server.ts.
 
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import type { Crew, ReactorCounters, WorkerReport } from "../ffi/mod.ts";
 import type { ShutdownOptions, ShutdownReport } from "./listening_server.ts";
 import { TIMER_MAX_MS } from "./route_options.ts";
 import { Tally, TALLY_BYTES } from "./statistics.ts";
+import { startThread, type ThreadModule } from "./thread.ts";
+import { errorOf } from "./thrown_text.ts";
+import type { SharedExecutor, WorkerCalls } from "./workers_executor.ts";
 import type { WorkerListenOptions } from "./workers_options.ts";
-import type {
-  ThrownText,
-  WorkerInit,
-  WorkerMessage,
-} from "./workers_thread.ts";
+import type { WorkerPlacement } from "./workers_placement.ts";
+import type { WorkerInit, WorkerMessage } from "./workers_thread.ts";
 
 /** What a worker has told when it began to serve. */
 export type Ready = Extract<WorkerMessage, { millrace: "ready" }>;
@@ -20,15 +20,19 @@ export type Ready = Extract<WorkerMessage, { millrace: "ready" }>;
 /** What a worker is to be. */
 export interface MemberInit {
   crew: Crew;
+  executor: SharedExecutor;
   place: number;
   slot: number;
-  cpu: number | null;
+  placement: WorkerPlacement | null;
   module: URL;
   listen: WorkerListenOptions;
   startTimeout: number;
 }
 
-const BOOTSTRAP = new URL("./workers_thread.ts", import.meta.url);
+const BOOTSTRAP: ThreadModule = {
+  url: new URL("./workers_thread.ts", import.meta.url),
+  load: () => import("./workers_thread.ts"),
+};
 // For a worker to say that it has left, when its own deadline has passed.
 const LATE_MS = 2000;
 
@@ -45,14 +49,17 @@ export class Member {
   stalled = false;
   /** It could not start. */
   failed = false;
+  /** Why it runs elsewhere than it was meant to; null when it does not, or has not told yet. */
+  unbound: string | null = null;
   readonly #crew: Crew;
   readonly #thread: Worker;
+  readonly #calls: WorkerCalls;
   #error: Error | null = null;
   #left: ((report: ShutdownReport) => void) | null = null;
   #leaving: Promise<ShutdownReport> | null = null;
 
   constructor(init: MemberInit) {
-    const { crew, place, slot, cpu, module, listen } = init;
+    const { crew, executor, place, slot, placement, module, listen } = init;
     this.place = place;
     this.slot = slot;
     this.#crew = crew;
@@ -62,12 +69,14 @@ export class Member {
       crew: crew.address,
       place,
       slot,
-      cpu,
+      placement,
       counts,
+      executor: executor.figures,
       module: module.href,
       listen,
     };
-    this.#thread = new Worker(BOOTSTRAP, { workerData });
+    this.#thread = startThread(BOOTSTRAP, workerData);
+    this.#calls = executor.join((answer) => this.#thread.postMessage(answer));
     const { promise, resolve, reject } = Promise.withResolvers<Ready>();
     this.ready = promise;
     // Whoever starts a worker waits for that; nobody else has to.
@@ -82,6 +91,7 @@ export class Member {
     this.ended = new Promise((settle) =>
       this.#thread.on("exit", () => {
         clearTimeout(late);
+        this.#calls.end();
         const error = this.#error;
         reject(new Error(`Worker ${slot} has ended`, { cause: error }));
         settle(error);
@@ -108,6 +118,7 @@ export class Member {
   /** Ends it, with all its connections. */
   async end(): Promise<void> {
     this.state = "leaving";
+    this.#calls.end();
     await this.#thread.terminate();
     await this.ended;
   }
@@ -127,11 +138,14 @@ export class Member {
   ): void {
     if (message.millrace === "ready") {
       if (this.state === "starting") this.state = "serving";
+      this.unbound = message.unbound;
       resolve(message);
     } else if (message.millrace === "failed") {
       reject(this.#error ??= errorOf(message.error));
-    } else {
+    } else if (message.millrace === "left") {
       this.#left?.(message.report);
+    } else {
+      this.#calls.hear(message);
     }
   }
 
@@ -161,11 +175,4 @@ export class Member {
 function isOurs(message: unknown): message is WorkerMessage {
   return typeof message === "object" && message !== null &&
     "millrace" in message;
-}
-
-function errorOf({ name, message, stack }: ThrownText): Error {
-  const error = new Error(message);
-  error.name = name;
-  if (stack !== undefined) error.stack = stack;
-  return error;
 }

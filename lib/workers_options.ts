@@ -2,7 +2,9 @@
 // workers_options.ts - what can be said to serveAll(), checked; used by workers.ts and cli_serve.ts.
 
 import { type Balance, layout } from "../ffi/mod.ts";
+import type { PlacementPolicy } from "./placement.ts";
 import { compressionOf } from "./compression.ts";
+import { type ExecutorOptions, resolveExecutor } from "./executor_options.ts";
 import { addressOf } from "./listen_address.ts";
 import {
   ENGINE_OPTION_NAMES,
@@ -16,7 +18,11 @@ import {
   requireTypes,
   TIMER_MAX_MS,
 } from "./route_options.ts";
-import type { AffinityPolicy } from "./workers_placement.ts";
+import {
+  type AffinityPolicy,
+  placementsOf,
+  type WorkerPlacement,
+} from "./workers_placement.ts";
 
 /** What has become of a worker. */
 export interface WorkerEvent {
@@ -26,11 +32,12 @@ export interface WorkerEvent {
    * - `"stalled"`: it has taken no turn for `workerTimeout`.
    * - `"recovered"`: it has taken one after all.
    * - `"stopped"`: it has ended as it was told to.
+   * - `"unbound"`: it serves, but not on the processors it was to be bound to.
    */
-  kind: "started" | "died" | "stalled" | "recovered" | "stopped";
+  kind: "started" | "died" | "stalled" | "recovered" | "stopped" | "unbound";
   /** Its number, from 0 on; the one that follows it has the same. */
   worker: number;
-  /** Why it has died, where that is known. */
+  /** Why it has died, where that is known, or is not bound. */
   error: Error | null;
 }
 
@@ -46,14 +53,21 @@ export interface WorkerStatus {
   quiet: number;
   /** Whether that was longer than `workerTimeout`. */
   stalled: boolean;
-  /** The processor that it is to run on; null for any. */
-  cpu: number | null;
+  /** The processors that it is bound to; null for any. */
+  cpus: number[] | null;
+  /** The NUMA node of these; null for any. */
+  node: number | null;
+  /** The NUMA node from which its memory is to come; null for any. */
+  memoryNode: number | null;
+  /** Why it is bound to nothing although it was to be; null when that is as it was meant. */
+  unbound: string | null;
 }
 
 /** Options of {@linkcode serveAll}: where to listen, those of the engine, and how workers are to be kept. */
 export interface ServeAllOptions extends EngineOptions {
   /**
-   * How many workers serve; `"auto"` takes as many as there are processors which the process may use.
+   * How many workers serve; `"auto"` takes one for each core that the process may use, as `plan()` does: SMT siblings
+   * do not count, and neither does what the quota of control groups does not leave.
    *
    * @default {"auto"}
    */
@@ -66,13 +80,20 @@ export interface ServeAllOptions extends EngineOptions {
    */
   balance?: Balance;
   /**
-   * What each worker is bound to: a core of its own, the processors of a NUMA node, or nothing.
+   * What each worker is bound to.
+   *
+   * - `"core"`: a processor of its own, as far apart as there is room; SMT siblings come last.
+   * - `"numa"`: all processors of a NUMA node; nodes take turns.
+   * - `"none"`: nothing.
+   * - A policy of `plan()`, as `{ cpus: [2, 4] }`: a processor of its own, in that order.
+   *
+   * When there are more workers than processors, each is bound to all of these that are of its node.
    *
    * @default {"core"}
    */
-  affinity?: AffinityPolicy;
+  affinity?: AffinityPolicy | PlacementPolicy;
   /**
-   * The NUMA node whose processors are taken first; -1 for any.
+   * The NUMA node to whose processors all workers are bound, with `"core"` or `"numa"`; -1 for any.
    *
    * @default {-1}
    */
@@ -116,6 +137,11 @@ export interface ServeAllOptions extends EngineOptions {
    * @default {30000}
    */
   startTimeout?: number;
+  /**
+   * Bounds of the executor that all workers share: the threads that run routes with a `worker` and the calls of every
+   * `Executor`. Its `maximum` is as many as workers leave processors, and at least 1, unless given.
+   */
+  executor?: ExecutorOptions;
   /** Told when all workers listen. By default logs the address. */
   onListen?: (localAddr: Deno.Addr) => void;
   /** Told what becomes of workers. By default logs those that die or stall. */
@@ -147,13 +173,13 @@ export type WorkerListenOptions =
 
 /** All that is to be known, none missing. */
 export interface WorkersSettings {
-  workers: number;
+  /** Of each worker. */
+  placements: readonly (WorkerPlacement | null)[];
   balance: Balance;
-  affinity: AffinityPolicy;
-  numa: number;
   workerTimeout: number;
   replaceStalled: boolean;
   startTimeout: number;
+  executor: Required<ExecutorOptions>;
   listen: WorkerListenOptions;
   onListen: ((localAddr: Deno.Addr) => void) | undefined;
   onWorker: ((event: WorkerEvent) => void) | undefined;
@@ -162,6 +188,7 @@ export interface WorkersSettings {
 
 const ACTION = "serve with workers";
 const LISTEN = ["port", "hostname", "path", "tcpBacklog"];
+const AFFINITIES = ["core", "numa", "none", "spread", "pack"];
 const OWN = [
   "workers",
   "balance",
@@ -173,6 +200,7 @@ const OWN = [
   "onListen",
   "onWorker",
   "signal",
+  "executor",
 ];
 const TYPES = {
   hostname: "string",
@@ -194,18 +222,34 @@ export function settingsOf(options: ServeAllOptions): WorkersSettings {
     requireInteger(ACTION, "workers", workers, 1, layout.CREW_SLOTS_MAX);
   }
   requireOneOf("balance", balance, ["reuseport", "least"]);
-  requireOneOf("affinity", affinity, ["core", "numa", "none"]);
+  if (typeof affinity !== "object") {
+    requireOneOf("affinity", affinity, AFFINITIES);
+  }
   requireInteger(ACTION, "numa", numa, -1, 1023);
+  if (numa !== -1 && affinity !== "core" && affinity !== "numa") {
+    throw new TypeError(
+      `Cannot ${ACTION}: "numa" needs an "affinity" of core or numa, which is ${
+        Deno.inspect(affinity)
+      }`,
+    );
+  }
   requireInteger(ACTION, "workerTimeout", workerTimeout, 0, TIMER_MAX_MS);
   requireInteger(ACTION, "startTimeout", startTimeout, 1, TIMER_MAX_MS);
+  const placements = placementsOf(
+    { workers, affinity, numa },
+    layout.CREW_SLOTS_MAX,
+  );
   return {
-    workers: workers === "auto" ? automatic() : workers,
+    placements,
     balance,
-    affinity,
-    numa,
     workerTimeout,
     replaceStalled: options.replaceStalled ?? false,
     startTimeout,
+    executor: resolveExecutor(
+      ACTION,
+      options.executor ?? {},
+      placements.length,
+    ),
     listen: listenOptionsOf(options),
     onListen: options.onListen,
     onWorker: options.onWorker,
@@ -224,11 +268,6 @@ function requireOneOf(
       Deno.inspect(value)
     }`,
   );
-}
-
-// The runtime heeds the affinity mask and the quota of the cgroup.
-function automatic(): number {
-  return Math.min(navigator.hardwareConcurrency, layout.CREW_SLOTS_MAX);
 }
 
 // Checked here, where somebody sees it, and not by each worker.

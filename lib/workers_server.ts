@@ -17,14 +17,15 @@ import {
 } from "./listening_server.ts";
 import { type SocketFile, socketFileOf } from "./socket_file.ts";
 import { type ServerStatistics, Tally } from "./statistics.ts";
+import { SharedExecutor, type WorkersExecutor } from "./workers_executor.ts";
 import { Member, type Ready } from "./workers_member.ts";
-import { placementOf } from "./workers_placement.ts";
 import type {
   ReloadOptions,
   WorkerEvent,
   WorkersSettings,
   WorkerStatus,
 } from "./workers_options.ts";
+import type { WorkerPlacement } from "./workers_placement.ts";
 
 /** A running server on many workers. */
 export interface WorkersServer<Addr extends Deno.Addr = Deno.Addr>
@@ -39,6 +40,11 @@ export interface WorkersServer<Addr extends Deno.Addr = Deno.Addr>
   reload(options?: ReloadOptions): Promise<void>;
   /** How the workers are. */
   workers(): WorkerStatus[];
+  /**
+   * Runs functions that take the processor for long, for the executors of all workers and for who asks here; it is
+   * closed with the server.
+   */
+  readonly executor: WorkersExecutor;
 }
 
 // A worker that ends again and again is started anew ever more seldom.
@@ -58,6 +64,10 @@ const RELOAD_GRACE_MS = 1000;
 
 interface Slot {
   readonly number: number;
+  /** Where whoever serves it is to run; null for anywhere. */
+  readonly placement: WorkerPlacement | null;
+  /** What was told last of why it does not. */
+  unbound: string | null;
   /** Who serves it. */
   member: Member | null;
   /** Another one starts in its place. */
@@ -69,11 +79,11 @@ interface Slot {
 /** The supervisor of all workers. */
 export class Supervisor implements WorkersServer {
   readonly finished: Promise<void>;
+  readonly executor: SharedExecutor;
   readonly #module: URL;
   readonly #settings: WorkersSettings;
   readonly #crew: Crew;
   readonly #slots: Slot[];
-  readonly #placement: readonly (number | null)[];
   /** All whose place is not free again. */
   readonly #members = new Set<Member>();
   readonly #finish: () => void;
@@ -90,10 +100,16 @@ export class Supervisor implements WorkersServer {
   constructor(module: URL, settings: WorkersSettings) {
     this.#module = module;
     this.#settings = settings;
-    this.#crew = Crew.open(settings.workers, settings.balance);
-    this.#placement = placementOf(settings);
-    this.#slots = Array.from({ length: settings.workers }, (_, number) => ({
+    const { placements } = settings;
+    this.#crew = Crew.open(placements.length, settings.balance);
+    this.executor = new SharedExecutor(
+      settings.executor,
+      placements.flatMap((placement) => placement?.cpus ?? []),
+    );
+    this.#slots = placements.map((placement, number) => ({
       number,
+      placement,
+      unbound: null,
       member: null,
       replacing: false,
       deaths: 0,
@@ -157,9 +173,20 @@ export class Supervisor implements WorkersServer {
   workers(): WorkerStatus[] {
     return [...this.#members].map((member) => {
       const { connections, quiet } = member.report();
-      const { slot: worker, state, stalled } = member;
-      const cpu = this.#placement[worker]!;
-      return { worker, state, connections, quiet, stalled, cpu };
+      const { slot: worker, state, stalled, unbound } = member;
+      const { placement } = this.#slots[worker]!;
+      const bound = unbound === null ? placement : null;
+      return {
+        worker,
+        state,
+        connections,
+        quiet,
+        stalled,
+        cpus: bound === null ? null : [...bound.cpus],
+        node: bound?.node ?? null,
+        memoryNode: bound?.memoryNode ?? null,
+        unbound,
+      };
     }).sort((a, b) => a.worker - b.worker);
   }
 
@@ -194,9 +221,10 @@ export class Supervisor implements WorkersServer {
   async #begin(slot: Slot): Promise<Member> {
     const member = new Member({
       crew: this.#crew,
+      executor: this.executor,
       place: this.#takePlace(),
       slot: slot.number,
-      cpu: this.#placement[slot.number]!,
+      placement: slot.placement,
       module: this.#module,
       listen: this.#settings.listen,
       startTimeout: this.#settings.startTimeout,
@@ -219,7 +247,17 @@ export class Supervisor implements WorkersServer {
       throw error;
     }
     this.#tell({ kind: "started", worker: slot.number, error: null });
+    this.#tellUnbound(slot, member);
     return member;
+  }
+
+  // Once, and not again of each that follows.
+  #tellUnbound(slot: Slot, { unbound }: Member): void {
+    const isNews = unbound !== null && unbound !== slot.unbound;
+    slot.unbound = unbound;
+    if (!isNews) return;
+    const error = new Error(unbound);
+    this.#tell({ kind: "unbound", worker: slot.number, error });
   }
 
   // Each has a number of its own for as long as there are unused ones.
@@ -313,12 +351,14 @@ export class Supervisor implements WorkersServer {
   }
 
   async #replaceAll(how: Required<ShutdownOptions>): Promise<void> {
+    this.executor.renew();
     for (const slot of this.#slots) {
       if (this.#shutdown !== null) {
         throw new TypeError("Cannot reload: the server shuts down");
       }
       await this.#replace(slot, how);
     }
+    this.executor.retire();
     this.#crew.trim();
   }
 
@@ -357,6 +397,7 @@ export class Supervisor implements WorkersServer {
     clearInterval(this.#look);
     for (const { retry } of this.#slots) clearTimeout(retry);
     await Promise.all([...this.#members].map((member) => member.end()));
+    await this.executor.close();
     for (let looks = 0; looks < FOLD_LOOKS && this.#members.size > 0; looks++) {
       await sleep(FOLD_MS);
     }
@@ -383,6 +424,7 @@ function log({ kind, worker, error }: WorkerEvent): void {
   if (kind === "died") console.error(`Worker ${worker} has died`, error);
   if (kind === "stalled") console.error(`Worker ${worker} does not respond`);
   if (kind === "recovered") console.error(`Worker ${worker} responds again`);
+  if (kind === "unbound") console.error(`Worker ${worker}: ${error!.message}`);
 }
 
 function sleep(ms: number): Promise<void> {

@@ -3,10 +3,14 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import { type BackendName, Crew } from "../ffi/mod.ts";
+import { pinTo } from "./affinity.ts";
+import { type ExecutorRequest, shareExecutor } from "./executor_shared.ts";
 import type { ShutdownReport } from "./listening_server.ts";
 import { share, type Sharing } from "./sharing.ts";
+import { textOf, type ThrownText } from "./thrown_text.ts";
 import { openApp, requireModule, type WorkerModule } from "./workers_app.ts";
 import type { WorkerListenOptions } from "./workers_options.ts";
+import type { WorkerPlacement } from "./workers_placement.ts";
 
 /** What a worker is told when it begins. */
 export interface WorkerInit {
@@ -14,10 +18,12 @@ export interface WorkerInit {
   crew: bigint;
   place: number;
   slot: number;
-  /** The processor it is to be bound to before it takes memory. */
-  cpu: number | null;
+  /** What it is to be bound to before it takes memory; null for nothing. */
+  placement: WorkerPlacement | null;
   /** Where its servers count. */
   counts: SharedArrayBuffer;
+  /** The statistics of the executor. */
+  executor: SharedArrayBuffer;
   module: string;
   listen: WorkerListenOptions;
 }
@@ -37,20 +43,19 @@ export type WorkerMessage =
     addrs: Deno.Addr[];
     backend: BackendName;
     backendReason: string;
+    /** Why it runs elsewhere than it was meant to; null when it does not. */
+    unbound: string | null;
   }
   | { millrace: "failed"; error: ThrownText }
-  | { millrace: "left"; report: ShutdownReport };
-
-/** What of an error survives. */
-export interface ThrownText {
-  name: string;
-  message: string;
-  stack: string | undefined;
-}
+  | { millrace: "left"; report: ShutdownReport }
+  | ExecutorRequest;
 
 async function start(init: WorkerInit): Promise<void> {
+  const unbound = bind(init.placement);
   Crew.at(init.crew).enter(init.place, init.slot);
-  const servers = share(init.counts);
+  const memoryNode = unbound === null ? init.placement?.memoryNode : null;
+  const servers = share(init.counts, memoryNode ?? null);
+  shareExecutor(init.executor);
   const exports = await import(init.module) as { default?: unknown };
   const app = requireModule(init.module, exports.default);
   const own = openApp(app, init.listen);
@@ -63,17 +68,24 @@ async function start(init: WorkerInit): Promise<void> {
   }
   const main = own ?? first;
   const others = servers.servers.filter(({ addr }) => addr !== main.addr);
-  parentPort!.on("message", (message: Partial<Leave>) => {
-    if (message.millrace === "leave") {
-      void leave(app, servers, message as Leave);
-    }
+  globalThis.addEventListener("message", (event) => {
+    const { data } = event as MessageEvent<Partial<Leave>>;
+    if (data?.millrace === "leave") void leave(app, servers, data as Leave);
   });
   tell({
     millrace: "ready",
     addrs: [main, ...others].map(({ addr }) => addr),
     backend: main.backend,
     backendReason: main.backendReason,
+    unbound,
   });
+}
+
+// Returns why that has failed, or null.
+function bind(placement: WorkerPlacement | null): string | null {
+  if (placement === null) return null;
+  const pinned = pinTo(placement.cpus);
+  return pinned.ok ? null : pinned.reason;
 }
 
 async function leave(
@@ -98,17 +110,6 @@ async function leave(
 
 function tell(message: WorkerMessage): void {
   parentPort!.postMessage(message);
-}
-
-function textOf(error: unknown): ThrownText {
-  if (error instanceof Error) {
-    const { name, message, stack } = error;
-    return { name, message, stack };
-  }
-  const message = `Something that is no Error was thrown: ${
-    Deno.inspect(error)
-  }`;
-  return { name: "Error", message, stack: undefined };
 }
 
 start(workerData as WorkerInit).catch((error) =>

@@ -65,6 +65,10 @@ export class Example implements AsyncDisposable {
     return this;
   }
 
+  get pid(): number {
+    return this.#child.pid;
+  }
+
   get url(): string {
     return `http://127.0.0.1:${this.port}`;
   }

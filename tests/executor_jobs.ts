@@ -75,3 +75,14 @@ export function lengthOf(buffer: ArrayBuffer): number {
 }
 
 export const value = 5;
+
+/** Can be cut off at any time. */
+export function forever(): Promise<never> {
+  return new Promise(() => {});
+}
+
+/** The processors that this thread may run on, as the kernel writes them. */
+export function processors(): string {
+  const status = Deno.readTextFileSync("/proc/thread-self/status");
+  return /Cpus_allowed_list:\s*(.*)/.exec(status)![1]!;
+}

@@ -11,7 +11,7 @@ import {
 import { RpcCode } from "../lib/rpc.ts";
 import { Gate } from "./executor_gate.ts";
 import { asError, asJson, testCarriers } from "./packet_client.ts";
-import { until, withoutErrors } from "./testing.ts";
+import { turn, until, withoutErrors } from "./testing.ts";
 
 const JOBS = new URL("./executor_jobs.ts", import.meta.url);
 
@@ -180,6 +180,29 @@ test(
   },
 );
 
+test(
+  "as many workers as are always wanted are there",
+  { maximum: 2, minimum: 1, idleTimeout: 1 },
+  async (executor) => {
+    assertEquals(executor.statistics().workers, 1);
+    using gate = new Gate();
+    const run = (): Promise<unknown> =>
+      executor.run(JOBS, "wait", [gate.buffer]);
+    const calls = [run(), run()];
+    await until(() => gate.started === 2, "both");
+    assertEquals(executor.statistics().workers, 2);
+    gate.open();
+    await Promise.all(calls);
+    await until(() => executor.statistics().workers === 1, "the end of one");
+    const before = await executor.run<number>(JOBS, "count");
+    await until(() => executor.statistics().busy === 0, "rest");
+    for (let turns = 0; turns < 20; turns++) await turn();
+    assertEquals(await executor.run(JOBS, "count"), before + 1);
+    await assertRejects(() => executor.run(JOBS, "exit"));
+    await until(() => executor.statistics().workers === 1, "another one");
+  },
+);
+
 Deno.test("close() rejects what is not done", async () => {
   const executor = new Executor({ maximum: 1 });
   using gate = new Gate();
@@ -202,7 +225,7 @@ Deno.test("without the permission to read its module a call rejects", async () =
     await using executor = new Executor();
     const jobs = new URL(${JSON.stringify(JOBS.href)});
     const error = await executor.run(jobs, "double").catch((error) => error);
-    console.log(error.name, executor.statistics().failed);
+    console.log(error.cause.message, executor.statistics().failed);
   `;
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "--no-prompt", "-"],
@@ -216,12 +239,20 @@ Deno.test("without the permission to read its module a call rejects", async () =
   await input.close();
   const { stdout, stderr } = await child.output();
   const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
-  assertEquals(text(stdout), "NotCapable 1\n", text(stderr));
+  assert(
+    /^Requires read access to ".*executor_worker.ts".* 1\n$/.test(text(stdout)),
+    text(stdout) + text(stderr),
+  );
 });
 
 Deno.test("options that are wrong are refused", () => {
   for (
-    const options of [{ maximum: 0 }, { maxQueue: -1 }, { idleTimeout: 0.5 }]
+    const options of [
+      { maximum: 0 },
+      { maxQueue: -1 },
+      { idleTimeout: 0.5 },
+      { maximum: 2, minimum: 3 },
+    ]
   ) {
     assertThrows(() => new Executor(options), RangeError);
   }

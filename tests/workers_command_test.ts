@@ -27,6 +27,8 @@ Deno.test("flags become options", () => {
     "least",
     "--max-connections",
     "100",
+    "--executor",
+    "3",
   ]);
   assert(command !== "help");
   assert(command.module.href.endsWith("/app.ts"));
@@ -43,6 +45,7 @@ Deno.test("flags become options", () => {
       hostname: "127.0.0.1",
       balance: "least",
       maxConnections: 100,
+      executor: { maximum: 3 },
     } as typeof command.options,
   );
 });
@@ -61,6 +64,7 @@ Deno.test("a wrong command line says what is wrong", () => {
     [["a.ts", "b.ts"], "one module"],
     [["a.ts", "--threads", "2"], "--threads"],
     [["a.ts", "--port", "http"], '--port must be an integer, is "http"'],
+    [["a.ts", "--executor", "all"], '--executor must be an integer, is "all"'],
     [["a.ts", "--workers", "all"], '--workers must be an integer, is "all"'],
   ];
   for (const [args, message] of wrong) {
@@ -96,7 +100,7 @@ Deno.test("the program tells its commands, and refuses others", async () => {
   assert(help.out.includes("serve"), help.out);
   const wrong = await run("sevre");
   assertEquals(wrong.code, 2);
-  assert(wrong.err.includes('unknown command "sevre"'), wrong.err);
+  assert(wrong.err.includes('There is no command "sevre"'), wrong.err);
   const ranges = await run("serve", "app.ts", "--workers", "0");
   assertEquals(ranges.code, 2);
   assert(ranges.err.includes('"workers"'), ranges.err);

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // crew.ts - all threads of a load: begins and ends their shares together, and adds up how they go; used by ../stress.ts.
 
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
+import { startThread, type ThreadModule } from "../thread.ts";
 import { type Hand, LocalHand, type Share } from "./hand.ts";
 import type { Snapshot } from "./load.ts";
 import { type Plan, sharesOf, type StressProgress } from "./options.ts";
 import type { News, Order } from "./worker.ts";
 
-const WORKER = new URL("./worker.ts", import.meta.url);
+const WORKER: ThreadModule = {
+  url: new URL("./worker.ts", import.meta.url),
+  load: () => import("./worker.ts"),
+};
 
 /** Those who bear a load. */
 export class Crew {
@@ -81,7 +85,7 @@ class WorkerHand implements Hand {
     // Who waits for one of the two is told of the failure.
     share.promise.catch(() => {});
     let isDone = false;
-    this.#worker = new Worker(WORKER, { workerData: plan });
+    this.#worker = startThread(WORKER, plan);
     this.#worker.on("message", (news: News) => {
       isDone = "share" in news;
       if ("standing" in news) standing.resolve();
