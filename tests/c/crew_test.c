@@ -107,7 +107,7 @@ static void start(struct worker *w, mr_crew *crew, uint32_t backend, uint32_t pl
 }
 
 static void end(struct worker *w) {
-  atomic_store(&w->stop, true);
+  if (atomic_exchange(&w->stop, true)) return;
   pthread_join(w->thread, NULL);
 }
 
