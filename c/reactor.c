@@ -198,6 +198,7 @@ int32_t mr_wake_socket(mr_reactor *r) {
   r->wake_there = -1;
   if (fd >= 0 && fstat(fd, &about) == 0) {
     r->wake_given = fd;
+    r->wake_device = about.st_dev;
     r->wake_inode = about.st_ino;
   }
   return fd < 0 ? -EBADF : fd;
@@ -207,7 +208,8 @@ int32_t reactor_abandoned(struct mr_reactor *r) {
   // The runtime does not close it when it ends an isolate. By now it may have another meaning.
   struct stat about;
   int fd = r->wake_given;
-  if (fd >= 0 && fstat(fd, &about) == 0 && about.st_ino == r->wake_inode) close(fd);
+  bool open = fd >= 0 && fstat(fd, &about) == 0;
+  if (open && about.st_dev == r->wake_device && about.st_ino == r->wake_inode) close(fd);
   return mr_close(r);
 }
 
