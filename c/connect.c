@@ -75,7 +75,7 @@ static bool options_valid(const struct mr_connect_options *o) {
 }
 
 int32_t mr_connect(mr_reactor *r, const struct mr_connect_options *options, uint32_t *handle) {
-  if (!options_valid(options) || handle == NULL) return -EINVAL;
+  if (!options_valid(options) || handle == NULL || r->member != NULL) return -EINVAL;
   if (r->control->connections >= r->options->max_connections) return -EDQUOT;
   int fd = (options->flags & MR_CONNECT_UNIX) != 0 ? open_unix(options) : open_tcp(options);
   if (fd < 0) return fd;

@@ -21,6 +21,7 @@ int32_t mr_crew_open(uint32_t slots, uint32_t balance, mr_crew **out) {
   if (out == NULL || slots == 0 || slots > MR_CREW_SLOTS_MAX || balance > MR_BALANCE_LEAST) return -EINVAL;
   struct mr_crew *crew = sys_allocate(1, sizeof(*crew));
   if (crew == NULL) return -ENOMEM;
+  pthread_mutex_init(&crew->joining, NULL);
   pthread_mutex_init(&crew->lock, NULL);
   crew->slots = slots;
   crew->balance = balance;
@@ -67,10 +68,28 @@ static void service_free(struct crew_service *service) {
   free(service);
 }
 
-static int open_sockets(struct crew_service *s) {
+// Nobody finds it any more while its thread is waited for.
+static void service_close(struct crew_service *service) {
+  struct crew_service **at = &service->crew->services;
+  while (*at != service) at = &(*at)->next;
+  *at = service->next;
+  service_free(service);
+}
+
+// Without the lock, since a name may take long to look up. Nobody knows of the service yet.
+static int open_first(struct crew_service *s) {
+  pthread_mutex_unlock(&s->crew->lock);
   int fd = listener_socket(&s->options, &s->tuning);
+  pthread_mutex_lock(&s->crew->lock);
   if (fd < 0) return fd;
   s->fds[0] = fd;
+  return s->crew->draining ? -ESHUTDOWN : 0;
+}
+
+static int open_sockets(struct crew_service *s) {
+  int fd = open_first(s);
+  if (fd < 0) return fd;
+  fd = s->fds[0];
   s->address_length = sizeof(s->address);
   if (getsockname(fd, (struct sockaddr *)&s->address, &s->address_length) != 0) return -errno;
   if (is_handed(s->crew, &s->options)) return acceptor_start(s);
@@ -130,6 +149,7 @@ static int join(struct mr_reactor *r, struct crew_worker *worker, const struct m
   int fd = member == NULL ? -ENOMEM : socket_for(service, worker->slot);
   if (fd < 0) {
     free(member);
+    if (service->members == NULL) service_close(service);
     return fd;
   }
   *member =
@@ -141,23 +161,25 @@ static int join(struct mr_reactor *r, struct crew_worker *worker, const struct m
   return fd;
 }
 
-int crew_join(struct mr_reactor *r, uint32_t listener, const struct mr_listen_options *options,
+int crew_join(struct mr_reactor *r, const struct mr_listen_options *options,
               const struct mr_socket_options *tuning) {
   struct crew_worker *worker = thread_worker();
-  // All connections of a member count: its reactor can have one listener only, and nothing else.
-  if (worker == NULL || r->member != NULL || listener != 0) return -EINVAL;
+  // All connections of a member count: its reactor can have this listener only, and nothing else.
+  if (worker == NULL || r->control->listeners > 0 || r->control->connections > 0) return -EINVAL;
   struct mr_listen_options asked = *options;
   if ((asked.flags & MR_UNIX) == 0) asked.flags |= MR_REUSE_PORT;
+  pthread_mutex_lock(&worker->crew->joining);
   pthread_mutex_lock(&worker->crew->lock);
   int fd = join(r, worker, &asked, tuning);
   pthread_mutex_unlock(&worker->crew->lock);
+  pthread_mutex_unlock(&worker->crew->joining);
   return fd;
 }
 
 bool crew_serves_on(struct crew_member *member) {
   struct mr_crew *crew = member->service->crew;
   pthread_mutex_lock(&crew->lock);
-  bool others = !crew->draining || member->service->handing;
+  bool others = !crew->draining;
   pthread_mutex_unlock(&crew->lock);
   return others;
 }
@@ -189,12 +211,11 @@ void crew_leave(struct mr_reactor *r) {
   struct crew_member **at = &service->members;
   while (*at != member) at = &(*at)->next;
   *at = member->next;
-  uint32_t handed = atomic_load(&member->handed);
-  for (uint32_t i = 0; i < handed; i++) close(member->fds[i]);
   struct mr_control *counted = &member->worker->counted;
   add_counters(counted, r->control);
   counted->blocks_free = counted->blocks_retained = counted->deflate_bytes = 0;  // are no more
   atomic_fetch_sub(&service->connections, r->control->connections);
+  acceptor_take_back(member);
   r->member = NULL;
   wake_all(service);
   pthread_cond_broadcast(&service->room);
@@ -370,6 +391,10 @@ static bool retire_slot(struct crew_service *service, uint32_t slot) {
     if (m->worker->slot == slot) m->retired = true;
     others = others || !m->retired;
   }
+  // With nobody else it may still come for what it was handed.
+  for (struct crew_member *m = service->members; others && m != NULL; m = m->next) {
+    if (m->worker->slot == slot) acceptor_take_back(m);
+  }
   return others;
 }
 
@@ -398,15 +423,9 @@ int32_t mr_crew_vacate(mr_crew *crew, uint32_t slot) {
 int32_t mr_crew_trim(mr_crew *crew) {
   if (crew == NULL) return -EINVAL;
   pthread_mutex_lock(&crew->lock);
-  struct crew_service **at = &crew->services;
-  while (*at != NULL) {
-    struct crew_service *service = *at;
-    if (service->members != NULL) {
-      at = &service->next;
-    } else {
-      *at = service->next;
-      service_free(service);
-    }
+  for (struct crew_service *s = crew->services, *next; s != NULL; s = next) {
+    next = s->next;
+    if (s->members == NULL) service_close(s);
   }
   pthread_mutex_unlock(&crew->lock);
   return 0;
@@ -414,7 +433,7 @@ int32_t mr_crew_trim(mr_crew *crew) {
 
 static bool is_served(const struct crew_service *service, uint32_t slot) {
   const struct crew_member *m = service->members;
-  while (m != NULL && m->worker->slot != slot) m = m->next;
+  while (m != NULL && (m->retired || m->worker->slot != slot)) m = m->next;
   return m != NULL;
 }
 
@@ -451,13 +470,10 @@ int32_t mr_crew_close(mr_crew *crew) {
   for (uint32_t i = 0; i < MR_CREW_PLACES; i++) {
     busy = busy || atomic_load(&crew->places[i].state) == MR_WORKER_RUNS;
   }
-  while (!busy && crew->services != NULL) {
-    struct crew_service *service = crew->services;
-    crew->services = service->next;
-    service_free(service);
-  }
+  while (!busy && crew->services != NULL) service_close(crew->services);
   pthread_mutex_unlock(&crew->lock);
   if (busy) return -EBUSY;
+  pthread_mutex_destroy(&crew->joining);
   pthread_mutex_destroy(&crew->lock);
   free(crew);
   return 0;

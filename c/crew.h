@@ -54,6 +54,7 @@ struct crew_service {
 };
 
 struct mr_crew {
+  pthread_mutex_t joining;  // taken before the lock by those who join, who may have to look a name up
   pthread_mutex_t lock;
   uint32_t slots;
   uint32_t balance;
@@ -62,9 +63,9 @@ struct mr_crew {
   struct crew_worker places[MR_CREW_PLACES];
 };
 
-// Makes a reactor a member of the service that these options name, which is opened when it is the first.
-// Returns a descriptor of its own for the socket, or -errno.
-int crew_join(struct mr_reactor *r, uint32_t listener, const struct mr_listen_options *options,
+// Makes a reactor a member of the service that these options name, which is opened when it is the first. Its
+// listener is to be number 0. Returns a descriptor of its own for the socket, or -errno.
+int crew_join(struct mr_reactor *r, const struct mr_listen_options *options,
               const struct mr_socket_options *tuning);
 
 // The reactor's listener closes: it is handed nothing more.
@@ -81,7 +82,7 @@ static inline bool crew_hands(const struct crew_member *member) {
   return member->service->handing;
 }
 
-// Whether what waits in the member's socket will be accepted by somebody else.
+// Whether what waits in the member's socket is for others to accept.
 bool crew_serves_on(struct crew_member *member);
 
 // Counts a connection, unless there are as many as may be: whoever is told so is woken once that changes.
@@ -108,7 +109,11 @@ int acceptor_start(struct crew_service *service);
 // Ends it, once it has handed on what waits where that is wanted.
 void acceptor_stop(struct crew_service *service);
 
-// Accepts what waits in a socket for any member; returns how many. Those that nobody has room for are closed.
+// Accepts what waits in a socket for any member; returns how many. Gives the lock up while members that are
+// full take what they have; what nobody has room for stays in the socket.
 uint32_t acceptor_pass_on(struct crew_service *service, int fd);
+
+// Gives what was handed to a member, which is not to be handed anything more, to others.
+void acceptor_take_back(struct crew_member *member);
 
 #endif

@@ -8,11 +8,13 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <time.h>
 
 #include "counter.h"
 #include "crew.h"
 #include "listener.h"
 #include "sys.h"
+#include "timer.h"
 #include "wake.h"
 
 static uint32_t load_of(struct crew_member *m) {
@@ -44,59 +46,89 @@ static void hand(struct crew_member *member, int fd) {
   if (handed == 0) wake_send(member->reactor->wake_here);
 }
 
-// The others of a burst follow while one is being woken.
-static int accept_one(int fd) {
-  return sys_accept(fd, SOCK_CLOEXEC);
+// Nobody will be served whom nobody has room for.
+static void hand_or_close(struct crew_service *s, int fd) {
+  struct crew_member *member = choose(s);
+  if (member != NULL) {
+    hand(member, fd);
+  } else {
+    close(fd);
+  }
+}
+
+void acceptor_take_back(struct crew_member *member) {
+  uint32_t handed = atomic_exchange(&member->handed, 0);
+  for (uint32_t i = 0; i < handed; i++) hand_or_close(member->service, member->fds[i]);
+}
+
+static bool is_manned(const struct crew_service *s) {
+  const struct crew_member *m = s->members;
+  while (m != NULL && m->retired) m = m->next;
+  return m != NULL;
+}
+
+// The same, and when all have been handed as much as they may, waits until a deadline for one that comes for
+// it.
+static struct crew_member *choose_by(struct crew_service *s, const struct timespec *deadline) {
+  struct crew_member *member;
+  int rc = 0;
+  while ((member = choose(s)) == NULL && rc == 0 && has_room(s) && is_manned(s)) {
+    rc = pthread_cond_clockwait(&s->room, &s->crew->lock, CLOCK_MONOTONIC, deadline);
+  }
+  return member;
 }
 
 uint32_t acceptor_pass_on(struct crew_service *s, int listening) {
   uint32_t count = 0;
+  struct crew_member *member;
+  const uint64_t end = timer_now() + PASS_ON_MS;
+  const struct timespec deadline = {.tv_sec = (time_t)(end / 1000), .tv_nsec = (long)(end % 1000) * 1000000};
   fcntl(listening, F_SETFL, O_NONBLOCK);
-  for (int failures = 0; failures < ACCEPTS_MAX;) {
-    int fd = accept_one(listening);
-    if (fd < 0 && (errno == EAGAIN || !listener_harmless(errno))) break;
-    struct crew_member *member = fd < 0 ? NULL : choose(s);
-    if (member != NULL) {
+  for (int failures = 0; failures < ACCEPTS_MAX && (member = choose_by(s, &deadline)) != NULL;) {
+    int fd = sys_accept(listening, SOCK_CLOEXEC);
+    if (fd >= 0) {
       hand(member, fd);
       count++;
+    } else if (errno == EAGAIN || !listener_harmless(errno)) {
+      break;
     } else {
       failures++;
-      if (fd >= 0) close(fd);
     }
   }
   return count;
 }
 
-// Sleeps until somebody connects; or for so many milliseconds, when that is not what is waited for.
-static void await(const struct crew_service *s, bool connections, int ms) {
-  struct pollfd fds[] = {{.fd = s->stop, .events = POLLIN}, {.fd = s->fds[0], .events = POLLIN}};
-  poll(fds, connections ? 2 : 1, ms);
-}
-
-// With the lock held, which it gives up while it waits.
-static void accept_next(struct crew_service *s) {
-  // Chosen once: who takes what was handed over is counted twice for a moment, as if there were no room.
-  struct crew_member *member = choose(s);
-  if (member == NULL) {
-    pthread_cond_wait(&s->room, &s->crew->lock);
-    return;
-  }
-  int fd = accept_one(s->fds[0]);
-  if (fd >= 0) {
-    hand(member, fd);
-    return;
-  }
+// Accepts one, without the lock: no turn is to wait for these system calls. -1 after it has slept, until
+// somebody connects or, where accepting fails for another reason, for a while.
+static int accept_one(const struct crew_service *s) {
+  int fd = sys_accept(s->fds[0], SOCK_CLOEXEC);
+  if (fd >= 0) return fd;
   bool none = errno == EAGAIN;
-  if (!none && listener_harmless(errno)) return;
-  pthread_mutex_unlock(&s->crew->lock);
-  await(s, none, none ? -1 : ACCEPT_PAUSE_MS);
-  pthread_mutex_lock(&s->crew->lock);
+  // What is of one connection is over at once, unless it is a rule that forbids all.
+  int pause = listener_harmless(errno) ? 1 : ACCEPT_PAUSE_MS;
+  struct pollfd fds[] = {{.fd = s->stop, .events = POLLIN}, {.fd = s->fds[0], .events = POLLIN}};
+  poll(fds, none ? 2 : 1, none ? -1 : pause);
+  return -1;
 }
 
 static void *acceptor_main(void *context) {
   struct crew_service *s = context;
+  int fd = -1;  // accepted, and nobody's yet
   pthread_mutex_lock(&s->crew->lock);
-  while (!s->stopping) accept_next(s);
+  while (!s->stopping) {
+    struct crew_member *member = choose(s);
+    if (member == NULL) {
+      pthread_cond_wait(&s->room, &s->crew->lock);
+    } else if (fd >= 0) {
+      hand(member, fd);
+      fd = -1;
+    } else {
+      pthread_mutex_unlock(&s->crew->lock);
+      fd = accept_one(s);
+      pthread_mutex_lock(&s->crew->lock);
+    }
+  }
+  if (fd >= 0) hand_or_close(s, fd);
   pthread_mutex_unlock(&s->crew->lock);
   return NULL;
 }

@@ -101,8 +101,8 @@
 #define HANDED_MAX 64
 #define HANDED_WEIGHT 16
 
-// Addresses that the workers of a crew listen on.
-#define CREW_SERVICES_MAX 16
+// As long at most are workers waited for that are slow to take what is passed on to them.
+#define PASS_ON_MS 200
 
 // The timer wheel: 128 ms ticks, one rotation in 65 s. Deadlines further away go round again.
 #define TICK_SHIFT 7

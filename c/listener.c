@@ -95,9 +95,9 @@ int listener_sibling(const struct sockaddr_storage *address, socklen_t length,
   return open_socket(&w, (const struct sockaddr *)address, length);
 }
 
-static int open_wish(struct mr_reactor *r, uint32_t id, const struct wish *w) {
+static int open_wish(struct mr_reactor *r, const struct wish *w) {
   if ((w->options->flags & MR_INHERITED) != 0) return take_inherited(w);
-  if ((w->options->flags & MR_SHARED) != 0) return crew_join(r, id, w->options, w->tuning);
+  if ((w->options->flags & MR_SHARED) != 0) return crew_join(r, w->options, w->tuning);
   return listener_socket(w->options, w->tuning);
 }
 
@@ -106,11 +106,13 @@ int32_t mr_listen(mr_reactor *r, const struct mr_listen_options *options,
   if (options == NULL || memchr(options->host, '\0', MR_TEXT_BYTES) == NULL || options->port > 65535) {
     return -EINVAL;
   }
+  // All connections of a member count as accepted for its crew, by its one listener.
+  if (r->member != NULL) return -EINVAL;
   uint32_t id = 0;
   while (id < LISTENERS_MAX && r->listeners[id].open) id++;
   if (id == LISTENERS_MAX) return -EMFILE;
   const struct wish wish = {options, tuning};
-  int fd = open_wish(r, id, &wish);
+  int fd = open_wish(r, &wish);
   if (fd < 0) return fd;
   bool inherited = (options->flags & MR_INHERITED) != 0;
   bool handed = r->member != NULL && crew_hands(r->member);
@@ -237,7 +239,7 @@ static void finish(struct mr_reactor *r, uint32_t id) {
   admit_waiting(r, id);
   // Nobody will be served who finds no slot now.
   while (full(r) && l->waiting > 0) refuse(r, l->fds[--l->waiting]);
-  if (l->armed || l->waiting > 0) return;
+  if (l->armed || l->waiting > 0 || (r->member != NULL && crew_has_handed(r->member))) return;
   // Who has passed the socket on most likely holds it too, and with it the queue; so do the other workers.
   bool others = l->inherited || (r->member != NULL && crew_serves_on(r->member));
   if (!others && !accept_rest(r, id)) return;

@@ -26,7 +26,7 @@ struct mailbox {
   // The reader's next wake-up is owed to whoever posts.
   _Alignas(QUEUE_APART) _Atomic uint32_t asleep;
   _Atomic uint64_t epoch;
-  _Atomic bool taken;  // a reactor has it, or is being parted from it
+  _Atomic bool taken;  // a reactor has it, or is leaving it
   // Leads to the reader's wake socket, and nowhere while there is no reader. It is never closed before all
   // are, since somebody may be about to send to it: its number then might be that of a connection.
   int wake;
@@ -149,27 +149,16 @@ int32_t mr_mailbox_open(mr_mailboxes *all, uint32_t index, mr_reactor *r) {
   return 0;
 }
 
-// Parts the reader of an epoch from its mailbox, once.
-static void part(struct mr_mailboxes *all, struct mailbox *box, uint64_t epoch) {
-  if (!is_open(epoch) || !atomic_compare_exchange_strong(&box->epoch, &epoch, epoch + 1)) return;
+void mailbox_leave(struct mr_reactor *r) {
+  struct mailbox *box = r->mailbox;
+  if (box == NULL) return;
+  atomic_fetch_add_explicit(&box->epoch, 1, memory_order_release);
   // Cannot fail: both are open.
-  dup3(all->nowhere, box->wake, O_CLOEXEC);
+  dup3(r->mailboxes->nowhere, box->wake, O_CLOEXEC);
   release_held(box);
   empty(box);
   atomic_store_explicit(&box->taken, false, memory_order_release);
-  release_all(all);
-}
-
-int32_t mr_mailbox_close(mr_mailboxes *all, uint32_t index) {
-  if (index >= all->count) return -EINVAL;
-  struct mailbox *box = &all->boxes[index];
-  part(all, box, atomic_load_explicit(&box->epoch, memory_order_acquire));
-  return 0;
-}
-
-void mailbox_leave(struct mr_reactor *r) {
-  if (r->mailbox == NULL) return;
-  part(r->mailboxes, r->mailbox, r->mailbox_epoch);
+  release_all(r->mailboxes);
   r->mailbox = NULL;
 }
 

@@ -160,13 +160,8 @@ int32_t mr_mailboxes_open(const struct mr_mailboxes_options *options, mr_mailbox
 int32_t mr_mailboxes_close(mr_mailboxes *mailboxes);
 
 // Has a reactor read a mailbox: what is posted to it from here on becomes records MR_POSTED. To be called by
-// the reactor's thread. -EBUSY: one reads it already, or the reactor reads another.
+// the reactor's thread, until mr_close. -EBUSY: one reads it already, or the reactor reads another.
 int32_t mr_mailbox_open(mr_mailboxes *mailboxes, uint32_t mailbox, mr_reactor *reactor);
-
-// Releases what is in a mailbox, which is then free for another reactor. mr_close does so too; this is for a
-// reactor whose thread has ended without it, and which is never to be used again. Nothing where there is
-// none.
-int32_t mr_mailbox_close(mr_mailboxes *mailboxes, uint32_t mailbox);
 
 // Posts a copy of the bytes, which all share, to each mailbox whose bit is set in mask, the lowest bit of the
 // first word being that of the first one. Of what one thread posts to one mailbox, none overtakes another.
@@ -200,8 +195,8 @@ int32_t mr_crew_open(uint32_t slots, uint32_t balance, mr_crew **out);
 
 // Makes the calling thread a worker of the crew: place is a number below MR_CREW_PLACES that no other has,
 // slot that of its sockets, which it may share with the one that it is to replace. From here on mr_listen
-// with MR_SHARED opens what the others have open too. -EBUSY: the place is taken, or the thread is a worker
-// already.
+// with MR_SHARED opens what the others have open too; a reactor that does so may have no other listener, and
+// no connections of another origin. -EBUSY: the place is taken, or the thread is a worker already.
 int32_t mr_crew_enter(mr_crew *crew, uint32_t place, uint32_t slot);
 
 // Writes how the worker in a place is to *out.
@@ -221,14 +216,16 @@ int32_t mr_crew_wake(mr_crew *crew, uint32_t place);
 int32_t mr_crew_forget(mr_crew *crew, uint32_t place);
 
 // Nobody will serve what comes to the sockets of a slot for a while: gives what waits there to other workers,
-// and closes them; the next worker of the slot opens its own. Where no other worker serves, new ones take
-// their place at once, and what waits is reset. Returns how many sockets were given away.
+// what was accepted for its worker among it, and closes them; the next worker of the slot opens its own.
+// Where no other worker serves, new ones take their place at once, and what waits is reset, as is what the
+// others have no room for. Returns how many connections were taken out of the sockets.
 int32_t mr_crew_vacate(mr_crew *crew, uint32_t slot);
 
 // Closes listening sockets that no worker uses any more.
 int32_t mr_crew_trim(mr_crew *crew);
 
-// Accepts nothing more once the workers have closed their listeners; what waits is accepted first.
+// Accepts nothing more once the workers have closed their listeners; what waits is accepted first, as far as
+// the limit allows.
 int32_t mr_crew_drain(mr_crew *crew);
 
 // Frees a crew. -EBUSY: a worker is not gone yet.

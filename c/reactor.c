@@ -213,6 +213,7 @@ int32_t mr_wake_socket(mr_reactor *r) {
   r->wake_there = -1;
   if (fd >= 0 && fstat(fd, &about) == 0) {
     r->wake_given = fd;
+    r->wake_device = about.st_dev;
     r->wake_inode = about.st_ino;
   }
   return fd < 0 ? -EBADF : fd;
@@ -222,7 +223,8 @@ int32_t reactor_abandoned(struct mr_reactor *r) {
   // The runtime does not close it when it ends an isolate. By now it may have another meaning.
   struct stat about;
   int fd = r->wake_given;
-  if (fd >= 0 && fstat(fd, &about) == 0 && about.st_ino == r->wake_inode) close(fd);
+  bool open = fd >= 0 && fstat(fd, &about) == 0;
+  if (open && about.st_dev == r->wake_device && about.st_ino == r->wake_inode) close(fd);
   return mr_close(r);
 }
 
@@ -235,8 +237,13 @@ static bool idle(const struct mr_reactor *r) {
          r->queues[QUEUE_DEAD].count == 0 && (r->queues[QUEUE_STARVED].count == 0 || !food);
 }
 
+// Whether sockets were accepted for us that there is room for; the others wait for connections to be closed.
+static bool is_handed(const struct mr_reactor *r) {
+  return r->member != NULL && r->listeners[0].waiting < WAITING_MAX && crew_has_handed(r->member);
+}
+
 int32_t mr_arm(mr_reactor *r) {
-  if (!idle(r) || (r->member != NULL && crew_has_handed(r->member))) return 1;
+  if (!idle(r) || is_handed(r)) return 1;
   for (uint32_t id = 0; id < r->listeners_used; id++) {
     if (r->listeners[id].closing) return 1;
   }

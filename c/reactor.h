@@ -4,6 +4,7 @@
 #define MR_REACTOR_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "arena.h"
 #include "http_body.h"
@@ -214,10 +215,11 @@ struct mr_reactor {
   struct mailbox *mailbox;  // the one among them that is read; NULL: none
   uint64_t mailbox_epoch;   // of it
 
-  int wake_here;               // our end of the wake socket
-  int wake_there;              // JavaScript's, until it is given out
-  int wake_given;              // the same, from then on
-  uint64_t wake_inode;         // of that
+  int wake_here;      // our end of the wake socket
+  int wake_there;     // JavaScript's, until it is given out
+  int wake_given;     // the same, from then on
+  dev_t wake_device;  // what that is
+  ino_t wake_inode;
   bool closing;                // nobody is left to be served
   struct crew_member *member;  // of the workers that share its listener; NULL: it has none to share
   char reason[MR_TEXT_BYTES];

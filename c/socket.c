@@ -89,7 +89,7 @@ static bool is_ours(const struct mr_reactor *r, int fd) {
 int32_t mr_adopt(mr_reactor *r, int32_t fd, uint32_t *handle) {
   struct sockaddr_storage peer;
   socklen_t length = sizeof(peer);
-  int rc = handle == NULL ? -EINVAL : socket_check(fd);
+  int rc = handle == NULL || r->member != NULL ? -EINVAL : socket_check(fd);
   if (rc == 0 && getpeername(fd, (struct sockaddr *)&peer, &length) != 0) rc = -errno;
   if (rc == 0 && is_ours(r, fd)) rc = -EBUSY;
   if (rc != 0) return rc;

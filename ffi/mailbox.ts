@@ -101,16 +101,18 @@ export class Mailboxes implements Disposable {
     tag: number = 0,
     from: number = NOBODY,
   ): boolean {
-    if (!(mailbox < this.count)) {
+    if (!(mailbox >= 0 && mailbox < this.count)) {
       throw new RangeError(
         `Cannot post to mailbox ${mailbox}: there are ${this.count}`,
       );
     }
     const word = mailbox >>> 5;
     this.#one[word] = 1 << (mailbox & 31);
-    const posted = this.postAll(this.#one, bytes, tag, from);
-    this.#one[word] = 0;
-    return posted === 1;
+    try {
+      return this.postAll(this.#one, bytes, tag, from) === 1;
+    } finally {
+      this.#one[word] = 0;
+    }
   }
 
   /**
@@ -154,17 +156,6 @@ export class Mailboxes implements Disposable {
       lost: read(layout.MAILBOX_STATS_LOST),
       wakes: read(layout.MAILBOX_STATS_WAKES),
     };
-  }
-
-  /**
-   * Takes a mailbox from a reactor whose thread has ended without closing it, and releases what is in it. That reactor
-   * must never be used again, or have been closed before.
-   */
-  abandon(mailbox: number): void {
-    unwrap(
-      this.#shim.mr_mailbox_close(this.#opened(), mailbox),
-      `close mailbox ${mailbox}`,
-    );
   }
 
   /** Has a reactor of this isolate read a mailbox; for reactor.ts. */

@@ -275,13 +275,6 @@ export const SYMBOLS = {
     ],
     result: "i32",
   },
-  mr_mailbox_close: {
-    parameters: [
-      "pointer", // mr_mailboxes *mailboxes
-      "u32", // uint32_t mailbox
-    ],
-    result: "i32",
-  },
   mr_mailbox_post: {
     parameters: [
       "pointer", // mr_mailboxes *mailboxes

@@ -111,14 +111,16 @@ export class Ring implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   }
 
   /**
-   * Puts a copy of a message in; any number of isolates may.
+   * Puts a copy of a message in; any number of isolates may. One that is terminated in the midst of it leaves a gap
+   * that nothing behind it can be read over.
    *
    * @param message Bytes, or none.
    * @returns False when there is no room for it now, or the ring is closed.
    * @throws {RangeError} When it is longer than the ring.
    */
   push(message: Uint8Array): boolean {
-    const size = this.#sizeOf(checkedMessage(message).length);
+    const { length } = checkedMessage(message);
+    const size = this.#sizeOf(length);
     let tail = Atomics.load(this.#words, TAIL);
     for (;;) {
       if ((tail & CLOSED) !== 0 || !this.#fits(tail, size)) return false;
@@ -128,7 +130,7 @@ export class Ring implements AsyncIterable<Uint8Array<ArrayBuffer>> {
       tail = found;
     }
     this.#write(tail + WORD_BYTES, message);
-    Atomics.store(this.#words, this.#wordAt(tail), message.length + 1);
+    Atomics.store(this.#words, this.#wordAt(tail), length + 1);
     this.#wake(READER_SLEEPS);
     return true;
   }
@@ -137,11 +139,13 @@ export class Ring implements AsyncIterable<Uint8Array<ArrayBuffer>> {
    * Takes the next message out; only one isolate may.
    *
    * @returns Its bytes, which are the caller's own, or null when there is none now.
+   * @throws {Error} When somebody else has written to the memory.
    */
   shift(): Uint8Array<ArrayBuffer> | null {
     const head = Atomics.load(this.#words, HEAD);
     const word = Atomics.load(this.#words, this.#wordAt(head));
     if (word === 0) return null;
+    if (word < 0 || word > this.#capacity - WORD_BYTES + 1) throw damaged();
     const message = this.#read(head + WORD_BYTES, word - 1);
     const size = this.#sizeOf(word - 1);
     // A later message may begin anywhere here, and must not seem to be there before it is.
@@ -306,10 +310,17 @@ function newBuffer(bytes: number): SharedArrayBuffer {
 
 function checkedBuffer(buffer: SharedArrayBuffer): SharedArrayBuffer {
   const capacity = buffer.byteLength - HEADER_BYTES;
-  const isRing = capacity >= BYTES_MIN &&
-    new Int32Array(buffer, 0, 1)[0] === MAGIC_NUMBER;
+  const isRing = capacity >= BYTES_MIN && capacity <= BYTES_MAX &&
+    (capacity & (capacity - 1)) === 0 &&
+    new Int32Array(buffer, 0, 1)[MAGIC] === MAGIC_NUMBER;
   if (isRing) return buffer;
   throw new TypeError("Cannot open a ring: the buffer is not that of a ring");
+}
+
+function damaged(): Error {
+  return new Error(
+    "Cannot shift: what lies in the ring is no message, so something else than a ring has written there",
+  );
 }
 
 function checkedMessage(message: Uint8Array): Uint8Array {

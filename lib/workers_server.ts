@@ -345,6 +345,8 @@ export class Supervisor implements WorkersServer {
   }
 
   #replaceStalled(slot: Slot, member: Member): void {
+    // Its successor listens already, on the same sockets.
+    if (slot.replacing) return void member.end();
     this.#crew.vacate(slot.number);
     slot.member = null;
     void member.end();

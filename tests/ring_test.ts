@@ -154,6 +154,18 @@ Deno.test("a worker sleeps and is woken for each message", async () => {
   await echo;
 });
 
+Deno.test("memory that something else has written to is no message", () => {
+  for (const word of [-1, -(2 ** 31), 62, 2 ** 31 - 1]) {
+    const ring = new Ring({ bytes: 64 });
+    assert(ring.push(pattern(3)));
+    new Int32Array(ring.buffer)[640 / 4] = word;
+    assertThrows(() => ring.shift(), Error, "Cannot shift");
+  }
+  const ring = new Ring({ bytes: 64 });
+  new Int32Array(ring.buffer)[640 / 4] = 61;
+  assertEquals(ring.shift()?.length, 60, "the longest message");
+});
+
 Deno.test("misuse throws and says why", async () => {
   for (const bytes of [0, 63, -1, NaN, 2 ** 30 + 1]) {
     assertThrows(
@@ -169,6 +181,9 @@ Deno.test("misuse throws and says why", async () => {
       "Cannot open a ring: the buffer is not that of a ring",
     );
   }
+  const odd = new SharedArrayBuffer(640 + 100);
+  new Int32Array(odd)[0] = new Int32Array(new Ring().buffer)[0]!;
+  assertThrows(() => Ring.over(odd), TypeError);
   assertThrows(
     () => new Ring().push("text" as unknown as Uint8Array),
     TypeError,

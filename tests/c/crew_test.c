@@ -16,7 +16,7 @@
 #include "check.h"
 #include "millrace.h"
 
-enum { PATIENCE_MS = 5000, CLIENTS = 12 };
+enum { PATIENCE_MS = 5000, CLIENTS = 12, CHURN = 300, MANY = 200 };
 
 // A thread that turns a reactor until it is told to stop, and leaves everything open.
 struct worker {
@@ -24,9 +24,12 @@ struct worker {
   mr_crew *crew;
   uint32_t backend, place, slot, limit;
   int32_t listening;  // answer of mr_listen
+  int32_t second;     // that of another one
   uint32_t port;
   uint8_t *base;
   atomic_bool ready, stop;
+  atomic_bool stalled;  // takes no turn
+  atomic_bool leaves;   // closes its listener
 };
 
 static struct mr_options options_of(const struct worker *w) {
@@ -58,10 +61,14 @@ static void answer(mr_reactor *reactor, uint8_t *base, int32_t count) {
   if (staged > 0) mr_flush(reactor, staged, 1);
 }
 
+static void nap(void) {
+  poll(NULL, 0, 1);
+}
+
 static void *work(void *context) {
   struct worker *w = context;
   const struct mr_options options = options_of(w);
-  struct mr_listen_options where = {.flags = MR_SHARED, .port = w->port, .backlog = 64, .host = "127.0.0.1"};
+  struct mr_listen_options where = {.flags = MR_SHARED, .port = w->port, .backlog = 512, .host = "127.0.0.1"};
   char text[MR_TEXT_BYTES];
   mr_arena *arena = NULL;
   mr_reactor *reactor = NULL;
@@ -71,6 +78,7 @@ static void *work(void *context) {
   if (w->listening == 0) w->listening = mr_listen(reactor, &where, NULL);
   if (w->listening >= 0) {
     w->base = mr_arena_base(arena);
+    w->second = mr_listen(reactor, &where, NULL);
     mr_listen_address(reactor, 0, text);
     w->port = (uint32_t)atoi(strchr(text, ' ') + 1);
   }
@@ -78,16 +86,17 @@ static void *work(void *context) {
   if (w->listening < 0) return NULL;
   struct pollfd wake = {.fd = mr_wake_socket(reactor), .events = POLLIN};
   while (!atomic_load(&w->stop)) {
+    if (atomic_load(&w->stalled)) {
+      nap();
+      continue;
+    }
+    if (atomic_exchange(&w->leaves, false)) mr_unlisten(reactor, 0);
     int32_t count;
     while ((count = mr_poll(reactor)) > 0) answer(reactor, w->base, count);
     if (mr_arm(reactor) == 0) poll(&wake, 1, 5);
     while (recv(wake.fd, text, sizeof(text), MSG_DONTWAIT) > 0) continue;
   }
   return NULL;
-}
-
-static void nap(void) {
-  poll(NULL, 0, 1);
 }
 
 static void start(struct worker *w, mr_crew *crew, uint32_t backend, uint32_t place, uint32_t slot) {
@@ -98,7 +107,7 @@ static void start(struct worker *w, mr_crew *crew, uint32_t backend, uint32_t pl
 }
 
 static void end(struct worker *w) {
-  atomic_store(&w->stop, true);
+  if (atomic_exchange(&w->stop, true)) return;
   pthread_join(w->thread, NULL);
 }
 
@@ -149,7 +158,7 @@ static int descriptors(void) {
 struct crew {
   mr_crew *crew;
   struct worker workers[2];
-  int clients[CLIENTS];
+  int clients[MANY];
   uint32_t client_count;
 };
 
@@ -159,7 +168,7 @@ static bool open_crew(struct crew *c, uint32_t backend, uint32_t balance, uint32
   c->workers[0].limit = c->workers[1].limit = limit;
   start(&c->workers[0], c->crew, backend, 0, 0);
   start(&c->workers[1], c->crew, backend, 1, 1);
-  return c->workers[0].listening == 0 && c->workers[1].listening == 0 &&
+  return c->workers[0].listening == 0 && c->workers[1].listening == 0 && c->workers[0].second == -EINVAL &&
          c->workers[0].port == c->workers[1].port;
 }
 
@@ -244,6 +253,22 @@ static bool run_limit(uint32_t backend, uint32_t balance) {
   return close_crew(&c) && ok;
 }
 
+// Connections come and go faster than the limit lets them in: who accepts may find, when it has a socket,
+// that a worker has just let the last one in.
+static bool run_churn(uint32_t backend, uint32_t balance) {
+  static struct crew c;
+  bool ok = open_crew(&c, backend, balance, 2);
+  for (int round = 0; ok && round < CHURN; round++) {
+    int fds[CLIENTS];
+    for (int i = 0; i < CLIENTS; i++) fds[i] = dial(c.workers[0].port);
+    for (int i = 0; i < CLIENTS; i++) ok = fds[i] >= 0 && close(fds[i]) == 0 && ok;
+    // The kernel's queue is short.
+    ok = ok && have_accepted(c.crew, (uint64_t)(round + 1) * CLIENTS);
+  }
+  ok = have_in_all(c.crew, 0) && ok;
+  return close_crew(&c) && ok;
+}
+
 // What waits at a socket whose worker is gone is for the next one of the slot.
 static bool run_outlives(uint32_t backend) {
   static struct crew c;
@@ -271,6 +296,45 @@ static bool run_vacate(uint32_t backend) {
   c.workers[0].port = 0;
   start(&c.workers[0], c.crew, backend, 0, 0);
   ok = c.workers[0].listening == 0 && c.workers[0].port == c.workers[1].port && ok;
+  return close_crew(&c) && ok;
+}
+
+// Much more than a worker is handed at a time.
+static bool run_vacate_many(uint32_t backend) {
+  static struct crew c;
+  bool ok = open_crew(&c, backend, MR_BALANCE_PORT, 2 * MANY);
+  end(&c.workers[0]);
+  connect_more(&c, MANY);
+  ok = mr_crew_vacate(c.crew, 0) > 0 && ok;
+  return have(c.crew, 0, MANY) && close_crew(&c) && ok;
+}
+
+// What a worker was handed and has not come for is not its own yet: it goes to others when the worker is
+// given up, or ends.
+static bool run_orphans(uint32_t backend, bool vacated) {
+  static struct crew c;
+  bool ok = open_crew(&c, backend, MR_BALANCE_LEAST, MANY);
+  atomic_store(&c.workers[0].stalled, true);
+  connect_more(&c, CLIENTS);
+  // Who has none is handed at least one of so many.
+  if (vacated) ok = mr_crew_vacate(c.crew, 0) == 0 && have(c.crew, 0, CLIENTS) && ok;
+  end(&c.workers[0]);
+  ok = have(c.crew, 0, CLIENTS) && ok;
+  return close_crew(&c) && ok;
+}
+
+// More than all workers together were handed waits in the socket when nobody accepts for them any longer.
+static bool run_drain_many(uint32_t backend, uint32_t balance) {
+  static struct crew c;
+  bool ok = open_crew(&c, backend, balance, 2 * MANY);
+  for (int i = 0; i < 2; i++) atomic_store(&c.workers[i].stalled, true);
+  connect_more(&c, MANY);
+  ok = mr_crew_drain(c.crew) == 0 && ok;
+  for (int i = 0; i < 2; i++) {
+    atomic_store(&c.workers[i].leaves, true);
+    atomic_store(&c.workers[i].stalled, false);
+  }
+  ok = have_in_all(c.crew, MANY) && dial(c.workers[0].port) == -1 && ok;
   return close_crew(&c) && ok;
 }
 
@@ -320,8 +384,15 @@ int main(void) {
     t_case("who has the fewest gets the next", run_least(b));
     t_case("the limit is that of all, by port", run_limit(b, MR_BALANCE_PORT));
     t_case("the limit is that of all, handed over", run_limit(b, MR_BALANCE_LEAST));
+    t_case("nobody is lost at the limit, by port", run_churn(b, MR_BALANCE_PORT));
+    t_case("nobody is lost at the limit, handed over", run_churn(b, MR_BALANCE_LEAST));
     t_case("sockets outlive their worker", run_outlives(b));
     t_case("what waits at a vacated slot goes to others", run_vacate(b));
+    t_case("what waits at a vacated slot goes to others, in turns", run_vacate_many(b));
+    t_case("what a dead worker was handed goes to others", run_orphans(b, false));
+    t_case("what a worker that is given up was handed goes to others", run_orphans(b, true));
+    t_case("what waits is served before the end, by port", run_drain_many(b, MR_BALANCE_PORT));
+    t_case("what waits is served before the end, handed over", run_drain_many(b, MR_BALANCE_LEAST));
     t_case("drain ends what is shared, by port", run_drain(b, MR_BALANCE_PORT));
     t_case("drain ends what is shared, handed over", run_drain(b, MR_BALANCE_LEAST));
   }

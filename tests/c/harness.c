@@ -16,8 +16,8 @@
 enum { ARENAS_MAX = 64 };
 
 // An arena is never unmapped, so one of the same sizes is used again; -EBUSY of mr_close takes it out of
-// here.
-static struct {
+// here. When a thread ends, its arenas are the shim's to give out again.
+static _Thread_local struct {
   mr_arena *arena;
   struct mr_options options;
   bool used;
