@@ -152,7 +152,6 @@ enum mr_connect_flag {
 
 enum mr_route_flag {
   MR_ROUTE_CONDITIONAL = 1,  // JavaScript answers requests with conditions (RFC 9110 section 13.1)
-  MR_ROUTE_HEARD = 2,        // and the first one of each connection, which it may refuse to have
 };
 
 // One for every rule that a peer can break. The text behind each is shown to people (lib/violations.ts).
@@ -272,10 +271,11 @@ struct mr_control {  // C writes
   uint64_t received_bytes;
   uint64_t sent_bytes;
   uint64_t polls;
-  uint64_t wakes;          // wake chains armed
-  uint64_t blocks_free;    // blocks that hold nothing, at the end of the last mr_poll
-  uint64_t blocks_lost;    // blocks whose ArrayBuffer the application transferred away
-  uint64_t deflate_bytes;  // memory of compression contexts now, what is kept for those to come included
+  uint64_t wakes;             // wake chains armed
+  uint64_t blocks_free;       // blocks that hold nothing, at the end of the last mr_poll
+  uint64_t blocks_lost;       // blocks whose ArrayBuffer the application transferred away
+  uint64_t deflate_bytes;     // memory of compression contexts now, what is kept for those to come included
+  uint64_t address_refusals;  // accepted and closed at once: by mr_limit_addresses
 };
 
 struct mr_options {  // JS writes; times in milliseconds, sizes in bytes
@@ -409,7 +409,7 @@ struct mr_file_range {  // JS writes
 _Static_assert(sizeof(struct mr_record) == 32, "record is 32 bytes");
 _Static_assert(sizeof(struct mr_command) == 16, "command is 16 bytes");
 _Static_assert(sizeof(struct mr_row) == 16, "row is 16 bytes");
-_Static_assert(sizeof(struct mr_control) == 272, "control has no padding");
+_Static_assert(sizeof(struct mr_control) == 280, "control has no padding");
 _Static_assert(sizeof(struct mr_options) == 120, "options have no padding");
 _Static_assert(sizeof(struct mr_timeouts) == 16, "timeouts have no padding");
 _Static_assert(sizeof(struct mr_deflate_options) == 24, "deflate options have no padding");

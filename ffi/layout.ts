@@ -2,7 +2,7 @@
 // layout.ts - generated from c/layout.h by ffi/layout_gen.ts, do not edit: constants, and offsets in bytes.
 
 /** First 32 bits of the SHA-256 of c/layout.h and c/millrace.h. */
-export const ABI_HASH = 0xacf944d6;
+export const ABI_HASH = 0x6b222e99;
 
 export const SLOT_BITS = 20;
 export const SLOT_MASK = 1048575;
@@ -85,7 +85,6 @@ export const SET_RECEIVE_BUFFER = 8;
 export const CONNECT_UNIX = 1;
 export const CONNECT_RESPONSE = 2;
 export const ROUTE_CONDITIONAL = 1;
-export const ROUTE_HEARD = 2;
 export const BAD_REQUEST_LINE = 1;
 export const BAD_METHOD = 2;
 export const BAD_TARGET = 3;
@@ -156,7 +155,7 @@ export const ROW_QUEUED = 4;
 export const ROW_STAGED = 8;
 export const ROW_DRAIN_BELOW = 12;
 
-export const CONTROL_BYTES = 272;
+export const CONTROL_BYTES = 280;
 export const CONTROL_ABI = 0;
 export const CONTROL_RECORDS_OFFSET = 4;
 export const CONTROL_RECORDS_CAPACITY = 8;
@@ -199,6 +198,7 @@ export const CONTROL_WAKES = 240;
 export const CONTROL_BLOCKS_FREE = 248;
 export const CONTROL_BLOCKS_LOST = 256;
 export const CONTROL_DEFLATE_BYTES = 264;
+export const CONTROL_ADDRESS_REFUSALS = 272;
 
 export const OPTIONS_BYTES = 120;
 export const OPTIONS_BACKEND = 0;

@@ -8,6 +8,7 @@ import type { ShutdownOptions, ShutdownReport } from "./listening_server.ts";
 import { TIMER_MAX_MS } from "./route_options.ts";
 import { Tally, TALLY_BYTES } from "./statistics.ts";
 import { startThread, type ThreadModule } from "./thread.ts";
+import { Gate } from "./workers_gate.ts";
 import type { WorkerListenOptions } from "./workers_options.ts";
 import type { WorkerPlacement } from "./workers_placement.ts";
 import type {
@@ -53,6 +54,7 @@ export class Member {
   /** Why it runs elsewhere than it was meant to; null when it does not, or has not told yet. */
   unbound: string | null = null;
   readonly #crew: Crew;
+  readonly #gate = new Gate();
   readonly #thread: Worker;
   #error: Error | null = null;
   #left: ((report: ShutdownReport) => void) | null = null;
@@ -67,6 +69,7 @@ export class Member {
     this.tally = new Tally(counts);
     const workerData: WorkerInit = {
       crew: crew.address,
+      gate: this.#gate.memory,
       place,
       slot,
       placement,
@@ -100,6 +103,11 @@ export class Member {
   /** How it is. */
   report(): WorkerReport {
     return this.#crew.worker(this.place);
+  }
+
+  /** Whether its thread, whose JavaScript has ended, may still touch the crew. */
+  get lingers(): boolean {
+    return this.#gate.shut() && this.report().state !== "gone";
   }
 
   /** What its reactors have counted. */
