@@ -97,7 +97,10 @@ export abstract class ListeningServer<Addr extends Deno.Addr>
   readonly loop: PollLoop;
   readonly addr: Addr;
   readonly finished: Promise<void>;
+  /** It shuts down: whoever is answered is told to leave. */
   draining = false;
+  /** The time in which they may come back is over. */
+  leaving = false;
   readonly #listener: number;
   readonly #socketFile: SocketFile | null;
   readonly #finish: () => void;
@@ -262,6 +265,7 @@ export abstract class ListeningServer<Addr extends Deno.Addr>
       // A timer says nothing of what has arrived meanwhile.
       if (!loop.isClosed) await loop.turned();
     }
+    this.leaving = true;
     for (const connection of [...loop.connections()]) connection.drain();
     await empty;
     clearTimeout(deadline);
