@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "address_limit.h"
 #include "backend.h"
 #include "conn_queue.h"
 #include "crew.h"
@@ -70,14 +71,27 @@ struct conn *conn_new(struct mr_reactor *r, int fd, bool opens) {
   return c;
 }
 
+static bool refuse(struct mr_reactor *r, int fd, uint64_t *counter) {
+  close(fd);
+  counter_add(counter, 1);
+  if (r->member != NULL) crew_release(r->member, 1);
+  return false;
+}
+
 bool conn_open(struct mr_reactor *r, int fd, uint32_t listener) {
+  uint64_t key = 0;
+  bool addressed = r->addresses != NULL && address_limit_key(fd, &key);
+  if (addressed && !address_limit_admit(r->addresses, key)) {
+    counter_add(&r->control->accepted, 1);
+    return refuse(r, fd, &r->control->address_refusals);
+  }
   struct conn *c = conn_new(r, fd, true);
   if (c == NULL) {
-    close(fd);
-    counter_add(&r->control->refused, 1);
-    if (r->member != NULL) crew_release(r->member, 1);
-    return false;
+    if (addressed) address_limit_release(r->addresses, key);
+    return refuse(r, fd, &r->control->refused);
   }
+  c->addressed = addressed;
+  if (addressed) r->address_keys[slot_of(c->handle)] = key;
   c->protocol = r->listeners[listener].protocol;
   counter_add(&r->control->accepted, 1);
   inbox_push(r, c, MR_OPEN)->code = (uint16_t)listener;
@@ -185,6 +199,7 @@ static void bury(struct mr_reactor *r, struct conn *c) {
   output_clear(r, c);
   if (c->adopted) socket_cut(c->fd, c->reset);
   close(c->fd);
+  if (c->addressed) address_limit_release(r->addresses, r->address_keys[slot]);
   c->fd = -1;
   c->life = LIFE_FREE;
   r->rows[slot] = (struct mr_row){0};

@@ -31,7 +31,6 @@ static bool answerable(const struct mr_reactor *r, const struct conn *c, const s
   if (c->requests > 0 || c->filing || c->out_head != NO_BLOCK || c->ended) return false;
   const uint64_t most = r->options->max_requests;
   if (most != 0 && c->heads >= most) return false;
-  if ((route->flags & MR_ROUTE_HEARD) != 0 && c->heads == 1) return false;
   if ((route->flags & MR_ROUTE_CONDITIONAL) != 0 && has_condition(bytes, head)) return false;
   return REPLIES_BYTES - r->replies_used >= route->head_length + route->body_length;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+#include "address_limit.h"
 #include "counter.h"
 #include "listener.h"
 #include "sys.h"
@@ -65,6 +66,7 @@ static void service_free(struct crew_service *service) {
   }
   if (service->stop >= 0) close(service->stop);
   pthread_cond_destroy(&service->room);
+  address_limit_close(service->addresses);
   free(service);
 }
 
@@ -253,6 +255,15 @@ void crew_release(struct crew_member *member, uint32_t count) {
   if (atomic_exchange(&s->wanted, false)) wake_all(s);
   pthread_cond_broadcast(&s->room);
   pthread_mutex_unlock(&s->crew->lock);
+}
+
+struct address_limit *crew_addresses(struct crew_member *member, uint32_t most) {
+  struct crew_service *s = member->service;
+  pthread_mutex_lock(&s->crew->lock);
+  if (s->addresses == NULL) s->addresses = address_limit_open(s->limit, most);
+  struct address_limit *addresses = s->addresses;
+  pthread_mutex_unlock(&s->crew->lock);
+  return addresses;
 }
 
 uint32_t crew_take(struct crew_member *member, int *fds, uint32_t capacity) {

@@ -43,7 +43,8 @@ struct crew_service {
   struct crew_member *members;
   uint32_t limit;  // of connections, by the options of who came first
   atomic_uint connections;
-  atomic_bool wanted;  // somebody waits for a connection to be closed
+  struct address_limit *addresses;  // NULL until somebody asks for it
+  atomic_bool wanted;               // somebody waits for a connection to be closed
   // One socket for each slot, -1 where there is none; or the first alone, which the acceptor has.
   int fds[MR_CREW_SLOTS_MAX];
   bool handing;   // the acceptor runs, or has run
@@ -97,6 +98,10 @@ static inline void crew_beat(struct crew_member *member, uint64_t now) {
 static inline bool crew_has_handed(struct crew_member *member) {
   return atomic_load(&member->handed) > 0;
 }
+
+// What counts the connections of addresses for all members; an address may have as many as the first has
+// said. NULL for want of memory.
+struct address_limit *crew_addresses(struct crew_member *member, uint32_t most);
 
 // Takes at most capacity sockets that were accepted for the member.
 uint32_t crew_take(struct crew_member *member, int *fds, uint32_t capacity);

@@ -165,7 +165,6 @@ enum mr_connect_flag {
 
 enum mr_route_flag {
   MR_ROUTE_CONDITIONAL = 1,  // JavaScript answers requests with conditions (RFC 9110 section 13.1)
-  MR_ROUTE_HEARD = 2,        // and the first one of each connection, which it may refuse to have
 };
 
 // One for every rule that a peer can break. The text behind each is shown to people (lib/violations.ts).
@@ -291,6 +290,7 @@ struct mr_control {  // C writes
   uint64_t deflate_bytes;     // memory of compression contexts now, what is kept for those to come included
   uint64_t blocks_retained;   // blocks that the application keeps now
   uint64_t retain_overflows;  // times that it was to have one more than it may keep
+  uint64_t address_refusals;  // accepted and closed at once: by mr_limit_addresses
 };
 
 struct mr_options {  // JS writes; times in milliseconds, sizes in bytes
@@ -446,7 +446,7 @@ struct mr_file_range {  // JS writes
 _Static_assert(sizeof(struct mr_record) == 32, "record is 32 bytes");
 _Static_assert(sizeof(struct mr_command) == 16, "command is 16 bytes");
 _Static_assert(sizeof(struct mr_row) == 16, "row is 16 bytes");
-_Static_assert(sizeof(struct mr_control) == 288, "control has no padding");
+_Static_assert(sizeof(struct mr_control) == 296, "control has no padding");
 _Static_assert(sizeof(struct mr_options) == 128, "options have no padding");
 _Static_assert(sizeof(struct mr_memory) == 40 + 2 * MR_MEMORY_SAMPLE, "memory has no padding");
 _Static_assert(sizeof(struct mr_timeouts) == 16, "timeouts have no padding");

@@ -12,6 +12,7 @@
 #include <sys/un.h>
 
 #include "address.h"
+#include "address_limit.h"
 #include "backend.h"
 #include "conn.h"
 #include "crew.h"
@@ -129,6 +130,16 @@ int32_t mr_listen(mr_reactor *r, const struct mr_listen_options *options,
   r->control->listeners++;
   if (id >= r->listeners_used) r->listeners_used = id + 1;
   return (int32_t)id;
+}
+
+int32_t mr_limit_addresses(mr_reactor *r, uint32_t most) {
+  if (most == 0) return -EINVAL;
+  if (r->addresses != NULL) return -EBUSY;
+  uint32_t connections = r->options->max_connections;
+  if (r->address_keys == NULL) r->address_keys = sys_allocate(connections, sizeof(r->address_keys[0]));
+  if (r->address_keys == NULL) return -ENOMEM;
+  r->addresses = r->member != NULL ? crew_addresses(r->member, most) : address_limit_open(connections, most);
+  return r->addresses == NULL ? -ENOMEM : 0;
 }
 
 int32_t mr_unlisten(mr_reactor *r, uint32_t id) {

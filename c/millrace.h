@@ -55,6 +55,11 @@ int32_t mr_backend(mr_reactor *reactor, char *name, char *reason);
 int32_t mr_listen(mr_reactor *reactor, const struct mr_listen_options *options,
                   const struct mr_socket_options *tuning);
 
+// From the next mr_poll on, closes connections at once that are accepted from an address which has so many
+// already (IPv6: from a /64). Workers count together, by the number that the first of them has given. -EBUSY:
+// it was called before.
+int32_t mr_limit_addresses(mr_reactor *reactor, uint32_t most);
+
 // Closes a listening socket during the next calls of mr_poll; connections still in its accept queue are
 // accepted first, unless it was inherited: others may go on to listen on that. mr_control.listeners falls
 // when it is done.

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "address_limit.h"
 #include "backend.h"
 #include "conn.h"
 #include "crew.h"
@@ -135,7 +136,9 @@ int32_t mr_close(mr_reactor *r) {
   }
   listener_close_all(r);
   mailbox_leave(r);
+  if (r->member == NULL) address_limit_close(r->addresses);
   crew_leave(r);
+  free(r->address_keys);
   ws_contexts_close(r);
   routes_close(&r->routes);
   close_fds(r);

@@ -84,6 +84,7 @@ struct conn {
   bool in_starved : 1;
   bool in_files : 1;
   bool in_dead : 1;
+  bool addressed : 1;     // counted by its address
   bool timeouts_end : 1;  // the server's own timeouts are to be back once the queue is sent
 
   uint32_t in_head;  // blocks of unparsed bytes, oldest first
@@ -186,7 +187,9 @@ struct mr_reactor {
   void *state;  // the backend's own
   struct slot_queue queues[SLOT_QUEUES];
   struct listener listeners[LISTENERS_MAX];
-  uint32_t listeners_used;  // none at or above this index was ever open
+  struct address_limit *addresses;  // NULL: an address may have any number of connections
+  uint64_t *address_keys;           // of each slot whose connection is counted there
+  uint32_t listeners_used;          // none at or above this index was ever open
 
   uint32_t turn;          // never 0: a block that was never borrowed has that
   uint32_t evicted_turn;  // when a slow peer was last cut off

@@ -84,7 +84,7 @@ static bool is_valid(const struct mr_route_options *o, uint32_t length) {
   const bool dated =
       o->date == 0 || (o->head_length >= HTTP_DATE_BYTES && o->date <= o->head_length - HTTP_DATE_BYTES);
   return sum == length && o->path_length > 0 && sum - o->path_length <= MR_ROUTE_BYTES && dated &&
-         (o->head_length > 0 || o->body_length == 0) && o->flags <= (MR_ROUTE_CONDITIONAL | MR_ROUTE_HEARD);
+         (o->head_length > 0 || o->body_length == 0) && o->flags <= MR_ROUTE_CONDITIONAL;
 }
 
 int32_t mr_route(mr_reactor *r, const struct mr_route_options *options, const uint8_t *bytes,

@@ -11,6 +11,8 @@ export interface ReactorCounters {
   accepted: number;
   /** Connections that were closed at once: over `maxConnections`. */
   refused: number;
+  /** Connections that were closed at once: over `maxConnectionsPerAddress`. */
+  addressRefusals: number;
   /** Accepts that failed, for want of descriptors or memory. */
   acceptErrors: number;
   /** Receives that found no free buffer. */
@@ -74,6 +76,7 @@ export function readCounters(
     connections,
     accepted: read(layout.CONTROL_ACCEPTED),
     refused: read(layout.CONTROL_REFUSED),
+    addressRefusals: read(layout.CONTROL_ADDRESS_REFUSALS),
     acceptErrors: read(layout.CONTROL_ACCEPT_ERRORS),
     starved: read(layout.CONTROL_STARVED),
     exhausted: read(layout.CONTROL_EXHAUSTED),

@@ -2,7 +2,7 @@
 // layout.ts - generated from c/layout.h by ffi/layout_gen.ts, do not edit: constants, and offsets in bytes.
 
 /** First 32 bits of the SHA-256 of c/layout.h and c/millrace.h. */
-export const ABI_HASH = 0x34429d67;
+export const ABI_HASH = 0x5f0347d4;
 
 export const SLOT_BITS = 20;
 export const SLOT_MASK = 1048575;
@@ -93,7 +93,6 @@ export const SET_RECEIVE_BUFFER = 8;
 export const CONNECT_UNIX = 1;
 export const CONNECT_RESPONSE = 2;
 export const ROUTE_CONDITIONAL = 1;
-export const ROUTE_HEARD = 2;
 export const BAD_REQUEST_LINE = 1;
 export const BAD_METHOD = 2;
 export const BAD_TARGET = 3;
@@ -164,7 +163,7 @@ export const ROW_QUEUED = 4;
 export const ROW_STAGED = 8;
 export const ROW_DRAIN_BELOW = 12;
 
-export const CONTROL_BYTES = 288;
+export const CONTROL_BYTES = 296;
 export const CONTROL_ABI = 0;
 export const CONTROL_RECORDS_OFFSET = 4;
 export const CONTROL_RECORDS_CAPACITY = 8;
@@ -209,6 +208,7 @@ export const CONTROL_BLOCKS_LOST = 256;
 export const CONTROL_DEFLATE_BYTES = 264;
 export const CONTROL_BLOCKS_RETAINED = 272;
 export const CONTROL_RETAIN_OVERFLOWS = 280;
+export const CONTROL_ADDRESS_REFUSALS = 288;
 
 export const OPTIONS_BYTES = 128;
 export const OPTIONS_BACKEND = 0;

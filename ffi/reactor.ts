@@ -172,6 +172,12 @@ export class Reactor {
     );
   }
 
+  /** Has so many connections of one address be accepted and no more, of all workers together. */
+  limitAddresses(most: number): void {
+    const answer = this.#shim.mr_limit_addresses(this.#pointer, most);
+    unwrap(answer, "limit the connections of an address");
+  }
+
   /** Starts closing a listening socket; it is closed when `listeners` has fallen. */
   unlisten(listener: number): void {
     unwrap(this.#shim.mr_unlisten(this.#pointer, listener), "close a listener");

@@ -11,8 +11,6 @@ export interface RouteImage {
   response: RouteResponse | null;
   /** JavaScript answers requests with conditions. */
   conditional: boolean;
-  /** JavaScript answers the first request of each connection. */
-  heard: boolean;
 }
 
 /** The bytes of a response. */
@@ -42,8 +40,7 @@ export function packRoute(
   put(layout.ROUTE_OPTIONS_DATE, date);
   put(
     layout.ROUTE_OPTIONS_FLAGS,
-    (route.conditional ? layout.ROUTE_CONDITIONAL : 0) |
-      (route.heard ? layout.ROUTE_HEARD : 0),
+    route.conditional ? layout.ROUTE_CONDITIONAL : 0,
   );
   const bytes = new Uint8Array(path.length + head.length + body.length);
   bytes.set(path);

@@ -62,6 +62,13 @@ export const SYMBOLS = {
     ],
     result: "i32",
   },
+  mr_limit_addresses: {
+    parameters: [
+      "pointer", // mr_reactor *reactor
+      "u32", // uint32_t most
+    ],
+    result: "i32",
+  },
   mr_unlisten: {
     parameters: [
       "pointer", // mr_reactor *reactor

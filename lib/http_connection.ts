@@ -70,6 +70,10 @@ export class HttpConnection
   #violation = 0;
   #violationStatus = 0;
   #ended = false;
+  // While a request is started: another one lies behind it.
+  #followed = false;
+  // The reactor may have kept requests that came while it was not to read on; up to this turn it gives them out.
+  #keptUntil = -1;
   #finished = false;
   #closed = false;
   // Not all that was staged had been sent when the connection was lost.
@@ -183,7 +187,15 @@ export class HttpConnection
   }
 
   get isLast(): boolean {
-    return this.#ended && this.#waiting === null;
+    return (this.#ended || this.#host.draining) && !this.#expectsMore();
+  }
+
+  // Requests that have arrived are answered before the connection ends: a client that is told "close" behind the first
+  // of them has to take the others for lost (RFC 9112 section 9.6).
+  #expectsMore(): boolean {
+    if (this.#waiting !== null || this.#followed) return true;
+    const { leaving, loop } = this.#host;
+    return !this.#ended && !leaving && loop.turn <= this.#keptUntil;
   }
 
   // RFC 9110 section 10.1.1: once, only to a request that asks, and only while its body has not come.
@@ -246,11 +258,23 @@ export class HttpConnection
       this.#current === null && this.#waiting === null &&
       this.#responses.hasRoom
     ) {
+      if (this.#host.draining) this.#followed = this.#isFollowed(index);
       this.#start(request, exchange);
+      this.#followed = false;
       return;
     }
     this.#enqueue({ request, exchange });
     if (this.#current === null) this.#outbox.wantDrain(this.handle);
+  }
+
+  // Whether another request came with it: records of a connection are side by side.
+  #isFollowed(index: number): boolean {
+    const { records } = this.#host.loop;
+    for (let next = index + 1; next < records; next++) {
+      if (this.#inbox.handle(next) !== this.handle) return false;
+      if (this.#inbox.kind(next) === layout.HEAD) return true;
+    }
+    return false;
   }
 
   // Requests are answered one after the other (RFC 9112 section 9.3.2). While one waits, no more than those of this
@@ -463,7 +487,7 @@ export class HttpConnection
   #settle(): void {
     if (this.#finished) return;
     if (this.#violation !== 0) this.#refuse();
-    else if (this.#ended || this.#host.draining) this.#finish();
+    else if (this.isLast) this.#finish();
   }
 
   #onBody(index: number): void {
@@ -586,7 +610,9 @@ export class HttpConnection
   }
 
   #resume(): void {
-    if (--this.#paused === 0) this.#command(layout.CMD_RESUME);
+    if (--this.#paused > 0) return;
+    this.#command(layout.CMD_RESUME);
+    this.#keptUntil = this.#host.loop.turn + 1;
   }
 
   #command(op: number): void {

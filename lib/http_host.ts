@@ -31,5 +31,7 @@ export interface HttpHost {
   readonly maxRequests: number;
   readonly timeouts: AllTimeouts;
   readonly draining: boolean;
+  /** It waits for nothing but answers that are on their way. */
+  readonly leaving: boolean;
   parseAddress(text: string): Deno.Addr;
 }

@@ -104,10 +104,7 @@ class Server<Addr extends Deno.Addr> extends ListeningServer<Addr>
     this.loop.topics.listener = init.onTopic ?? null;
     this.base = baseOf(this.addr);
     this.routes = routes;
-    routes?.register(this.loop.reactor, {
-      compression,
-      refuses: settings.maxConnectionsPerAddress > 0,
-    });
+    routes?.register(this.loop.reactor, compression);
     this.begin(init.signal, init.onListen);
   }
 

@@ -4,11 +4,9 @@
 
 import {
   type BackendName,
-  layout,
   parseAddress,
   type SocketTuning,
 } from "../ffi/mod.ts";
-import { AddressLimit, RefusedConnection } from "./address_limit.ts";
 import type { Connection } from "./connection.ts";
 import type { ServerAddress } from "./listen_address.ts";
 import type { Settings } from "./options.ts";
@@ -99,11 +97,13 @@ export abstract class ListeningServer<Addr extends Deno.Addr>
   readonly loop: PollLoop;
   readonly addr: Addr;
   readonly finished: Promise<void>;
+  /** It shuts down: whoever is answered is told to leave. */
   draining = false;
+  /** The time in which they may come back is over. */
+  leaving = false;
   readonly #listener: number;
   readonly #socketFile: SocketFile | null;
   readonly #finish: () => void;
-  readonly #addresses: AddressLimit | null;
   #shutdown: Promise<ShutdownReport> | null = null;
   #statistics: ServerStatistics | null = null;
 
@@ -117,19 +117,10 @@ export abstract class ListeningServer<Addr extends Deno.Addr>
     }
     if (fd === null && transport === "unix") requirePath(host);
     else if (fd === null) requireNet(host, port);
-    const perAddress = settings.maxConnectionsPerAddress;
-    const addresses = perAddress > 0 && transport === "tcp"
-      ? new AddressLimit(perAddress)
-      : null;
-    this.#addresses = addresses;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.finished = promise;
     this.#finish = resolve;
-    this.loop = new PollLoop(
-      settings,
-      (handle) => this.#accept(handle),
-      addresses === null ? null : (handle) => addresses.release(handle),
-    );
+    this.loop = new PollLoop(settings, (handle) => this.open(handle));
     this.#listener = this.#listen(init);
     this.addr = this.loop.reactor.listenAddress(this.#listener) as Addr;
     this.#requireBound(fd !== null);
@@ -227,26 +218,18 @@ export abstract class ListeningServer<Addr extends Deno.Addr>
     return tally.read(reactor.counters(), [reactor.memory()]);
   }
 
-  #accept(handle: number): Connection {
-    const { tally, reactor } = this.loop;
-    if (
-      this.#addresses === null ||
-      this.#addresses.admit(handle, reactor.peerAddress(handle))
-    ) return this.open(handle);
-    tally.addressRefusals++;
-    reactor.outbox.command(handle, layout.CMD_TERMINATE);
-    return new RefusedConnection(handle);
-  }
-
-  #listen({ address, stream, tuning }: ListenInit): number {
+  #listen({ address, settings, stream, tuning }: ListenInit): number {
     const { reactor } = this.loop;
+    const most = settings.maxConnectionsPerAddress;
     try {
-      return reactor.listen({
+      const listener = reactor.listen({
         ...address,
         unix: address.transport === "unix",
         stream,
         shared: sharing() !== null,
       }, tuning);
+      if (most > 0) reactor.limitAddresses(most);
+      return listener;
     } catch (error) {
       void this.loop.close();
       throw error;
@@ -283,6 +266,7 @@ export abstract class ListeningServer<Addr extends Deno.Addr>
       // A timer says nothing of what has arrived meanwhile.
       if (!loop.isClosed) await loop.turned();
     }
+    this.leaving = true;
     for (const connection of [...loop.connections()]) connection.drain();
     await empty;
     clearTimeout(deadline);

@@ -146,9 +146,8 @@ export class ResponseWriter implements BodySink {
   }
 
   #mode(exchange: Exchange, parts: ResponseParts): ResponseMode {
-    const { loop, draining, maxRequests, maxDrainBytes } = this.#host;
-    const last = draining || this.#ended + 1 >= maxRequests ||
-      this.#owner.isLast;
+    const { loop, maxRequests, maxDrainBytes } = this.#host;
+    const last = this.#ended + 1 >= maxRequests || this.#owner.isLast;
     const wanted = (exchange.flags & layout.KEEP_ALIVE) !== 0 && !last;
     // The request may still be coming in while a stream goes out; only at its end shows how much is left of it.
     const unread = !(parts.body instanceof ReadableStream) &&

@@ -13,13 +13,6 @@ import {
   takeParts,
 } from "./response_parts.ts";
 
-/** What the reactor has to know of the server. */
-export interface StaticRoutesHost {
-  readonly compression: Compression | null;
-  /** A new connection may be one that the server does not want. */
-  readonly refuses: boolean;
-}
-
 const UTF8 = new TextEncoder();
 const NO_BYTES = new Uint8Array(0);
 const ORIGIN = "http://localhost";
@@ -50,13 +43,12 @@ export class StaticRoutes {
   }
 
   /** Tells the reactor of them, which numbers them from 1 on in the order in which they are told. */
-  register(reactor: Reactor, host: StaticRoutesHost): void {
+  register(reactor: Reactor, compression: Compression | null): void {
     for (const { path, parts, known } of this.#routes) {
       reactor.addRoute({
         path: UTF8.encode(path),
-        response: imageOf(parts, host.compression),
+        response: imageOf(parts, compression),
         conditional: known.isConditional,
-        heard: host.refuses,
       });
     }
   }

@@ -8,8 +8,6 @@ import { violationText } from "./violations.ts";
 export interface ServerStatistics extends ReactorCounters {
   /** Requests and WebSockets that were refused, by the words that the refusal has for the reason. */
   refusals: Record<string, number>;
-  /** Connections that were closed at once: over `maxConnectionsPerAddress`. */
-  addressRefusals: number;
   /** Handlers that did not answer within `handlerTimeout`. */
   handlerTimeouts: number;
   /** Connections that ended with their last request: `maxRequests`. */
@@ -23,11 +21,10 @@ export interface ServerStatistics extends ReactorCounters {
 }
 
 // Where in the numbers what is counted. Behind them are refusals, by their mr_violation.
-const ADDRESS_REFUSALS = 0;
-const HANDLER_TIMEOUTS = 1;
-const REQUEST_LIMITS = 2;
-const ROUTED = 3;
-const UNREAD_BODIES = 4;
+const HANDLER_TIMEOUTS = 0;
+const REQUEST_LIMITS = 1;
+const ROUTED = 2;
+const UNREAD_BODIES = 3;
 const REFUSALS = 8;
 const LENGTH = 128;
 
@@ -42,14 +39,6 @@ export class Tally {
     buffer: ArrayBuffer | SharedArrayBuffer = new ArrayBuffer(TALLY_BYTES),
   ) {
     this.#counts = new Float64Array(buffer);
-  }
-
-  get addressRefusals(): number {
-    return this.#counts[ADDRESS_REFUSALS]!;
-  }
-
-  set addressRefusals(count: number) {
-    this.#counts[ADDRESS_REFUSALS] = count;
   }
 
   get handlerTimeouts(): number {
@@ -106,7 +95,6 @@ export class Tally {
     return {
       ...counters,
       refusals,
-      addressRefusals: this.addressRefusals,
       handlerTimeouts: this.handlerTimeouts,
       requestLimits: this.requestLimits,
       routed: this.routed,

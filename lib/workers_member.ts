@@ -15,6 +15,7 @@ import { Tally, TALLY_BYTES } from "./statistics.ts";
 import { startThread, type ThreadModule } from "./thread.ts";
 import { errorOf } from "./thrown_text.ts";
 import type { SharedExecutor, WorkerCalls } from "./workers_executor.ts";
+import { Gate } from "./workers_gate.ts";
 import type { WorkerListenOptions } from "./workers_options.ts";
 import type { WorkerPlacement } from "./workers_placement.ts";
 import type { WorkerInit, WorkerMessage } from "./workers_thread.ts";
@@ -57,6 +58,7 @@ export class Member {
   /** Why it runs elsewhere than it was meant to; null when it does not, or has not told yet. */
   unbound: string | null = null;
   readonly #crew: Crew;
+  readonly #gate = new Gate();
   readonly #thread: Worker;
   readonly #calls: WorkerCalls;
   #error: Error | null = null;
@@ -72,6 +74,7 @@ export class Member {
     this.tally = new Tally(counts);
     const workerData: WorkerInit = {
       crew: crew.address,
+      gate: this.#gate.memory,
       place,
       slot,
       placement,
@@ -108,6 +111,11 @@ export class Member {
   /** How it is. */
   report(): WorkerReport {
     return this.#crew.worker(this.place);
+  }
+
+  /** Whether its thread, whose JavaScript has ended, may still touch the crew. */
+  get lingers(): boolean {
+    return this.#gate.shut() && this.report().state !== "gone";
   }
 
   /** What its reactors have counted. */

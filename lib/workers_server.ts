@@ -320,7 +320,7 @@ export class Supervisor implements WorkersServer {
 
   // What it has counted is kept when its thread has given everything back.
   async #fold(member: Member): Promise<void> {
-    while (member.report().state === "runs") await sleep(FOLD_MS);
+    while (member.lingers) await sleep(FOLD_MS);
     if (!this.#members.delete(member)) return;
     addCounters(this.#past, member.counters());
     this.#tally.add(member.tally);

@@ -9,6 +9,7 @@ import type { ShutdownReport } from "./listening_server.ts";
 import { share, type Sharing } from "./sharing.ts";
 import { textOf, type ThrownText } from "./thrown_text.ts";
 import { openApp, requireModule, type WorkerModule } from "./workers_app.ts";
+import { Gate } from "./workers_gate.ts";
 import type { WorkerListenOptions } from "./workers_options.ts";
 import type { WorkerPlacement } from "./workers_placement.ts";
 
@@ -16,6 +17,8 @@ import type { WorkerPlacement } from "./workers_placement.ts";
 export interface WorkerInit {
   /** The address of the crew. */
   crew: bigint;
+  /** Whether it may still enter that: the memory of a Gate. */
+  gate: SharedArrayBuffer;
   place: number;
   slot: number;
   /** What it is to be bound to before it takes memory; null for nothing. */
@@ -52,7 +55,7 @@ export type WorkerMessage =
 
 async function start(init: WorkerInit): Promise<void> {
   const unbound = bind(init.placement);
-  Crew.at(init.crew).enter(init.place, init.slot);
+  if (!enter(init)) return;
   const memoryNode = unbound === null ? init.placement?.memoryNode : null;
   const servers = share(init.counts, memoryNode ?? null);
   shareExecutor(init.executor);
@@ -79,6 +82,19 @@ async function start(init: WorkerInit): Promise<void> {
     backendReason: main.backendReason,
     unbound,
   });
+}
+
+// False when the supervisor has given it up meanwhile.
+function enter({ gate, crew, place, slot }: WorkerInit): boolean {
+  const way = new Gate(gate);
+  if (!way.enter()) return false;
+  try {
+    Crew.at(crew).enter(place, slot);
+  } catch (error) {
+    way.leave();
+    throw error;
+  }
+  return true;
 }
 
 // Returns why that has failed, or null.

@@ -2,13 +2,27 @@
 // Tests of lib/dial.ts: addresses in turns, attempts side by side (RFC 8305).
 
 import { assert, assertEquals } from "@std/assert";
-import { RefusedConnection } from "../lib/address_limit.ts";
 import type { Connection } from "../lib/connection.ts";
 import { Dial, type DialTarget, inTurns } from "../lib/dial.ts";
 import { layout } from "../ffi/mod.ts";
 import { listen } from "../mod.ts";
 import { MutePort } from "./libc.ts";
 import { type Context, testBackends } from "./testing.ts";
+
+/** A connection that is as good as gone. */
+class Ending implements Connection {
+  readonly handle: number;
+
+  constructor(handle: number) {
+    this.handle = handle;
+  }
+
+  receive(): void {}
+
+  drain(): void {}
+
+  lost(): void {}
+}
 
 interface Outcome {
   port?: number;
@@ -35,7 +49,7 @@ function dial(
         const addr = reactor.remoteAddress(handle) as Deno.NetAddr;
         reactor.outbox.command(handle, layout.CMD_TERMINATE);
         resolve({ port: addr.port, hostname: addr.hostname });
-        return new RefusedConnection(handle);
+        return new Ending(handle);
       },
       failed: (error) => resolve({ error }),
     },

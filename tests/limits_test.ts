@@ -4,7 +4,6 @@
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { serve, type ServeHandlerInfo, websocket } from "../mod.ts";
-import { addressKey, AddressLimit } from "../lib/address_limit.ts";
 import { get, post, RawClient } from "./raw_client.ts";
 import { ResettableSocket } from "./libc.ts";
 import { latin1, quiet, sleep, testBackends, turn, until } from "./testing.ts";
@@ -133,41 +132,6 @@ testBackends("a Unix socket has no addresses to count", async (t) => {
   } finally {
     await Deno.remove(directory, { recursive: true });
   }
-});
-
-Deno.test("addressKey() takes the site of an IPv6 address", () => {
-  const cases: [address: string, key: string][] = [
-    ["127.0.0.1 80", "127.0.0.1"],
-    ["::ffff:10.0.0.1 80", "10.0.0.1"],
-    ["::1 80", "0:0:0:0"],
-    [":: 80", "0:0:0:0"],
-    ["2001:db8::1 80", "2001:db8:0:0"],
-    ["2001:db8:1:2:3:4:5:6 80", "2001:db8:1:2"],
-    ["2001:db8:1:2::6 80", "2001:db8:1:2"],
-    ["2001:db8:1:3::6 80", "2001:db8:1:3"],
-    ["2001:0:0:1:: 80", "2001:0:0:1"],
-    ["fe80::1:2:3:4 80", "fe80:0:0:0"],
-  ];
-  for (const [address, key] of cases) assertEquals(addressKey(address), key);
-});
-
-Deno.test("AddressLimit forgets addresses without connections", () => {
-  const limit = new AddressLimit(2);
-  assert(limit.admit(1, "10.0.0.1 1000"));
-  assert(limit.admit(2, "10.0.0.1 1001"));
-  assert(!limit.admit(3, "10.0.0.1 1002"));
-  assert(limit.admit(4, "10.0.0.2 1002"));
-  limit.release(3);
-  assert(!limit.admit(3, "10.0.0.1 1002"));
-  limit.release(1);
-  limit.release(1);
-  assert(limit.admit(5, "10.0.0.1 1003"));
-  assert(!limit.admit(6, "10.0.0.1 1004"));
-  for (const handle of [2, 4, 5]) limit.release(handle);
-  assertEquals(limit.size, 0);
-  // A peer that is gone has no address.
-  assert(limit.admit(7, "") && limit.admit(8, "") && limit.admit(9, ""));
-  assertEquals(limit.size, 0);
 });
 
 // --- handlers

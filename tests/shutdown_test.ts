@@ -241,3 +241,61 @@ testBackends("servers come and go beside each other", async (t) => {
   }
   assert(servers.every((server) => server.statistics().accepted === 1));
 });
+
+testBackends(
+  "requests that came together are answered before their connection ends",
+  async (t) => {
+    for (const later of [false, true]) {
+      const first = Promise.withResolvers<void>();
+      const server = t.serve(async (request) => {
+        if (request.url.endsWith("/hold")) await first.promise;
+        const response = new Response(new URL(request.url).pathname);
+        return later ? await Promise.resolve(response) : response;
+      });
+      const busy = t.using(await RawClient.connect(server));
+      const idle = t.using(await RawClient.connect(server));
+      await idle.request(get("/"));
+      await busy.write(get("/hold"));
+      const received = (): number => server.statistics().receivedBytes;
+      const arrived = get("/").length + get("/hold").length;
+      await until(() => received() === arrived, "both requests");
+      const shutdown = server.shutdown({ grace: 60_000 });
+      const targets = ["/1", "/2", "/3"];
+      await idle.write(targets.map((target) => get(target)).join(""));
+      for (const target of targets) {
+        assertEquals((await idle.response()).text, target);
+      }
+      const before = received();
+      const last = get("/4") + get("/5");
+      await busy.write(last);
+      await until(() => received() === before + last.length, "two more");
+      first.resolve();
+      for (const target of ["/hold", "/4", "/5"]) {
+        assertEquals((await busy.response()).text, target);
+      }
+      idle.close();
+      busy.close();
+      assertEquals((await shutdown).forced, 0);
+    }
+  },
+);
+
+testBackends(
+  "of requests that came together the last is told that it is",
+  async (t) => {
+    const server = t.serve((request) =>
+      new Response(new URL(request.url).pathname)
+    );
+    const client = t.using(await RawClient.connect(server));
+    await client.request(get("/"));
+    const shutdown = server.shutdown({ grace: 60_000 });
+    await client.write(get("/1") + get("/2") + get("/3"));
+    const fields: (string | null)[] = [];
+    for (let i = 0; i < 3; i++) {
+      fields.push((await client.response()).field("connection"));
+    }
+    assertEquals(fields, [null, null, "close"]);
+    assertEquals(await client.rest(), "");
+    assertEquals((await shutdown).forced, 0);
+  },
+);

@@ -54,6 +54,44 @@ testWorkers("eight workers answer under load", async (t) => {
   assert(server.statistics().accepted > 16);
 });
 
+testWorkers("an address has so many connections of all workers", async (t) => {
+  const server = await t.serveAll({
+    balance: "least",
+    maxConnectionsPerAddress: 4,
+  });
+  const refused = (): number => server.statistics().addressRefusals;
+  const clients: RawClient[] = [];
+  try {
+    for (let i = 0; i < 4; i++) {
+      const client = await RawClient.connect(server);
+      clients.push(client);
+      await client.request(get("/"));
+    }
+    assertEquals(server.workers().map(({ connections }) => connections), [
+      2,
+      2,
+    ]);
+    using _fifth = await RawClient.connect(server);
+    await until(() => refused() === 1, "the refusal");
+    // What a worker that dies had is counted no more.
+    await clients[0]!.write(get("/die"));
+    await until(
+      () => t.events.filter(({ kind }) => kind === "started").length === 3,
+      "another worker",
+    );
+    await until(() => server.statistics().connections === 2, "the end");
+    for (let i = 0; i < 2; i++) {
+      const client = await RawClient.connect(server);
+      clients.push(client);
+      await client.request(get("/"));
+    }
+    using _seventh = await RawClient.connect(server);
+    await until(() => refused() === 2, "another refusal");
+  } finally {
+    for (const client of clients) client.close();
+  }
+});
+
 testWorkers("a Unix socket is shared, and its file removed", async (t) => {
   const path = await Deno.makeTempFile();
   await Deno.remove(path);

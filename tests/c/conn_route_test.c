@@ -227,20 +227,6 @@ end:
   return t_close(&server) && ok;
 }
 
-static bool run_heard(uint32_t backend) {
-  struct mr_options o = t_options(backend);
-  bool ok = true;
-  T_NEED(open_routes(&o, MR_ROUTE_HEARD));
-  uint32_t client = t_connect(&server);
-  t_write(&server, client, GET("/s"), strlen(GET("/s")));
-  T_NEED(t_until_read(&server, client, strlen(LATER)));
-  t_write(&server, client, GET("/s"), strlen(GET("/s")));
-  T_NEED(t_until_read(&server, client, strlen(LATER HEAD BODY)));
-  T_NEED(t_same(&server.clients[client].in, LATER HEAD BODY, strlen(LATER HEAD BODY)));
-end:
-  return t_close(&server) && ok;
-}
-
 static bool run_unlisten(uint32_t backend) {
   struct mr_options o = t_options(backend);
   bool ok = true;
@@ -470,7 +456,6 @@ int main(void) {
   T_BOTH("requests are answered byte for byte", run_trickle);
   T_BOTH("the date is that of the second", run_date);
   T_BOTH("the last request of a connection is left to the handler", run_max_requests);
-  T_BOTH("the first request of a connection may be", run_heard);
   T_BOTH("so are all of a server that no longer listens", run_unlisten);
   T_BOTH("one record tells of answers that follow one another", run_told);
   T_BOTH("a peer that does not read is owed little, and gets it all", run_slow_reader);
