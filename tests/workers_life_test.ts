@@ -30,7 +30,7 @@ testWorkers("a worker that dies loses its own connections alone", async (t) => {
   const other = (await second.request(get("/"))).text;
   assert(victim !== other);
   const began = performance.now();
-  await first.write(get("/die"));
+  await first.write(get("/die?way=throw"));
   await first.rest().catch(() => {});
   assertEquals((await second.request(get("/"))).text, other);
   await until(
@@ -47,7 +47,7 @@ testWorkers("a worker that dies loses its own connections alone", async (t) => {
 
 testWorkers("a worker that exits is replaced", async (t) => {
   const server = await t.serveAll({ workers: 1 });
-  await fetchOnce(server, "/exit").catch(() => {});
+  await fetchOnce(server, "/die?way=exit").catch(() => {});
   // There is one worker: who connects meanwhile waits for the next.
   await fetchOnce(server);
   assertEquals(
@@ -63,7 +63,7 @@ testWorkers("workers that die leave nothing behind", async (t) => {
       t.events.filter(({ kind }) => kind === "started").length;
     const before = started();
     using client = await RawClient.connect(server);
-    await client.write(get("/exit"));
+    await client.write(get("/die?way=exit"));
     await client.rest().catch(() => {});
     await until(() => started() > before, "another worker");
     await until(() => server.workers().length === 2, "the end of the thread");
