@@ -11,7 +11,7 @@ import type { Event, Held, Order, View } from "./workers_server.ts";
 import { APP } from "./workers_testing.ts";
 
 /** A worker that starts may wait for processors that are busy with others. */
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 30_000;
 
 /** The process of a server on many workers. */
 export class WorkersChild implements AsyncDisposable {
@@ -68,8 +68,9 @@ export class WorkersChild implements AsyncDisposable {
     return new WorkersChild(child, lines, errors, JSON.parse(first.value));
   }
 
-  look(): Promise<View> {
-    return this.#ask({ act: "look" });
+  /** What there is, after a garbage collection when it is to be clean. */
+  look(clean = false): Promise<View> {
+    return this.#ask({ act: "look", clean });
   }
 
   reload(options: ReloadOptions = {}): Promise<void> {
@@ -89,17 +90,17 @@ export class WorkersChild implements AsyncDisposable {
   async until(
     condition: (view: View) => boolean,
     what: string,
+    clean = false,
   ): Promise<View> {
     const end = performance.now() + PATIENCE_MS;
     for (;;) {
-      const view = await this.look();
+      const view = await this.look(clean);
       if (condition(view)) return view;
       if (performance.now() > end) {
-        const { workers, events } = view;
-        const state = JSON.stringify({ workers, events: events.slice(-10) });
-        throw new Error(`Deadline passed: ${what}\n${state}`);
+        const last = { ...view, events: view.events.slice(-10) };
+        throw new Error(`Deadline passed: ${what}\n${Deno.inspect(last)}`);
       }
-      await sleep(5);
+      await sleep(20);
     }
   }
 

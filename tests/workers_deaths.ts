@@ -17,10 +17,10 @@ export const DEATHS = [
 ] as const;
 
 /** How a worker ends. */
-export type Death = typeof DEATHS[number] | "stall";
+export type Death = typeof DEATHS[number] | "stall" | "forever";
 
 /** Longer than any worker of the tests may be silent. */
-const STALL_MS = 5000;
+const STALL_MS = 4000;
 
 const CODE = 3;
 
@@ -71,6 +71,9 @@ export async function die(
     case "stall":
       spin(STALL_MS);
       break;
+    case "forever":
+      spin(Infinity);
+      break;
     default:
       Deno.exit(CODE);
   }
@@ -102,7 +105,12 @@ function callBack(fn: () => void): void {
       return 0;
     },
   );
-  libc.qsort(new Uint8Array(2), 2n, 1n, callback.pointer);
+  try {
+    libc.qsort(new Uint8Array(2), 2n, 1n, callback.pointer);
+  } finally {
+    // What the runtime has for it would outlive the worker.
+    callback.close();
+  }
 }
 
 // A body that never comes to its end.

@@ -101,11 +101,9 @@ export class Clients {
     return { ...this.#tallies.get(kind)! };
   }
 
-  /** Whether there were so many answers of each kind. */
-  all(answers: number): boolean {
-    return [...this.#tallies.values()].every((tally) =>
-      tally.answers >= answers
-    );
+  /** Answers of the kind that has the fewest. */
+  least(): number {
+    return Math.min(...[...this.#tallies.values()].map((t) => t.answers));
   }
 
   /** Workers that have answered, and how often. */
@@ -240,9 +238,9 @@ function join(parts: readonly Uint8Array[]): Uint8Array {
 async function websocket(life: Life, { web }: Addresses): Promise<void> {
   using client = await WsClient.open({ addr: web });
   life.opened();
-  await client.text("who");
   for (let sent = 0; sent < MESSAGES && !life.isStopped(); sent += BATCH) {
     const bodies = Array.from({ length: BATCH }, () => bodyOf(life));
+    if (sent === 0) await client.text("who");
     for (const body of bodies) await client.binary(body);
     const expected = [...(sent === 0 ? [null] : []), ...bodies];
     for (const [at, body] of expected.entries()) {

@@ -17,7 +17,7 @@ import { linesOf } from "./soak_child.ts";
 
 /** What is to be done. */
 export type Order =
-  | { act: "look" }
+  | { act: "look"; clean: boolean }
   | { act: "reload"; options: ReloadOptions }
   | { act: "shutdown"; options: ShutdownOptions }
   | { act: "cycle"; times: number };
@@ -61,10 +61,7 @@ function start(): Promise<WorkersServer> {
   });
 }
 
-async function held(): Promise<Held> {
-  collectGarbage();
-  await new Promise((resolve) => setTimeout(resolve, 1));
-  collectGarbage();
+function held(): Held {
   return {
     descriptors: descriptors(),
     threads: [...Deno.readDirSync("/proc/self/task")].length,
@@ -76,7 +73,8 @@ async function held(): Promise<Held> {
 /** Serves and ends so many times. */
 async function cycle(times: number): Promise<Held> {
   for (let i = 0; i < times; i++) await (await start()).shutdown();
-  return await held();
+  collectGarbage();
+  return held();
 }
 
 async function obey(
@@ -85,11 +83,12 @@ async function obey(
 ): Promise<View | ShutdownReport | Held | null> {
   switch (order.act) {
     case "look":
+      if (order.clean) collectGarbage();
       return {
         workers: server.workers(),
         statistics: server.statistics(),
         events,
-        held: await held(),
+        held: held(),
       };
     case "reload":
       await server.reload(order.options);

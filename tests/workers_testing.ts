@@ -4,7 +4,7 @@
 
 import { serveAll, type ServeAllOptions } from "../lib/workers.ts";
 import type { WorkerEvent, WorkersServer } from "../lib/workers.ts";
-import { RawClient } from "./raw_client.ts";
+import { type Address, RawClient } from "./raw_client.ts";
 import { BACKENDS, deadline } from "./testing.ts";
 import type { BackendName } from "../mod.ts";
 
@@ -73,10 +73,10 @@ export function get(path: string, close = false): string {
 
 /** One request on a connection of its own. */
 export async function fetchOnce(
-  server: WorkersServer,
+  server: { addr: Deno.Addr },
   path = "/",
 ): Promise<string> {
-  using client = await RawClient.connect(server);
+  using client = await RawClient.connect({ addr: server.addr as Address });
   return (await client.request(get(path, true))).text;
 }
 
