@@ -9,7 +9,7 @@ import { until } from "./testing.ts";
 import { addressesOf, Clients, type Kind } from "./workers_load.ts";
 import { get, testWorkers } from "./workers_testing.ts";
 
-const ANSWERS = 150;
+const ANSWERS = 60;
 const COUNTS: Record<Kind, number> = {
   fresh: 3,
   kept: 4,
