@@ -16,7 +16,7 @@ const AT_ONCE = 100;
 const ENDS = 3;
 const ROUNDS = ENDS + 1;
 /** Of each speaker in a round. */
-const MESSAGES = 4;
+const MESSAGES = 6;
 const PATIENCE_MS = 120_000;
 
 /** Somebody in the room. */
