@@ -105,7 +105,7 @@ for (const backend of BACKENDS) {
       backend,
       balance: "least",
       workers: 2,
-      workerTimeout: 500,
+      workerTimeout: 2000,
       replaceStalled: true,
     });
     using spinning = await RawClient.connect(child);
