@@ -318,9 +318,9 @@ export class Supervisor implements WorkersServer {
     }, wait);
   }
 
-  // What it has counted is kept when its thread has given everything back.
+  // What it has counted is kept when its thread has given everything back. One that never does keeps no process alive.
   async #fold(member: Member): Promise<void> {
-    while (member.lingers) await sleep(FOLD_MS);
+    while (member.lingers) await sleep(FOLD_MS, false);
     if (!this.#members.delete(member)) return;
     addCounters(this.#past, member.counters());
     this.#tally.add(member.tally);
@@ -430,6 +430,9 @@ function log({ kind, worker, error }: WorkerEvent): void {
   if (kind === "unbound") console.error(`Worker ${worker}: ${error!.message}`);
 }
 
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
+function sleep(ms: number, referenced = true): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    if (!referenced) Deno.unrefTimer(timer);
+  });
 }

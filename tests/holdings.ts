@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// holdings.ts - what the process of a server holds; called by the servers of soak_server.ts and attack_server.ts.
+// holdings.ts - what the process of a server holds; called by the servers of soak_server.ts, attack_server.ts
+// and workers_server.ts.
 
 import type { HttpServer } from "../mod.ts";
 import { sleep } from "./testing.ts";
@@ -41,7 +42,7 @@ export function hasSameBlocks(
   return Math.abs(after.blocksFree - before.blocksFree) <= 1;
 }
 
-function collectGarbage(): void {
+export function collectGarbage(): void {
   (globalThis as unknown as { gc(): void }).gc();
 }
 
@@ -53,7 +54,7 @@ export function statusBytes(name: string): number {
 }
 
 /** How many there are of each kind: "socket", "anon_inode", "pipe", or the path of a file. */
-function descriptors(): Record<string, number> {
+export function descriptors(): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const { name } of Deno.readDirSync("/proc/self/fd")) {
     let kind: string;

@@ -104,7 +104,8 @@ export class SoakChild {
   }
 }
 
-async function* linesOf(
+/** The lines of a stream of text. */
+export async function* linesOf(
   stream: ReadableStream<Uint8Array<ArrayBuffer>>,
 ): AsyncGenerator<string, void> {
   let rest = "";

@@ -1,26 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests of the life of workers: those that die, stall, and are replaced by others with new code.
 
-import { assert, assertEquals, assertRejects } from "@std/assert";
-import { join } from "node:path";
-import { pathToFileURL } from "node:url";
+import { assert, assertEquals } from "@std/assert";
 import { RawClient } from "./raw_client.ts";
-import { settled, until } from "./testing.ts";
-import { fetchOnce, get, Load, testWorkers } from "./workers_testing.ts";
-
-const RELOADS = 20;
-const DEATHS = 8;
-
-/** Descriptors of this process. */
-function descriptors(): number {
-  return [...Deno.readDirSync("/proc/self/fd")].length;
-}
-
-/** Bytes of address space. */
-function mapped(): number {
-  const pages = Deno.readTextFileSync("/proc/self/statm").split(" ")[0];
-  return Number(pages) * 4096;
-}
+import { BACKENDS, until } from "./testing.ts";
+import { countOf, WorkersChild } from "./workers_child.ts";
+import { addressesOf, Clients } from "./workers_load.ts";
+import { fetchOnce, get, testWorkers } from "./workers_testing.ts";
 
 testWorkers("a worker that dies loses its own connections alone", async (t) => {
   const server = await t.serveAll({ balance: "least" });
@@ -30,7 +16,7 @@ testWorkers("a worker that dies loses its own connections alone", async (t) => {
   const other = (await second.request(get("/"))).text;
   assert(victim !== other);
   const began = performance.now();
-  await first.write(get("/die"));
+  await first.write(get("/die?way=throw"));
   await first.rest().catch(() => {});
   assertEquals((await second.request(get("/"))).text, other);
   await until(
@@ -47,35 +33,13 @@ testWorkers("a worker that dies loses its own connections alone", async (t) => {
 
 testWorkers("a worker that exits is replaced", async (t) => {
   const server = await t.serveAll({ workers: 1 });
-  await fetchOnce(server, "/exit").catch(() => {});
+  await fetchOnce(server, "/die?way=exit").catch(() => {});
   // There is one worker: who connects meanwhile waits for the next.
   await fetchOnce(server);
   assertEquals(
     t.events.map(({ kind }) => kind),
     ["started", "died", "started"],
   );
-});
-
-testWorkers("workers that die leave nothing behind", async (t) => {
-  const server = await t.serveAll();
-  const one = async (): Promise<void> => {
-    const started = (): number =>
-      t.events.filter(({ kind }) => kind === "started").length;
-    const before = started();
-    using client = await RawClient.connect(server);
-    await client.write(get("/exit"));
-    await client.rest().catch(() => {});
-    await until(() => started() > before, "another worker");
-    await until(() => server.workers().length === 2, "the end of the thread");
-  };
-  // What the first ones take is kept for those that follow.
-  for (let i = 0; i < 2; i++) await one();
-  const [fds, bytes] = [await settled(descriptors), mapped()];
-  for (let i = 0; i < DEATHS; i++) await one();
-  const after = await settled(descriptors);
-  assert(after <= fds + DEATHS / 2, `${fds} → ${after} descriptors`);
-  // An arena is of 150 MB: two for each death would be 2.4 GB.
-  assert(mapped() < bytes + 800e6, `${bytes} → ${mapped()} bytes`);
 });
 
 testWorkers("a worker that stalls is reported, and recovers", async (t) => {
@@ -114,43 +78,6 @@ testWorkers("a worker that stalls is replaced when asked", async (t) => {
   assert(server.workers().every(({ state }) => state === "serving"));
 });
 
-testWorkers("reloads under load fail no request", async (t) => {
-  for (const balance of ["reuseport", "least"] as const) {
-    const server = await t.serveAll({ balance });
-    const load = new Load(server, 8);
-    await until(() => load.answers > 50, "answers");
-    for (let i = 0; i < RELOADS / 2; i++) {
-      await server.reload({ grace: 500 });
-      const before = load.answers;
-      await until(() => load.answers > before + 20, "answers");
-    }
-    await load.stop();
-    assertEquals(load.failures, []);
-    await server.shutdown();
-  }
-});
-
-testWorkers("a reload brings new code", async (t) => {
-  const directory = await Deno.makeTempDir();
-  const file = join(directory, "app.ts");
-  const write = (code: string): Promise<void> => Deno.writeTextFile(file, code);
-  const app = (text: string): string =>
-    `export default { fetch: () => new Response("${text}") };`;
-  try {
-    await write(app("old"));
-    const server = await t.serveAll({}, pathToFileURL(file));
-    assertEquals(await fetchOnce(server), "old");
-    await write(app("new"));
-    await server.reload({ grace: 0 });
-    for (let i = 0; i < 10; i++) assertEquals(await fetchOnce(server), "new");
-    await write('throw new Error("broken");');
-    await assertRejects(() => server.reload(), Error, "broken");
-    for (let i = 0; i < 10; i++) assertEquals(await fetchOnce(server), "new");
-  } finally {
-    await Deno.remove(directory, { recursive: true });
-  }
-});
-
 testWorkers("requests in flight are answered by the old worker", async (t) => {
   const server = await t.serveAll({ workers: 1 });
   const addr = JSON.parse(await fetchOnce(server, "/tcp")) as Deno.NetAddr;
@@ -171,6 +98,63 @@ testWorkers("requests in flight are answered by the old worker", async (t) => {
   tcp.close();
   await reloaded;
 });
+
+for (const backend of BACKENDS) {
+  Deno.test(`a worker that never comes back disturbs no other (${backend})`, async () => {
+    await using child = await WorkersChild.start({
+      backend,
+      balance: "least",
+      workers: 2,
+      workerTimeout: 2000,
+      replaceStalled: true,
+    });
+    using spinning = await RawClient.connect(child);
+    await spinning.write(get("/die?way=forever"));
+    const { events } = await child.until(
+      (view) => countOf(view.events, "started") === 3,
+      "another worker",
+    );
+    const [stalled] = events.filter(({ kind }) => kind === "stalled");
+    const slow = countOf(events, "stalled");
+    const clients = new Clients(await addressesOf(child.addr), {
+      fresh: 2,
+      kept: 2,
+      websocket: 2,
+      tcp: 2,
+      rpc: 2,
+    });
+    await child.until(() => clients.least() >= 50, "answers");
+    await clients.stop();
+    assertEquals(clients.losses, []);
+    assertEquals(slow, 1);
+    const served = [...clients.workers.keys()].map((id) => Number(id[0]));
+    assertEquals(served.toSorted(), [0, 1]);
+    const { workers } = await child.look();
+    assertEquals(
+      workers.map(({ worker, state }) => ({ worker, state })).filter(
+        ({ state }) => state === "leaving",
+      ),
+      [{ worker: stalled!.worker, state: "leaving" }],
+    );
+    // The process ends all the same, and the connection with it.
+    assertEquals((await child.end()).code, 0);
+    assertEquals(await spinning.rest().catch(() => ""), "");
+  });
+
+  Deno.test(`servers that begin and end leave nothing (${backend})`, async () => {
+    await using child = await WorkersChild.start({ backend, workers: 2 });
+    const before = await child.cycle(3);
+    const after = await child.cycle(20);
+    assertEquals(after.descriptors, before.descriptors);
+    assert(after.threads <= before.threads);
+    const grown = after.rss - before.rss;
+    assert(grown < 50e6, `Memory has grown by ${grown} bytes`);
+    // An arena is of 150 MB: four of each of the 40 workers would be 24 GB.
+    const mapped = after.mapped - before.mapped;
+    assert(mapped < 500e6, `Address space has grown by ${mapped} bytes`);
+    assertEquals((await child.end()).code, 0);
+  });
+}
 
 testWorkers("an abort ends all workers at once", async (t) => {
   const abort = new AbortController();

@@ -7,7 +7,7 @@ import { rpcClient } from "../lib/rpc.ts";
 import { serveAll } from "../lib/workers.ts";
 import { RawClient } from "./raw_client.ts";
 import { latin1, pattern, until } from "./testing.ts";
-import { APP, fetchOnce, get, Load, testWorkers } from "./workers_testing.ts";
+import { APP, fetchOnce, get, testWorkers } from "./workers_testing.ts";
 
 testWorkers("all workers serve the same port", async (t) => {
   const server = await t.serveAll();
@@ -44,15 +44,6 @@ testWorkers(
     }
   },
 );
-
-testWorkers("eight workers answer under load", async (t) => {
-  const server = await t.serveAll({ workers: 8 });
-  const load = new Load(server, 16);
-  await until(() => load.answers >= 300, "answers");
-  await load.stop();
-  assertEquals(load.failures, []);
-  assert(server.statistics().accepted > 16);
-});
 
 testWorkers("an address has so many connections of all workers", async (t) => {
   const server = await t.serveAll({

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// workers_testing.ts - what the tests of workers share: servers that are closed in the end, and a load that counts
-// what fails.
+// workers_testing.ts - what the tests of workers share: servers that are closed in the end, and plain requests.
 
 import { serveAll, type ServeAllOptions } from "../lib/workers.ts";
 import type { WorkerEvent, WorkersServer } from "../lib/workers.ts";
-import { RawClient } from "./raw_client.ts";
+import { type Address, RawClient } from "./raw_client.ts";
 import { BACKENDS, deadline } from "./testing.ts";
 import type { BackendName } from "../mod.ts";
 
@@ -73,52 +72,9 @@ export function get(path: string, close = false): string {
 
 /** One request on a connection of its own. */
 export async function fetchOnce(
-  server: WorkersServer,
+  server: { addr: Deno.Addr },
   path = "/",
 ): Promise<string> {
-  using client = await RawClient.connect(server);
+  using client = await RawClient.connect({ addr: server.addr as Address });
   return (await client.request(get(path, true))).text;
-}
-
-/** Connections that answer each response with the next request. */
-export class Load {
-  answers = 0;
-  readonly failures: string[] = [];
-  readonly #server: WorkersServer;
-  readonly #lanes: Promise<void>[];
-  #stopped = false;
-
-  /** Half of the connections carry one request each, the others as many as they may. */
-  constructor(server: WorkersServer, connections: number) {
-    this.#server = server;
-    this.#lanes = Array.from(
-      { length: connections },
-      (_, at) => this.#lane(at % 2 === 0 ? 1 : Infinity),
-    );
-  }
-
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    await Promise.all(this.#lanes);
-  }
-
-  async #lane(requests: number): Promise<void> {
-    while (!this.#stopped) {
-      try {
-        using client = await RawClient.connect(this.#server);
-        await this.#use(client, requests);
-      } catch (error) {
-        this.failures.push(String(error));
-      }
-    }
-  }
-
-  async #use(client: RawClient, requests: number): Promise<void> {
-    for (let sent = 0; sent < requests && !this.#stopped; sent++) {
-      const response = await client.request(get("/"));
-      if (response.status !== 200) throw new Error(`${response.status}`);
-      this.answers++;
-      if (response.field("connection") === "close") return;
-    }
-  }
 }
