@@ -215,7 +215,7 @@ static int32_t count_named(const struct mr_mailboxes *all, const uint32_t *mask,
   return (int32_t)named;
 }
 
-int32_t mr_mailbox_post(mr_mailboxes *all, const uint32_t *mask, uint32_t words, uint32_t from, uint32_t tag,
+int32_t mr_mailbox_post(mr_mailboxes *all, uint32_t *mask, uint32_t words, uint32_t from, uint32_t tag,
                         const uint8_t *bytes, uint32_t length) {
   if (words > MAILBOXES_MAX / 32) return -EINVAL;
   int32_t named = count_named(all, mask, words);
@@ -228,7 +228,12 @@ int32_t mr_mailbox_post(mr_mailboxes *all, const uint32_t *mask, uint32_t words,
   uint32_t delivered = 0;
   for (uint32_t word = 0; word < words; word++) {
     for (uint32_t bits = mask[word]; bits != 0;) {
-      if (deliver(all, &all->boxes[next_box(word, &bits)], message)) delivered++;
+      uint32_t index = next_box(word, &bits);
+      if (deliver(all, &all->boxes[index], message)) {
+        delivered++;
+      } else {
+        mask[word] &= ~(1u << index % 32);
+      }
     }
   }
   atomic_thread_fence(memory_order_seq_cst);  // filled, then looked

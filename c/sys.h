@@ -15,6 +15,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -54,6 +55,7 @@ enum sys_call {
   SYS_GETAFFINITY,
   SYS_SETAFFINITY,
   SYS_DUP,
+  SYS_RANDOM,
   SYS_CALLS,
 };
 
@@ -235,6 +237,10 @@ static inline int sys_dup(int fd) {
 
 static inline int sys_dup_over(int fd, int over) {
   return sys_failed(SYS_DUP) ? -1 : dup3(fd, over, O_CLOEXEC);
+}
+
+static inline ssize_t sys_random(void *out, size_t bytes) {
+  return sys_failed(SYS_RANDOM) ? -1 : getrandom(out, bytes, 0);
 }
 
 static inline void *sys_mmap(size_t bytes, int flags) {

@@ -114,14 +114,15 @@ export class Mailboxes implements Disposable {
   }
 
   /**
-   * Posts one copy of the bytes to all mailboxes of a mask; returns how many have taken it in. Throws when the message
-   * is longer than a mailbox may ever hold, or memory is short.
+   * Posts one copy of the bytes to all mailboxes of a mask; returns how many have taken it in, whose bits are left.
+   * Throws when the message is longer than a mailbox may ever hold, or memory is short.
    */
   postAll(
     mask: Uint32Array<ArrayBuffer>,
     bytes: Uint8Array<ArrayBuffer>,
     tag: number = 0,
     from: number = NOBODY,
+    length: number = bytes.length,
   ): number {
     const posted = this.#shim.mr_mailbox_post(
       this.#opened(),
@@ -130,10 +131,10 @@ export class Mailboxes implements Disposable {
       from,
       tag,
       bytes,
-      bytes.length,
+      length,
     );
     return posted < 0
-      ? unwrap(posted, `post a message of ${bytes.length} bytes`)
+      ? unwrap(posted, `post a message of ${length} bytes`)
       : posted;
   }
 

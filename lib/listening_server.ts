@@ -137,7 +137,7 @@ export abstract class ListeningServer<Addr extends Deno.Addr>
     this.#socketFile = fd === null && sharing() === null
       ? socketFileOf(this.addr)
       : null;
-    sharing()?.opened(this);
+    this.#share();
   }
 
   get backend(): BackendName {
@@ -235,6 +235,16 @@ export abstract class ListeningServer<Addr extends Deno.Addr>
     tally.addressRefusals++;
     reactor.outbox.command(handle, layout.CMD_TERMINATE);
     return new RefusedConnection(handle);
+  }
+
+  // Where it is one of several workers.
+  #share(): void {
+    try {
+      sharing()?.opened(this, this.loop);
+    } catch (error) {
+      void this.loop.close();
+      throw error;
+    }
   }
 
   #listen({ address, stream, tuning }: ListenInit): number {

@@ -6,6 +6,7 @@ import { Worker } from "node:worker_threads";
 import type { Crew, ReactorCounters, WorkerReport } from "../ffi/mod.ts";
 import type { ShutdownOptions, ShutdownReport } from "./listening_server.ts";
 import { TIMER_MAX_MS } from "./route_options.ts";
+import type { MailInit, MailNote } from "./worker_mail.ts";
 import { Tally, TALLY_BYTES } from "./statistics.ts";
 import type { WorkerListenOptions } from "./workers_options.ts";
 import type {
@@ -23,9 +24,12 @@ export interface MemberInit {
   place: number;
   slot: number;
   cpu: number | null;
+  mail: MailInit;
   module: URL;
   listen: WorkerListenOptions;
   startTimeout: number;
+  /** Told of what else it says. */
+  hear: (note: MailNote) => void;
 }
 
 const BOOTSTRAP = new URL("./workers_thread.ts", import.meta.url);
@@ -36,6 +40,8 @@ const LATE_MS = 2000;
 export class Member {
   readonly place: number;
   readonly slot: number;
+  /** The number of its mailbox. */
+  readonly mailPlace: number;
   readonly tally: Tally;
   /** Resolves when it serves; rejects when it will not. */
   readonly ready: Promise<Ready>;
@@ -47,13 +53,16 @@ export class Member {
   failed = false;
   readonly #crew: Crew;
   readonly #thread: Worker;
+  readonly #hearNote: (note: MailNote) => void;
   #error: Error | null = null;
   #left: ((report: ShutdownReport) => void) | null = null;
   #leaving: Promise<ShutdownReport> | null = null;
 
   constructor(init: MemberInit) {
-    const { crew, place, slot, cpu, module, listen } = init;
+    const { crew, place, slot, cpu, mail, module, listen } = init;
     this.place = place;
+    this.mailPlace = mail.place;
+    this.#hearNote = init.hear;
     this.slot = slot;
     this.#crew = crew;
     const counts = new SharedArrayBuffer(TALLY_BYTES);
@@ -64,6 +73,7 @@ export class Member {
       slot,
       cpu,
       counts,
+      mail,
       module: module.href,
       listen,
     };
@@ -112,6 +122,11 @@ export class Member {
     await this.ended;
   }
 
+  /** Has it tell its application of topics that have ended with another worker. */
+  tellTopics(): void {
+    this.#thread.postMessage({ millrace: "topics" });
+  }
+
   ref(): void {
     this.#thread.ref();
   }
@@ -130,8 +145,10 @@ export class Member {
       resolve(message);
     } else if (message.millrace === "failed") {
       reject(this.#error ??= errorOf(message.error));
-    } else {
+    } else if (message.millrace === "left") {
       this.#left?.(message.report);
+    } else {
+      this.#hearNote(message);
     }
   }
 

@@ -15,8 +15,10 @@ import {
   type ShutdownOptions,
   type ShutdownReport,
 } from "./listening_server.ts";
+import { MailOffice, type MailStatistics } from "./mail_office.ts";
 import { type SocketFile, socketFileOf } from "./socket_file.ts";
 import { type ServerStatistics, Tally } from "./statistics.ts";
+import type { MailNote } from "./worker_mail.ts";
 import { Member, type Ready } from "./workers_member.ts";
 import { placementOf } from "./workers_placement.ts";
 import type {
@@ -25,6 +27,13 @@ import type {
   WorkersSettings,
   WorkerStatus,
 } from "./workers_options.ts";
+import type { Sendable, SendOptions } from "./ws_socket.ts";
+
+/** What all workers of a server have counted. */
+export interface WorkersStatistics extends ServerStatistics {
+  /** Messages between them. */
+  messages: MailStatistics;
+}
 
 /** A running server on many workers. */
 export interface WorkersServer<Addr extends Deno.Addr = Deno.Addr>
@@ -39,6 +48,43 @@ export interface WorkersServer<Addr extends Deno.Addr = Deno.Addr>
   reload(options?: ReloadOptions): Promise<void>;
   /** How the workers are. */
   workers(): WorkerStatus[];
+  /** A copy of the counters, summed up over all workers. */
+  statistics(): WorkersStatistics;
+  /**
+   * Sends a message to all WebSockets of the server that are subscribed to a topic, in all workers.
+   *
+   * @param topic The topic, without a wildcard.
+   * @param message The message; encoded once, however many subscribers there are.
+   * @param options How it is to be sent.
+   * @returns How many subscribers there are in the workers that it was posted to; whoever matches by several patterns
+   * counts for each of them.
+   */
+  publish(topic: string, message: Sendable, options?: SendOptions): number;
+  /**
+   * How many subscribers a topic has in all workers; whoever matches by several patterns counts for each of them.
+   *
+   * @param topic The topic; one with a wildcard stands for itself.
+   * @returns Their number.
+   */
+  subscriberCount(topic: string): number;
+  /**
+   * Sends a value to a worker, to be heard by its `onMessage()`. The number of a worker that is being replaced is the old
+   * one's until the new one serves.
+   *
+   * @param worker Its number.
+   * @param value Anything that can be cloned. Strings and bytes are the cheapest.
+   * @returns Whether it is in the worker's mailbox: not when that is full, or nobody serves under that number just now.
+   * @throws {RangeError} When there is no such number, or the value is longer than a mailbox.
+   * @throws {TypeError} When the value cannot be cloned.
+   */
+  send(worker: number, value: unknown): boolean;
+  /**
+   * Sends a value to all workers.
+   *
+   * @param value Anything that can be cloned.
+   * @returns How many have it in their mailbox; while a worker is replaced, the old one and the new one.
+   */
+  broadcast(value: unknown): number;
 }
 
 // A worker that ends again and again is started anew ever more seldom.
@@ -72,6 +118,7 @@ export class Supervisor implements WorkersServer {
   readonly #module: URL;
   readonly #settings: WorkersSettings;
   readonly #crew: Crew;
+  readonly #mail: MailOffice;
   readonly #slots: Slot[];
   readonly #placement: readonly (number | null)[];
   /** All whose place is not free again. */
@@ -80,6 +127,8 @@ export class Supervisor implements WorkersServer {
   readonly #past: ReactorCounters = readCounters(0, () => 0);
   readonly #tally = new Tally();
   readonly #files = new Map<string, SocketFile>();
+  // When it is over.
+  #messages: MailStatistics | null = null;
   #ready: Ready | null = null;
   #nextPlace = 0;
   #look: ReturnType<typeof setInterval> | undefined;
@@ -91,6 +140,7 @@ export class Supervisor implements WorkersServer {
     this.#module = module;
     this.#settings = settings;
     this.#crew = Crew.open(settings.workers, settings.balance);
+    this.#mail = new MailOffice(settings.mail);
     this.#placement = placementOf(settings);
     this.#slots = Array.from({ length: settings.workers }, (_, number) => ({
       number,
@@ -143,7 +193,7 @@ export class Supervisor implements WorkersServer {
     for (const member of this.#members) member.unref();
   }
 
-  statistics(): ServerStatistics {
+  statistics(): WorkersStatistics {
     const counters = { ...this.#past };
     const tally = new Tally();
     tally.add(this.#tally);
@@ -151,7 +201,26 @@ export class Supervisor implements WorkersServer {
       addCounters(counters, member.counters());
       tally.add(member.tally);
     }
-    return tally.read(counters);
+    return {
+      ...tally.read(counters),
+      messages: this.#messages ?? this.#mail.statistics(),
+    };
+  }
+
+  publish(topic: string, message: Sendable, options?: SendOptions): number {
+    return this.#mail.publish(topic, message, options);
+  }
+
+  subscriberCount(topic: string): number {
+    return this.#mail.subscriberCount(topic);
+  }
+
+  send(worker: number, value: unknown): boolean {
+    return this.#mail.send(worker, value);
+  }
+
+  broadcast(value: unknown): number {
+    return this.#mail.broadcast(value);
   }
 
   workers(): WorkerStatus[] {
@@ -159,7 +228,8 @@ export class Supervisor implements WorkersServer {
       const { connections, quiet } = member.report();
       const { slot: worker, state, stalled } = member;
       const cpu = this.#placement[worker]!;
-      return { worker, state, connections, quiet, stalled, cpu };
+      const messages = this.#mail.statisticsOf(member.mailPlace);
+      return { worker, state, connections, quiet, stalled, cpu, messages };
     }).sort((a, b) => a.worker - b.worker);
   }
 
@@ -197,9 +267,11 @@ export class Supervisor implements WorkersServer {
       place: this.#takePlace(),
       slot: slot.number,
       cpu: this.#placement[slot.number]!,
+      mail: this.#mail.take(),
       module: this.#module,
       listen: this.#settings.listen,
       startTimeout: this.#settings.startTimeout,
+      hear: (note) => this.#hear(slot, note),
     });
     this.#members.add(member);
     if (!this.#referenced) member.unref();
@@ -213,12 +285,14 @@ export class Supervisor implements WorkersServer {
     try {
       const ready = await member.ready;
       this.#listens(ready);
+      this.#mail.enter(member.slot, member.mailPlace);
     } catch (error) {
       member.failed = true;
       await member.end();
       throw error;
     }
     this.#tell({ kind: "started", worker: slot.number, error: null });
+    this.#tellTopics();
     return member;
   }
 
@@ -235,6 +309,7 @@ export class Supervisor implements WorkersServer {
 
   #listens(ready: Ready): void {
     this.#ready ??= ready;
+    this.#mail.listens(this.addr);
     for (const addr of ready.addrs) {
       if (addr.transport !== "unix") continue;
       const { path } = addr as Deno.UnixAddr;
@@ -251,6 +326,7 @@ export class Supervisor implements WorkersServer {
     began: number,
     error: Error | null,
   ): void {
+    this.#mail.leave(member.slot, member.mailPlace);
     this.#fold(member).catch((cause) => {
       console.error("The place of a worker could not be freed", cause);
     });
@@ -285,7 +361,27 @@ export class Supervisor implements WorkersServer {
     if (!this.#members.delete(member)) return;
     addCounters(this.#past, member.counters());
     this.#tally.add(member.tally);
+    this.#mail.forget(member.mailPlace);
     this.#crew.forget(member.place);
+    this.#tellTopics();
+  }
+
+  // Somebody has to tell of topics that have ended with their worker: whoever lives.
+  #tellTopics(): void {
+    for (const member of this.#members) {
+      if (member.state === "serving") return member.tellTopics();
+    }
+  }
+
+  #hear(slot: Slot, note: MailNote): void {
+    if (note.millrace === "topics") return this.#mail.tellChanges();
+    const { onMessage } = this.#settings;
+    try {
+      const result = onMessage?.(note.value, slot.number);
+      if (result instanceof Promise) result.catch(complain);
+    } catch (error) {
+      complain(error);
+    }
   }
 
   #lookAtAll(): void {
@@ -361,12 +457,19 @@ export class Supervisor implements WorkersServer {
       await sleep(FOLD_MS);
     }
     // One whose thread goes on for ever keeps the crew; it is let go of when the process ends.
-    if (this.#members.size === 0) this.#crew.close();
+    if (this.#members.size === 0) this.#release();
     try {
       for (const file of this.#files.values()) file.remove();
     } finally {
       this.#finish();
     }
+  }
+
+  #release(): void {
+    if (this.#messages !== null) return;
+    this.#messages = this.#mail.statistics();
+    this.#crew.close();
+    this.#mail.close();
   }
 
   #tell(event: WorkerEvent): void {
@@ -383,6 +486,10 @@ function log({ kind, worker, error }: WorkerEvent): void {
   if (kind === "died") console.error(`Worker ${worker} has died`, error);
   if (kind === "stalled") console.error(`Worker ${worker} does not respond`);
   if (kind === "recovered") console.error(`Worker ${worker} responds again`);
+}
+
+function complain(error: unknown): void {
+  console.error("Exception in onMessage", error);
 }
 
 function sleep(ms: number): Promise<void> {

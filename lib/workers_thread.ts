@@ -5,6 +5,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { type BackendName, Crew } from "../ffi/mod.ts";
 import type { ShutdownReport } from "./listening_server.ts";
 import { share, type Sharing } from "./sharing.ts";
+import { type MailInit, type MailNote, WorkerMail } from "./worker_mail.ts";
 import { openApp, requireModule, type WorkerModule } from "./workers_app.ts";
 import type { WorkerListenOptions } from "./workers_options.ts";
 
@@ -18,6 +19,7 @@ export interface WorkerInit {
   cpu: number | null;
   /** Where its servers count. */
   counts: SharedArrayBuffer;
+  mail: MailInit;
   module: string;
   listen: WorkerListenOptions;
 }
@@ -27,6 +29,11 @@ export interface Leave {
   millrace: "leave";
   timeout: number;
   grace: number;
+}
+
+/** Topics have ended with another worker. */
+export interface TellTopics {
+  millrace: "topics";
 }
 
 /** What it tells. The application may send messages of its own, which are without the mark. */
@@ -39,7 +46,8 @@ export type WorkerMessage =
     backendReason: string;
   }
   | { millrace: "failed"; error: ThrownText }
-  | { millrace: "left"; report: ShutdownReport };
+  | { millrace: "left"; report: ShutdownReport }
+  | MailNote;
 
 /** What of an error survives. */
 export interface ThrownText {
@@ -50,10 +58,12 @@ export interface ThrownText {
 
 async function start(init: WorkerInit): Promise<void> {
   Crew.at(init.crew).enter(init.place, init.slot);
-  const servers = share(init.counts);
+  const mail = new WorkerMail(init.mail, init.slot, tell);
+  const servers = share(init.counts, mail);
   const exports = await import(init.module) as { default?: unknown };
   const app = requireModule(init.module, exports.default);
-  const own = openApp(app, init.listen);
+  if (app.onMessage !== undefined) mail.handlers.add(app.onMessage);
+  const own = servers.own = openApp(app, init.listen);
   await app.rpc?.start();
   const [first] = servers.servers;
   if (first === undefined) {
@@ -63,7 +73,8 @@ async function start(init: WorkerInit): Promise<void> {
   }
   const main = own ?? first;
   const others = servers.servers.filter(({ addr }) => addr !== main.addr);
-  parentPort!.on("message", (message: Partial<Leave>) => {
+  parentPort!.on("message", (message: Partial<Leave | TellTopics>) => {
+    if (message.millrace === "topics") mail.tellChanges();
     if (message.millrace === "leave") {
       void leave(app, servers, message as Leave);
     }

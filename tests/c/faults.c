@@ -88,6 +88,7 @@ const char *t_fault_name(enum sys_call call) {
       [SYS_GETAFFINITY] = "getaffinity",
       [SYS_SETAFFINITY] = "setaffinity",
       [SYS_DUP] = "dup",
+      [SYS_RANDOM] = "random",
   };
   return names[call];
 }
