@@ -104,12 +104,13 @@ export class Registry {
     topic: string,
     count: number,
   ): SetAnswer {
+    const length = this.#encode(topic, "share the topic");
     const answer = this.#shim.mr_registry_set(
       this.#pointer,
       service,
       place,
       this.#scratch,
-      this.#encode(topic, "share the topic"),
+      length,
       count,
     );
     if (answer === 0) return UNCHANGED;
@@ -128,12 +129,13 @@ export class Registry {
 
   /** Looks up who has subscribers to a topic, but for one place; returns their number. */
   find(service: number, topic: string, except: number = NO_PLACE): number {
+    const length = this.#encode(topic, "look up the topic");
     return this.#shim.mr_registry_find(
       this.#pointer,
       service,
       except,
       this.#scratch,
-      this.#encode(topic, "look up the topic"),
+      length,
       this.found,
       this.counts,
     );
@@ -178,7 +180,8 @@ export class Registry {
     this.#shim.mr_registry_close(this.#pointer);
   }
 
-  // Two strings that are not well-formed may be the same in UTF-8.
+  // Writes a name to the scratch memory, which may be another one then. Two strings that are not well-formed may be the
+  // same in UTF-8.
   #encode(name: string, action: string): number {
     const most = name.length * BYTES_PER_CHARACTER;
     if (most > this.#scratch.length) {

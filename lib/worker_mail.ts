@@ -82,7 +82,8 @@ export class WorkerMail {
     this.#open.delete(loop);
     if (this.#reader !== loop) return;
     this.#reader = null;
-    const [next] = this.#open.keys();
+    // Several may close at a time.
+    const next = this.#open.keys().find((each) => !each.isClosed);
     if (next !== undefined) this.#readBy(next);
   }
 

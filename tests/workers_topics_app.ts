@@ -2,7 +2,12 @@
 // workers_topics_app.ts - the application of the tests of topics and messages between workers: clients say what their
 // worker is to do.
 
-import type { ServerWebSocket } from "../mod.ts";
+import {
+  serve,
+  type ServerWebSocket,
+  websocket,
+  type WebSocketHandlers,
+} from "../mod.ts";
 import {
   broadcast,
   currentWorker,
@@ -11,23 +16,7 @@ import {
   send,
   type WorkerModule,
 } from "../lib/workers.ts";
-
-/** What a client asks for. */
-export interface Ask {
-  subscribe?: string;
-  unsubscribe?: string;
-  publish?: string;
-  /** Sent `count` times, with a number behind it. */
-  message?: string;
-  count?: number;
-  /** By the socket, and not by the worker. */
-  socket?: boolean;
-  send?: number | "main";
-  broadcast?: boolean;
-  value?: unknown;
-  die?: boolean;
-  key?: string;
-}
+import { type Ask, VALUES } from "./workers_topics_values.ts";
 
 const sockets = new Set<ServerWebSocket>();
 
@@ -46,40 +35,66 @@ function publishAll(socket: ServerWebSocket, ask: Ask): number {
   let sum = 0;
   for (let n = 0; n < count; n++) {
     const text = count === 1 ? message : `${message} ${n}`;
+    const body = ask.bytes ? new TextEncoder().encode(text) : text;
     sum += ask.socket
-      ? socket.publish(topic, text, options)
-      : publish(topic, text, options);
+      ? socket.publish(topic, body, options)
+      : publish(topic, body, options);
   }
   return sum;
 }
 
+function spin([begun, until]: [string, string]): void {
+  Deno.writeTextFileSync(begun, "");
+  for (;;) {
+    try {
+      Deno.statSync(until);
+      return;
+    } catch {
+      // Not yet.
+    }
+  }
+}
+
 function obey(socket: ServerWebSocket, ask: Ask): unknown {
+  const value = ask.named === undefined ? ask.value : VALUES[ask.named];
   if (ask.subscribe !== undefined) return socket.subscribe(ask.subscribe);
   if (ask.unsubscribe !== undefined) return socket.unsubscribe(ask.unsubscribe);
   if (ask.publish !== undefined) return publishAll(socket, ask);
-  if (ask.send !== undefined) return send(ask.send, ask.value);
-  if (ask.broadcast) return broadcast(ask.value);
+  if (ask.send !== undefined) return send(ask.send, value);
+  if (ask.broadcast) return broadcast(value);
+  if (ask.spin !== undefined) spin(ask.spin);
+  if (ask.address) return other.addr;
   if (ask.die) {
     queueMicrotask(() => {
       throw new Error("asked to die");
     });
   }
-  return currentWorker();
+  return currentWorker()?.number;
 }
+
+const handlers: WebSocketHandlers<undefined> = {
+  open: (socket) => void sockets.add(socket),
+  close: (socket) => void sockets.delete(socket),
+  message(socket, message): void {
+    let answer: unknown;
+    try {
+      answer = obey(socket, JSON.parse(String(message)));
+    } catch (error) {
+      answer = String(error);
+    }
+    socket.send(JSON.stringify({ answer }));
+  },
+};
+
+const route = websocket<undefined>(handlers);
+
+// Its topics are others than those of the module's own server.
+const other = serve(
+  { hostname: "127.0.0.1", port: 0, onListen: (): void => {} },
+  (request) => route.upgrade(request),
+);
 
 export default {
   onTopic: (topic, change) => tell({ topic, change }),
-  websocket: {
-    open(socket): void {
-      sockets.add(socket);
-    },
-    message(socket, message): void {
-      socket.send(
-        JSON.stringify({ answer: obey(socket, JSON.parse(String(message))) }),
-      );
-    },
-    close(socket): void {
-      sockets.delete(socket);
-    },
-  },
+  websocket: handlers,
 } satisfies WorkerModule;
