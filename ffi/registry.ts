@@ -22,6 +22,7 @@ export interface TopicChange {
 
 /** What a registry holds. */
 export interface RegistryStatistics {
+  /** Topics that somebody is subscribed to, and those whose end is still to be told. */
   topics: number;
   /** Subscribers of all of them. */
   subscribers: number;

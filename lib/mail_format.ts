@@ -58,6 +58,7 @@ export function serviceOf(tag: number): number {
 export class TopicWriter {
   /** Where the last one lies. */
   bytes: Uint8Array<ArrayBuffer> = new Uint8Array(1024);
+  #header = headerOf(this.bytes);
 
   /** Writes a message and returns how long it is. */
   write(
@@ -76,11 +77,11 @@ export class TopicWriter {
     if (key !== undefined && key !== "") {
       end += ENCODER.encodeInto(key, bytes.subarray(end)).written;
     }
-    const header = new DataView(bytes.buffer);
-    header.setUint32(0, name.written, true);
-    header.setUint32(4, end - HEADER_BYTES - name.written, true);
-    header.setUint32(8, sizeOf(message), true);
-    header.setUint32(12, flagsOf(options), true);
+    const header = this.#header;
+    header[0] = name.written;
+    header[1] = end - HEADER_BYTES - name.written;
+    header[2] = sizeOf(message);
+    header[3] = flagsOf(options);
     bytes.set(frame, end);
     return end + frame.length;
   }
@@ -89,16 +90,17 @@ export class TopicWriter {
     const has = this.bytes.length;
     if (has >= length && has <= SCRATCH_BYTES) return;
     this.bytes = new Uint8Array(length);
+    this.#header = headerOf(this.bytes);
   }
 }
 
 /** Reads a message of a topic, which keeps the bytes. */
 export function readTopic(bytes: Uint8Array<ArrayBuffer>): TopicMail {
-  const header = new DataView(bytes.buffer, bytes.byteOffset);
-  const key = HEADER_BYTES + header.getUint32(0, true);
-  const frame = key + header.getUint32(4, true);
-  const size = header.getUint32(8, true);
-  const flags = header.getUint32(12, true);
+  const header = headerOf(bytes);
+  const key = HEADER_BYTES + header[0]!;
+  const frame = key + header[1]!;
+  const size = header[2]!;
+  const flags = header[3]!;
   return {
     topic: DECODER.decode(bytes.subarray(HEADER_BYTES, key)),
     message: new PreparedMessage({ frame: bytes.subarray(frame), size }),
@@ -143,6 +145,11 @@ export function unpackValue(
 function isPlainBytes(value: unknown): value is Uint8Array<ArrayBuffer> {
   return value instanceof Uint8Array && value.constructor === Uint8Array &&
     value.buffer instanceof ArrayBuffer;
+}
+
+// All threads of a process have the same order of bytes.
+function headerOf(bytes: Uint8Array<ArrayBuffer>): Uint32Array<ArrayBuffer> {
+  return new Uint32Array(bytes.buffer, bytes.byteOffset, HEADER_BYTES / 4);
 }
 
 function flagsOf(options: SendOptions | undefined): number {

@@ -2,7 +2,12 @@
 // mail_office.ts - the mail of all workers of a server, as their supervisor has it: opens mailboxes and the registry of
 // topics, gives workers their places, and takes those of the dead; made by workers_server.ts.
 
-import { Mailboxes, type MailboxStatistics, Registry } from "../ffi/mod.ts";
+import {
+  Mailboxes,
+  type MailboxStatistics,
+  Registry,
+  type RegistryStatistics,
+} from "../ffi/mod.ts";
 import { Directory, type MailAddress, MailSender } from "./mail_sender.ts";
 import type { TopicListener } from "./topics.ts";
 import { addressName, type MailInit } from "./worker_mail.ts";
@@ -14,11 +19,15 @@ import type { Sendable, SendOptions } from "./ws_socket.ts";
 export interface MailStatistics {
   /** Messages that were posted: one that is for three workers counts three times. */
   posted: number;
-  /** Messages that a worker has taken out of its mailbox. */
+  /** Messages that were taken out of mailboxes. */
   received: number;
+  /** Messages that wait in mailboxes now. */
+  waiting: number;
+  /** Bytes of those that wait or are being read, 16 more for each. */
+  waitingBytes: number;
   /** Messages for which a worker's mailbox had no room. */
   dropped: number;
-  /** Messages for a worker that has ended before it read them. */
+  /** Messages for a worker that has ended before it read them; some of them count as received as well. */
   lost: number;
   /** Times that a worker was woken by one. */
   wakes: number;
@@ -171,6 +180,11 @@ export class MailOffice {
     return sum;
   }
 
+  /** What is subscribed to now, in all workers. */
+  topics(): RegistryStatistics {
+    return this.#registry.statistics();
+  }
+
   /** Gives everything back; no worker may be left. */
   close(): void {
     this.#sender = null;
@@ -185,10 +199,20 @@ export class MailOffice {
 
 function readMailbox(one: MailboxStatistics | null): MailStatistics {
   return one === null
-    ? { posted: 0, received: 0, dropped: 0, lost: 0, wakes: 0 }
+    ? {
+      posted: 0,
+      received: 0,
+      waiting: 0,
+      waitingBytes: 0,
+      dropped: 0,
+      lost: 0,
+      wakes: 0,
+    }
     : {
       posted: one.posted,
       received: one.posted - one.waiting,
+      waiting: one.waiting,
+      waitingBytes: one.bytes,
       dropped: one.full,
       lost: one.lost,
       wakes: one.wakes,

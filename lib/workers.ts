@@ -29,7 +29,7 @@ import { logAddress } from "./serve.ts";
 import { Supervisor, type WorkersServer } from "./workers_server.ts";
 import { type ServeAllOptions, settingsOf } from "./workers_options.ts";
 
-export type { Balance } from "../ffi/mod.ts";
+export type { Balance, RegistryStatistics } from "../ffi/mod.ts";
 export type { MailStatistics } from "./mail_office.ts";
 export type { MessageHandler } from "./worker_mail.ts";
 export {

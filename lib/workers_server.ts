@@ -8,6 +8,7 @@ import {
   Crew,
   type ReactorCounters,
   readCounters,
+  type RegistryStatistics,
 } from "../ffi/mod.ts";
 import {
   checkShutdown,
@@ -33,6 +34,8 @@ import type { Sendable, SendOptions } from "./ws_socket.ts";
 export interface WorkersStatistics extends ServerStatistics {
   /** Messages between them. */
   messages: MailStatistics;
+  /** Topics that they share. */
+  topics: RegistryStatistics;
 }
 
 /** A running server on many workers. */
@@ -102,6 +105,8 @@ const FOLD_MS = 10;
 const FOLD_LOOKS = 500;
 const RELOAD_GRACE_MS = 1000;
 
+type MailCounts = Pick<WorkersStatistics, "messages" | "topics">;
+
 interface Slot {
   readonly number: number;
   /** Who serves it. */
@@ -128,7 +133,7 @@ export class Supervisor implements WorkersServer {
   readonly #tally = new Tally();
   readonly #files = new Map<string, SocketFile>();
   // When it is over.
-  #messages: MailStatistics | null = null;
+  #mailCounts: MailCounts | null = null;
   #ready: Ready | null = null;
   #nextPlace = 0;
   #look: ReturnType<typeof setInterval> | undefined;
@@ -203,7 +208,7 @@ export class Supervisor implements WorkersServer {
     }
     return {
       ...tally.read(counters),
-      messages: this.#messages ?? this.#mail.statistics(),
+      ...this.#mailCounts ?? this.#countMail(),
     };
   }
 
@@ -350,9 +355,17 @@ export class Supervisor implements WorkersServer {
     slot.retry = setTimeout(() => {
       const taken = slot.member !== null || slot.replacing;
       if (taken || this.#shutdown !== null) return;
-      // How it has gone is told by its end.
-      this.#begin(slot).catch(() => {});
+      this.#beginAgain(slot);
     }, wait);
+  }
+
+  // How it has gone is told by its end. Where none could be begun, since too many have not ended yet, it is tried later.
+  #beginAgain(slot: Slot): void {
+    slot.retry = undefined;
+    this.#begin(slot).catch(() => {
+      const waits = slot.member !== null || slot.retry !== undefined;
+      if (!waits && this.#shutdown === null) this.#again(slot, BACKOFF_MAX_MS);
+    });
   }
 
   // What it has counted is kept when its thread has given everything back.
@@ -405,7 +418,7 @@ export class Supervisor implements WorkersServer {
     this.#crew.vacate(slot.number);
     slot.member = null;
     void member.end();
-    this.#begin(slot).catch(() => {});
+    this.#beginAgain(slot);
   }
 
   async #replaceAll(how: Required<ShutdownOptions>): Promise<void> {
@@ -465,9 +478,13 @@ export class Supervisor implements WorkersServer {
     }
   }
 
+  #countMail(): MailCounts {
+    return { messages: this.#mail.statistics(), topics: this.#mail.topics() };
+  }
+
   #release(): void {
-    if (this.#messages !== null) return;
-    this.#messages = this.#mail.statistics();
+    if (this.#mailCounts !== null) return;
+    this.#mailCounts = this.#countMail();
     this.#crew.close();
     this.#mail.close();
   }
