@@ -215,7 +215,17 @@ static int32_t count_named(const struct mr_mailboxes *all, const uint32_t *mask,
   return (int32_t)named;
 }
 
-int32_t mr_mailbox_post(mr_mailboxes *all, uint32_t *mask, uint32_t words, uint32_t from, uint32_t tag,
+int32_t mr_mailbox_wake(mr_mailboxes *all, const uint32_t *mask, uint32_t words) {
+  int32_t named = words > MAILBOXES_MAX / 32 ? -EINVAL : count_named(all, mask, words);
+  if (named <= 0) return named;
+  atomic_thread_fence(memory_order_seq_cst);  // filled, then looked
+  for (uint32_t word = 0; word < words; word++) {
+    for (uint32_t bits = mask[word]; bits != 0;) wake(&all->boxes[next_box(word, &bits)]);
+  }
+  return 0;
+}
+
+int32_t mr_mailbox_fill(mr_mailboxes *all, uint32_t *mask, uint32_t words, uint32_t from, uint32_t tag,
                         const uint8_t *bytes, uint32_t length) {
   if (words > MAILBOXES_MAX / 32) return -EINVAL;
   int32_t named = count_named(all, mask, words);
@@ -236,12 +246,15 @@ int32_t mr_mailbox_post(mr_mailboxes *all, uint32_t *mask, uint32_t words, uint3
       }
     }
   }
-  atomic_thread_fence(memory_order_seq_cst);  // filled, then looked
-  for (uint32_t word = 0; word < words; word++) {
-    for (uint32_t bits = mask[word]; bits != 0;) wake(&all->boxes[next_box(word, &bits)]);
-  }
   message_release(message, (uint32_t)named + 1 - delivered);
   return (int32_t)delivered;
+}
+
+int32_t mr_mailbox_post(mr_mailboxes *all, uint32_t *mask, uint32_t words, uint32_t from, uint32_t tag,
+                        const uint8_t *bytes, uint32_t length) {
+  int32_t delivered = mr_mailbox_fill(all, mask, words, from, tag, bytes, length);
+  if (delivered > 0) mr_mailbox_wake(all, mask, words);
+  return delivered;
 }
 
 void mailbox_stay_awake(struct mr_reactor *r) {

@@ -146,6 +146,14 @@ int32_t mr_mailbox_close(mr_mailboxes *mailboxes, uint32_t mailbox);
 int32_t mr_mailbox_post(mr_mailboxes *mailboxes, uint32_t *mask, uint32_t words, uint32_t from, uint32_t tag,
                         const uint8_t *bytes, uint32_t length);
 
+// The same without waking anybody: mr_mailbox_wake with the mask that this leaves has to follow soon, once
+// for any number of messages.
+int32_t mr_mailbox_fill(mr_mailboxes *mailboxes, uint32_t *mask, uint32_t words, uint32_t from, uint32_t tag,
+                        const uint8_t *bytes, uint32_t length);
+
+// Wakes the reactors of these mailboxes that sleep.
+int32_t mr_mailbox_wake(mr_mailboxes *mailboxes, const uint32_t *mask, uint32_t words);
+
 // Copies the message of a record of this turn to out and returns its length.
 int32_t mr_mailbox_read(mr_reactor *reactor, uint32_t index, uint8_t *out, uint32_t capacity);
 

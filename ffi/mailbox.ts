@@ -122,9 +122,30 @@ export class Mailboxes implements Disposable {
     bytes: Uint8Array<ArrayBuffer>,
     tag: number = 0,
     from: number = NOBODY,
-    length: number = bytes.length,
   ): number {
     const posted = this.#shim.mr_mailbox_post(
+      this.#opened(),
+      mask,
+      mask.length,
+      from,
+      tag,
+      bytes,
+      bytes.length,
+    );
+    return posted < 0
+      ? unwrap(posted, `post a message of ${bytes.length} bytes`)
+      : posted;
+  }
+
+  /** The same without waking anybody: `wakeAll()` with the mask that this leaves has to follow. */
+  fillAll(
+    mask: Uint32Array<ArrayBuffer>,
+    bytes: Uint8Array<ArrayBuffer>,
+    tag: number,
+    from: number,
+    length: number = bytes.length,
+  ): number {
+    const posted = this.#shim.mr_mailbox_fill(
       this.#opened(),
       mask,
       mask.length,
@@ -136,6 +157,11 @@ export class Mailboxes implements Disposable {
     return posted < 0
       ? unwrap(posted, `post a message of ${length} bytes`)
       : posted;
+  }
+
+  /** Wakes the readers of all mailboxes of a mask, once for any number of messages. */
+  wakeAll(mask: Uint32Array<ArrayBuffer>): void {
+    this.#shim.mr_mailbox_wake(this.#opened(), mask, mask.length);
   }
 
   /** What a mailbox has counted. */

@@ -237,6 +237,26 @@ export const SYMBOLS = {
     ],
     result: "i32",
   },
+  mr_mailbox_fill: {
+    parameters: [
+      "pointer", // mr_mailboxes *mailboxes
+      "buffer", // uint32_t *mask
+      "u32", // uint32_t words
+      "u32", // uint32_t from
+      "u32", // uint32_t tag
+      "buffer", // const uint8_t *bytes
+      "u32", // uint32_t length
+    ],
+    result: "i32",
+  },
+  mr_mailbox_wake: {
+    parameters: [
+      "pointer", // mr_mailboxes *mailboxes
+      "buffer", // const uint32_t *mask
+      "u32", // uint32_t words
+    ],
+    result: "i32",
+  },
   mr_mailbox_read: {
     parameters: [
       "pointer", // mr_reactor *reactor

@@ -79,7 +79,7 @@ export class MailOffice {
     };
     this.#sender = new MailSender(
       this.#address,
-      { place: null, worker: null },
+      { place: null, worker: null, wakeSoon: null },
       this.#mailboxes,
       this.#registry,
     );
@@ -120,6 +120,8 @@ export class MailOffice {
     this.#registry.abandon(place);
     this.#taken.delete(place);
     this.#before.delete(place);
+    // It may have had no time to wake those it has posted to.
+    this.#sender?.wakeEverybody();
     this.tellChanges();
   }
 

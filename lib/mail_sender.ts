@@ -30,6 +30,8 @@ export interface Sender {
   place: number | null;
   /** Its number; null for the main thread. */
   worker: number | null;
+  /** Something was posted: has `wake()` be called soon. Null where that is to be at once. */
+  wakeSoon: (() => void) | null;
 }
 
 // What a mailbox counts for a message beside its bytes.
@@ -90,10 +92,13 @@ export class MailSender {
   readonly #from: number;
   readonly #writer = new TopicWriter();
   readonly #mask: Uint32Array<ArrayBuffer>;
+  readonly #wakeSoon: (() => void) | null;
+  // Whose readers are to be woken for what was posted.
+  readonly #toWake: Uint32Array<ArrayBuffer>;
 
   constructor(
     address: MailAddress,
-    { place, worker }: Sender,
+    { place, worker, wakeSoon }: Sender,
     mailboxes: Mailboxes = Mailboxes.at(address.mailboxes),
     registry: Registry = Registry.at(address.registry),
   ) {
@@ -105,6 +110,8 @@ export class MailSender {
     this.#place = place;
     this.#from = worker ?? NOBODY;
     this.#mask = mailboxes.mask();
+    this.#toWake = mailboxes.mask();
+    this.#wakeSoon = wakeSoon;
   }
 
   /** How many subscribers a topic has in other workers. */
@@ -125,8 +132,7 @@ export class MailSender {
     const { found, counts } = this.registry;
     const length = this.#writer.write(topic, message, options);
     this.#requireRoom(length, "publish the message");
-    const { bytes } = this.#writer;
-    this.mailboxes.postAll(found, bytes, topicTag(service), this.#from, length);
+    this.#post(found, this.#writer.bytes, topicTag(service), length);
     return sumOf(found, counts);
   }
 
@@ -142,7 +148,10 @@ export class MailSender {
     const { tag, bytes } = packValue(value);
     this.#requireRoom(bytes.length, "send the message");
     const place = this.directory.placeOf(worker);
-    return place >= 0 && this.mailboxes.post(place, bytes, tag, this.#from);
+    if (place < 0) return false;
+    this.#mask.fill(0);
+    this.#mask[place >>> 5] = 1 << (place & 31);
+    return this.#post(this.#mask, bytes, tag) === 1;
   }
 
   /** Posts a value to all workers but this one; returns how many took it in. */
@@ -152,7 +161,33 @@ export class MailSender {
     this.directory.copyTo(this.#mask);
     const own = this.#place;
     if (own !== null) this.#mask[own >>> 5]! &= ~(1 << (own & 31));
-    return this.mailboxes.postAll(this.#mask, bytes, tag, this.#from);
+    return this.#post(this.#mask, bytes, tag);
+  }
+
+  /** Wakes those whom something was posted to. */
+  wake(): void {
+    this.mailboxes.wakeAll(this.#toWake);
+    this.#toWake.fill(0);
+  }
+
+  /** Wakes all who sleep, for somebody who is gone. */
+  wakeEverybody(): void {
+    this.directory.copyTo(this.#toWake);
+    this.wake();
+  }
+
+  #post(
+    mask: Uint32Array<ArrayBuffer>,
+    bytes: Uint8Array<ArrayBuffer>,
+    tag: number,
+    length: number = bytes.length,
+  ): number {
+    const posted = this.mailboxes.fillAll(mask, bytes, tag, this.#from, length);
+    if (posted === 0) return 0;
+    mask.forEach((bits, word) => this.#toWake[word]! |= bits);
+    if (this.#wakeSoon === null) this.wake();
+    else this.#wakeSoon();
+    return posted;
   }
 
   get #workers(): number {

@@ -50,6 +50,7 @@ export class WorkerMail {
   readonly #note: (note: MailNote) => void;
   // Servers that listen.
   readonly #open = new Map<PollLoop, ServerTopics>();
+  readonly #wake = (): void => this.sender.wake();
   // It reads the mailbox.
   #reader: PollLoop | null = null;
 
@@ -61,7 +62,11 @@ export class WorkerMail {
     this.worker = worker;
     this.#place = init.place;
     this.#note = note;
-    this.sender = new MailSender(init, { place: init.place, worker });
+    this.sender = new MailSender(init, {
+      place: init.place,
+      worker,
+      wakeSoon: () => this.#wakeSoon(),
+    });
   }
 
   /** How many workers there are. */
@@ -109,6 +114,15 @@ export class WorkerMail {
     loop.reactor.openMailbox(this.sender.mailboxes, this.#place);
     loop.onPosted = (index): void => this.#receive(loop, index);
     this.#reader = loop;
+  }
+
+  // At the end of this turn, when our own subscribers are sent what is published too: so all that is published in a turn
+  // is one turn's work for the others, and leaves in as few packets as here.
+  #wakeSoon(): void {
+    const loop = this.#reader;
+    if (loop === null || loop.isClosed) return this.sender.wake();
+    loop.beforePoll = this.#wake;
+    loop.kick();
   }
 
   #receive({ reactor }: PollLoop, index: number): void {
