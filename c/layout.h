@@ -20,6 +20,9 @@
 #define MR_ROUTES_MAX 4096
 #define MR_CREW_SLOTS_MAX 256
 #define MR_CREW_PLACES 1024
+
+// The longest name of a topic that workers share.
+#define MR_TOPIC_BYTES 16384
 #define MR_ROUTE_BYTES 16384
 // Buffers of a slab are as long as powers of two, from the first to the second.
 #define MR_SLAB_BYTES_MIN 64
@@ -435,6 +438,32 @@ struct mr_slab_stats {  // C writes
   uint64_t fallbacks;   // buffers that were asked for and are longer than any
 };
 
+// Who is told of topics that begin and end.
+enum mr_observer {
+  MR_WORKERS = 0,     // the worker whose subscriber it was; where that has died, any other
+  MR_SUPERVISOR = 1,  // one that looks now and then
+};
+
+enum mr_topic_answer {
+  MR_TOPIC_CHANGED = 1,  // it has begun, or ended
+  MR_TOPIC_LISTED = 2,   // there is something to be told to the supervisor, and was not before
+};
+
+// What mr_registry_changes writes; the name follows.
+struct mr_topic_change {  // C writes
+  uint32_t service;
+  uint32_t live;  // 1: it has begun; 0: it has ended
+  uint32_t length;
+};
+
+// What a registry holds.
+struct mr_registry_stats {  // C writes
+  uint64_t topics;          // those that have ended and were not told of included
+  uint64_t subscribers;
+  uint64_t patterns;  // topics that have a wildcard
+  uint64_t held_bytes;
+};
+
 // Part of a file that MR_CMD_FILE sends.
 struct mr_file_range {  // JS writes
   uint64_t start;
@@ -457,6 +486,8 @@ _Static_assert(sizeof(struct mr_file_range) == 24, "file range has no padding");
 _Static_assert(sizeof(struct mr_mailboxes_options) == 12, "mailboxes options have no padding");
 _Static_assert(sizeof(struct mr_mailbox_stats) == 56, "mailbox stats have no padding");
 _Static_assert(sizeof(struct mr_slab_stats) == 32, "slab stats have no padding");
+_Static_assert(sizeof(struct mr_topic_change) == 12, "topic change has no padding");
+_Static_assert(sizeof(struct mr_registry_stats) == 32, "registry stats have no padding");
 _Static_assert(sizeof(struct mr_socket_options) == 28, "socket options have no padding");
 _Static_assert(sizeof(struct mr_worker_report) == 16, "worker report has no padding");
 _Static_assert(sizeof(struct mr_listen_options) == 16 + MR_TEXT_BYTES, "listen options have no padding");

@@ -204,7 +204,17 @@ static int32_t count_named(const struct mr_mailboxes *all, const uint32_t *mask,
   return (int32_t)named;
 }
 
-int32_t mr_mailbox_post(mr_mailboxes *all, const uint32_t *mask, uint32_t words, uint32_t from, uint32_t tag,
+int32_t mr_mailbox_wake(mr_mailboxes *all, const uint32_t *mask, uint32_t words) {
+  int32_t named = words > MAILBOXES_MAX / 32 ? -EINVAL : count_named(all, mask, words);
+  if (named <= 0) return named;
+  atomic_thread_fence(memory_order_seq_cst);  // filled, then looked
+  for (uint32_t word = 0; word < words; word++) {
+    for (uint32_t bits = mask[word]; bits != 0;) wake(&all->boxes[next_box(word, &bits)]);
+  }
+  return 0;
+}
+
+int32_t mr_mailbox_fill(mr_mailboxes *all, uint32_t *mask, uint32_t words, uint32_t from, uint32_t tag,
                         const uint8_t *bytes, uint32_t length) {
   if (words > MAILBOXES_MAX / 32) return -EINVAL;
   int32_t named = count_named(all, mask, words);
@@ -217,15 +227,23 @@ int32_t mr_mailbox_post(mr_mailboxes *all, const uint32_t *mask, uint32_t words,
   uint32_t delivered = 0;
   for (uint32_t word = 0; word < words; word++) {
     for (uint32_t bits = mask[word]; bits != 0;) {
-      if (deliver(all, &all->boxes[next_box(word, &bits)], message)) delivered++;
+      uint32_t index = next_box(word, &bits);
+      if (deliver(all, &all->boxes[index], message)) {
+        delivered++;
+      } else {
+        mask[word] &= ~(1u << index % 32);
+      }
     }
-  }
-  atomic_thread_fence(memory_order_seq_cst);  // filled, then looked
-  for (uint32_t word = 0; word < words; word++) {
-    for (uint32_t bits = mask[word]; bits != 0;) wake(&all->boxes[next_box(word, &bits)]);
   }
   message_release(message, (uint32_t)named + 1 - delivered);
   return (int32_t)delivered;
+}
+
+int32_t mr_mailbox_post(mr_mailboxes *all, uint32_t *mask, uint32_t words, uint32_t from, uint32_t tag,
+                        const uint8_t *bytes, uint32_t length) {
+  int32_t delivered = mr_mailbox_fill(all, mask, words, from, tag, bytes, length);
+  if (delivered > 0) mr_mailbox_wake(all, mask, words);
+  return delivered;
 }
 
 void mailbox_stay_awake(struct mr_reactor *r) {

@@ -4,7 +4,8 @@
 // Every function returns 0 or a positive answer on success and -errno on failure; none prints or exits. A
 // reactor belongs to the thread that opened it; when that thread ends first, its reactors are closed then,
 // and arenas are kept for other threads (thread.c): no other state is outside the handles, but for the CPUs
-// that the process was started with (affinity.c). Mailboxes and crews belong to all threads. Names are
+// that the process was started with (affinity.c). Mailboxes, crews and registries belong to all
+// threads. Names are
 // compared with millrace.map and ffi/symbols.ts by tests/abi_test.ts.
 #ifndef MILLRACE_H
 #define MILLRACE_H
@@ -18,6 +19,7 @@ typedef struct mr_reactor mr_reactor;
 typedef struct mr_mailboxes mr_mailboxes;
 typedef struct mr_crew mr_crew;
 typedef struct mr_slab mr_slab;
+typedef struct mr_registry mr_registry;
 
 // Hash of layout.h and this file; the loader refuses a library whose hash is not its own.
 uint32_t mr_abi(void);
@@ -170,15 +172,58 @@ int32_t mr_mailbox_open(mr_mailboxes *mailboxes, uint32_t mailbox, mr_reactor *r
 
 // Posts a copy of the bytes, which all share, to each mailbox whose bit is set in mask, the lowest bit of the
 // first word being that of the first one. Of what one thread posts to one mailbox, none overtakes another.
-// Returns how many have taken it in: one that is full does not, and a reactor that sleeps is woken.
-// -EMSGSIZE: no mailbox will ever have room for it. -ENOMEM: it is posted to none.
-int32_t mr_mailbox_post(mr_mailboxes *mailboxes, const uint32_t *mask, uint32_t words, uint32_t from,
-                        uint32_t tag, const uint8_t *bytes, uint32_t length);
+// Returns how many have taken it in, and leaves their bits in mask: one that is full does not, and a reactor
+// that sleeps is woken. -EMSGSIZE: no mailbox will ever have room for it. -ENOMEM: it is posted to none.
+int32_t mr_mailbox_post(mr_mailboxes *mailboxes, uint32_t *mask, uint32_t words, uint32_t from, uint32_t tag,
+                        const uint8_t *bytes, uint32_t length);
+
+// The same without waking anybody: mr_mailbox_wake with the mask that this leaves has to follow soon, once
+// for any number of messages.
+int32_t mr_mailbox_fill(mr_mailboxes *mailboxes, uint32_t *mask, uint32_t words, uint32_t from, uint32_t tag,
+                        const uint8_t *bytes, uint32_t length);
+
+// Wakes the reactors of these mailboxes that sleep.
+int32_t mr_mailbox_wake(mr_mailboxes *mailboxes, const uint32_t *mask, uint32_t words);
 
 // Copies the message of a record of this turn to out and returns its length.
 int32_t mr_mailbox_read(mr_reactor *reactor, uint32_t index, uint8_t *out, uint32_t capacity);
 
 int32_t mr_mailbox_stats(mr_mailboxes *mailboxes, uint32_t mailbox, struct mr_mailbox_stats *out);
+
+// Opens a registry, in which threads say who is subscribed to which topic, for so many places: numbers of
+// workers, as those of their mailboxes. It takes no more memory than max_mib. watched: the supervisor wants
+// to be told of topics too.
+int32_t mr_registry_open(uint32_t places, uint32_t watched, uint32_t max_mib, mr_registry **out);
+
+// No thread may use it any longer.
+int32_t mr_registry_close(mr_registry *registry);
+
+// The number of a server by its address: topics of different servers have nothing to do with one another. At
+// most 65,536 of them.
+int32_t mr_registry_service(mr_registry *registry, const uint8_t *name, uint32_t length);
+
+// A place has so many subscribers to a topic from here on: whoever publishes once this has returned finds
+// them. Returns mr_topic_answer. -ENOMEM: nothing has changed; it cannot be where the number falls. Names are
+// of at most MR_TOPIC_BYTES. Those whose last level, behind the last "/", is "*" or "#" are patterns.
+int32_t mr_registry_set(mr_registry *registry, uint32_t service, uint32_t place, const uint8_t *name,
+                        uint32_t length, uint32_t count);
+
+// Sets the bits of places, but for one, that have subscribers to a topic or to a pattern that matches it, and
+// writes their numbers to counts, whose other fields stay as they are. Returns the sum. A pattern matches
+// itself alone.
+int32_t mr_registry_find(mr_registry *registry, uint32_t service, uint32_t except, const uint8_t *name,
+                         uint32_t length, uint32_t *mask, uint32_t *counts);
+
+// The worker of a place is gone, and with it its subscribers. Returns how many topics have ended by that:
+// they are in the lists of the observers.
+int32_t mr_registry_abandon(mr_registry *registry, uint32_t place);
+
+// Writes what observer (mr_observer) has not been told yet, as far as there is room: for each topic an
+// mr_topic_change and the name. Returns how many bytes; 0: there is nothing. capacity: at least one with the
+// longest name.
+int32_t mr_registry_changes(mr_registry *registry, uint32_t observer, uint8_t *out, uint32_t capacity);
+
+int32_t mr_registry_stats(mr_registry *registry, struct mr_registry_stats *out);
 
 // Opens the regular file that paths names for reading and writes what it is to *out. paths is bytes long: a
 // root directory, NUL, a path beneath it, NUL. With an empty root the second is opened as it is. A directory

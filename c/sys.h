@@ -17,6 +17,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -79,6 +80,7 @@ enum sys_call {
   SYS_MBIND,
   SYS_MOVE_PAGES,
   SYS_PAGEMAP_SCAN,
+  SYS_RANDOM,
   SYS_CALLS,
 };
 
@@ -260,6 +262,10 @@ static inline int sys_dup(int fd) {
 
 static inline int sys_dup_over(int fd, int over) {
   return sys_failed(SYS_DUP) ? -1 : dup3(fd, over, O_CLOEXEC);
+}
+
+static inline ssize_t sys_random(void *out, size_t bytes) {
+  return sys_failed(SYS_RANDOM) ? -1 : getrandom(out, bytes, 0);
 }
 
 static inline void *sys_mmap(size_t bytes, int flags) {

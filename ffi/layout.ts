@@ -2,7 +2,7 @@
 // layout.ts - generated from c/layout.h by ffi/layout_gen.ts, do not edit: constants, and offsets in bytes.
 
 /** First 32 bits of the SHA-256 of c/layout.h and c/millrace.h. */
-export const ABI_HASH = 0x5f0347d4;
+export const ABI_HASH = 0x25b546b2;
 
 export const SLOT_BITS = 20;
 export const SLOT_MASK = 1048575;
@@ -12,6 +12,7 @@ export const TEXT_BYTES = 256;
 export const ROUTES_MAX = 4096;
 export const CREW_SLOTS_MAX = 256;
 export const CREW_PLACES = 1024;
+export const TOPIC_BYTES = 16384;
 export const ROUTE_BYTES = 16384;
 export const SLAB_BYTES_MIN = 64;
 export const SLAB_BYTES_MAX = 262144;
@@ -137,6 +138,10 @@ export const WS_EXPANDS = 41;
 export const WS_MASKED = 42;
 export const BAD_STATUS_LINE = 43;
 export const RESPONSE_TOO_LARGE = 44;
+export const WORKERS = 0;
+export const SUPERVISOR = 1;
+export const TOPIC_CHANGED = 1;
+export const TOPIC_LISTED = 2;
 
 export const RECORD_BYTES = 32;
 export const RECORD_HANDLE = 0;
@@ -328,6 +333,17 @@ export const SLAB_STATS_ALLOCATED = 0;
 export const SLAB_STATS_USED = 8;
 export const SLAB_STATS_BUFFERS = 16;
 export const SLAB_STATS_FALLBACKS = 24;
+
+export const TOPIC_CHANGE_BYTES = 12;
+export const TOPIC_CHANGE_SERVICE = 0;
+export const TOPIC_CHANGE_LIVE = 4;
+export const TOPIC_CHANGE_LENGTH = 8;
+
+export const REGISTRY_STATS_BYTES = 32;
+export const REGISTRY_STATS_TOPICS = 0;
+export const REGISTRY_STATS_SUBSCRIBERS = 8;
+export const REGISTRY_STATS_PATTERNS = 16;
+export const REGISTRY_STATS_HELD_BYTES = 24;
 
 export const FILE_RANGE_BYTES = 24;
 export const FILE_RANGE_START = 0;

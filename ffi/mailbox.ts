@@ -116,8 +116,8 @@ export class Mailboxes implements Disposable {
   }
 
   /**
-   * Posts one copy of the bytes to all mailboxes of a mask; returns how many have taken it in. Throws when the message
-   * is longer than a mailbox may ever hold, or memory is short.
+   * Posts one copy of the bytes to all mailboxes of a mask; returns how many have taken it in, whose bits are left.
+   * Throws when the message is longer than a mailbox may ever hold, or memory is short.
    */
   postAll(
     mask: Uint32Array<ArrayBuffer>,
@@ -137,6 +137,33 @@ export class Mailboxes implements Disposable {
     return posted < 0
       ? unwrap(posted, `post a message of ${bytes.length} bytes`)
       : posted;
+  }
+
+  /** The same without waking anybody: `wakeAll()` with the mask that this leaves has to follow. */
+  fillAll(
+    mask: Uint32Array<ArrayBuffer>,
+    bytes: Uint8Array<ArrayBuffer>,
+    tag: number,
+    from: number,
+    length: number = bytes.length,
+  ): number {
+    const posted = this.#shim.mr_mailbox_fill(
+      this.#opened(),
+      mask,
+      mask.length,
+      from,
+      tag,
+      bytes,
+      length,
+    );
+    return posted < 0
+      ? unwrap(posted, `post a message of ${length} bytes`)
+      : posted;
+  }
+
+  /** Wakes the readers of all mailboxes of a mask, once for any number of messages. */
+  wakeAll(mask: Uint32Array<ArrayBuffer>): void {
+    this.#shim.mr_mailbox_wake(this.#opened(), mask, mask.length);
   }
 
   /** What a mailbox has counted. */

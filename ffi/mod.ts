@@ -22,6 +22,7 @@ export {
   type MailboxesAddress,
   type MailboxesOptions,
   type MailboxStatistics,
+  NOBODY,
 } from "./mailbox.ts";
 export type { HugePages, MemoryStatistics } from "./memory.ts";
 export type { Outbox } from "./outbox.ts";
@@ -33,6 +34,12 @@ export {
   Reactor,
   type ReactorOptions,
 } from "./reactor.ts";
+export {
+  Registry,
+  type RegistryAddress,
+  type RegistryStatistics,
+  type TopicChange,
+} from "./registry.ts";
 export type { RouteImage, RouteResponse } from "./route.ts";
 export { type NodeStatistics, Slab } from "./slab.ts";
 export type { KeepAlive, SocketTuning } from "./socket_tuning.ts";

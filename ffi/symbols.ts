@@ -285,12 +285,32 @@ export const SYMBOLS = {
   mr_mailbox_post: {
     parameters: [
       "pointer", // mr_mailboxes *mailboxes
-      "buffer", // const uint32_t *mask
+      "buffer", // uint32_t *mask
       "u32", // uint32_t words
       "u32", // uint32_t from
       "u32", // uint32_t tag
       "buffer", // const uint8_t *bytes
       "u32", // uint32_t length
+    ],
+    result: "i32",
+  },
+  mr_mailbox_fill: {
+    parameters: [
+      "pointer", // mr_mailboxes *mailboxes
+      "buffer", // uint32_t *mask
+      "u32", // uint32_t words
+      "u32", // uint32_t from
+      "u32", // uint32_t tag
+      "buffer", // const uint8_t *bytes
+      "u32", // uint32_t length
+    ],
+    result: "i32",
+  },
+  mr_mailbox_wake: {
+    parameters: [
+      "pointer", // mr_mailboxes *mailboxes
+      "buffer", // const uint32_t *mask
+      "u32", // uint32_t words
     ],
     result: "i32",
   },
@@ -308,6 +328,75 @@ export const SYMBOLS = {
       "pointer", // mr_mailboxes *mailboxes
       "u32", // uint32_t mailbox
       "buffer", // struct mr_mailbox_stats *out
+    ],
+    result: "i32",
+  },
+  mr_registry_open: {
+    parameters: [
+      "u32", // uint32_t places
+      "u32", // uint32_t watched
+      "u32", // uint32_t max_mib
+      "buffer", // mr_registry **out
+    ],
+    result: "i32",
+  },
+  mr_registry_close: {
+    parameters: [
+      "pointer", // mr_registry *registry
+    ],
+    result: "i32",
+  },
+  mr_registry_service: {
+    parameters: [
+      "pointer", // mr_registry *registry
+      "buffer", // const uint8_t *name
+      "u32", // uint32_t length
+    ],
+    result: "i32",
+  },
+  mr_registry_set: {
+    parameters: [
+      "pointer", // mr_registry *registry
+      "u32", // uint32_t service
+      "u32", // uint32_t place
+      "buffer", // const uint8_t *name
+      "u32", // uint32_t length
+      "u32", // uint32_t count
+    ],
+    result: "i32",
+  },
+  mr_registry_find: {
+    parameters: [
+      "pointer", // mr_registry *registry
+      "u32", // uint32_t service
+      "u32", // uint32_t except
+      "buffer", // const uint8_t *name
+      "u32", // uint32_t length
+      "buffer", // uint32_t *mask
+      "buffer", // uint32_t *counts
+    ],
+    result: "i32",
+  },
+  mr_registry_abandon: {
+    parameters: [
+      "pointer", // mr_registry *registry
+      "u32", // uint32_t place
+    ],
+    result: "i32",
+  },
+  mr_registry_changes: {
+    parameters: [
+      "pointer", // mr_registry *registry
+      "u32", // uint32_t observer
+      "buffer", // uint8_t *out
+      "u32", // uint32_t capacity
+    ],
+    result: "i32",
+  },
+  mr_registry_stats: {
+    parameters: [
+      "pointer", // mr_registry *registry
+      "buffer", // struct mr_registry_stats *out
     ],
     result: "i32",
   },

@@ -37,17 +37,17 @@ export interface HttpServer<Addr extends Deno.Addr = Deno.Addr>
    */
   shutdown(options?: ShutdownOptions): Promise<ShutdownReport>;
   /**
-   * Sends a message to all WebSockets that are subscribed to a topic.
+   * Sends a message to all WebSockets that are subscribed to a topic, with `serveAll()` those of other workers too.
    *
    * @param topic The topic, without a wildcard.
    * @param message The message; encoded once, however many subscribers there are.
    * @param options How it is to be sent.
-   * @returns How many sockets accepted it.
+   * @returns How many sockets accepted it; of other workers, how many subscribers those have that it was posted to.
    */
   publish(topic: string, message: Sendable, options?: SendOptions): number;
   /**
    * How many WebSockets would be sent a message for a topic; of a topic with a wildcard, how many have subscribed to
-   * just that.
+   * just that. In other workers, whoever matches by several patterns counts for each of them.
    *
    * @param topic The topic.
    * @returns Their number.

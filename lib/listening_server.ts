@@ -128,7 +128,7 @@ export abstract class ListeningServer<Addr extends Deno.Addr>
     this.#socketFile = fd === null && sharing() === null
       ? socketFileOf(this.addr)
       : null;
-    sharing()?.opened(this);
+    this.#share();
   }
 
   get backend(): BackendName {
@@ -216,6 +216,16 @@ export abstract class ListeningServer<Addr extends Deno.Addr>
   #count(): ServerStatistics {
     const { tally, reactor } = this.loop;
     return tally.read(reactor.counters(), [reactor.memory()]);
+  }
+
+  // Where it is one of several workers.
+  #share(): void {
+    try {
+      sharing()?.opened(this, this.loop);
+    } catch (error) {
+      void this.loop.close();
+      throw error;
+    }
   }
 
   #listen({ address, settings, stream, tuning }: ListenInit): number {

@@ -68,6 +68,8 @@ export class PollLoop {
   taken = 0;
   /** Told of each record of a message from another thread; see `Reactor.openMailbox`. */
   onPosted: ((index: number) => void) | null = null;
+  /** Called once, before what this turn has staged is sent. */
+  beforePoll: (() => void) | null = null;
   /** Bytes that may wait for one peer. */
   readonly maxQueueBytes: number;
   readonly #accept: Accept;
@@ -201,6 +203,7 @@ export class PollLoop {
   }
 
   #stop(): void {
+    this.#prepare();
     this.#state = STOPPED;
     this.#wake.close().then(this.#closing!.resolve);
     this.reactor.close();
@@ -240,12 +243,19 @@ export class PollLoop {
   }
 
   #pollOnce(): number {
+    if (this.beforePoll !== null) this.#prepare();
     const count = this.reactor.poll();
     this.turn++;
     this.records = count;
     this.taken = 0;
     this.#dispatch(count);
     return count;
+  }
+
+  #prepare(): void {
+    const prepare = this.beforePoll;
+    this.beforePoll = null;
+    prepare?.();
   }
 
   #dispatch(count: number): void {

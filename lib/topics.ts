@@ -3,8 +3,8 @@
 // ws_connection.ts and http_server.ts.
 //
 // A published message is encoded once, and compressed once for all that compress alike and remember nothing; each
-// frame lies in the outbox once, and what is staged for a subscriber is the place where it lies. Nothing here but
-// `publish()` knows where subscribers are, so that it can also be told to other workers.
+// frame lies in the outbox once, and what is staged for a subscriber is the place where it lies. In a worker of
+// serveAll(), others are told of the number of subscribers, and are posted what is published (worker_mail.ts).
 
 import type { Outbox } from "../ffi/mod.ts";
 import { prepare, PreparedMessage } from "./ws_prepared.ts";
@@ -30,6 +30,23 @@ export interface Subscriber {
   sendPublished(message: PreparedMessage, options?: SendOptions): SendStatus;
 }
 
+/** What topics know of those of the same server in other workers. */
+export interface OtherWorkers {
+  /**
+   * Says how many subscribers a topic has here from now on; returns whether it has begun, or ended, in all workers.
+   * Throws when it cannot be more than before; then it is as many as before.
+   */
+  set(topic: string, count: number): boolean;
+  /** Looks up how many subscribers a topic has there. */
+  count(topic: string): number;
+  /** Sends a message to those of the last `count()`; returns to how many. */
+  publish(
+    topic: string,
+    message: PreparedMessage,
+    options: SendOptions | undefined,
+  ): number;
+}
+
 // Longer frames go to the kernel from where they are, one call for each subscriber.
 const SHARED_BYTES = 64 * 1024;
 
@@ -39,6 +56,8 @@ const NOBODY: ReadonlySet<Subscriber> = new Set();
 export class Topics {
   /** Told of first and last subscribers. */
   listener: TopicListener | null = null;
+  /** The other workers; null where there are none. */
+  others: OtherWorkers | null = null;
   readonly #outbox: Outbox;
   readonly #sharedBytes: number;
   // Names that end in a wildcard are among them.
@@ -54,15 +73,17 @@ export class Topics {
   subscribe(subscriber: Subscriber, topic: string): boolean {
     checkSubscription(topic);
     if (subscriber.topics.has(topic)) return false;
-    subscriber.topics.add(topic);
     const subscribers = this.#topics.get(topic);
+    const count = (subscribers?.size ?? 0) + 1;
+    const isFirst = this.others?.set(topic, count) ?? count === 1;
+    subscriber.topics.add(topic);
     if (subscribers !== undefined) {
       subscribers.add(subscriber);
-      return true;
+    } else {
+      this.#topics.set(topic, new Set([subscriber]));
+      if (isPattern(topic)) this.#patterns++;
     }
-    this.#topics.set(topic, new Set([subscriber]));
-    if (isPattern(topic)) this.#patterns++;
-    this.#tell(topic, "first");
+    if (isFirst) this.tell(topic, "first");
     return true;
   }
 
@@ -71,10 +92,13 @@ export class Topics {
     if (!subscriber.topics.delete(topic)) return false;
     const subscribers = this.#topics.get(topic)!;
     subscribers.delete(subscriber);
-    if (subscribers.size > 0) return true;
-    this.#topics.delete(topic);
-    if (isPattern(topic)) this.#patterns--;
-    this.#tell(topic, "last");
+    const { size } = subscribers;
+    if (size === 0) {
+      this.#topics.delete(topic);
+      if (isPattern(topic)) this.#patterns--;
+    }
+    const isLast = this.others?.set(topic, size) ?? size === 0;
+    if (isLast) this.tell(topic, "last");
     return true;
   }
 
@@ -85,24 +109,58 @@ export class Topics {
 
   /** How many sockets a message for the topic would be sent to. */
   count(topic: string): number {
-    return isPattern(topic)
+    const here = isPattern(topic)
       ? this.#topics.get(topic)?.size ?? 0
       : this.#subscribers(topic).size;
+    if (this.others === null || topic === "") return here;
+    return here + this.others.count(topic);
   }
 
-  /** Sends a message to all subscribers but one; returns how many accepted it. */
+  /** Sends a message to all subscribers but one; returns how many accepted it, or are subscribed in other workers. */
   publish(
     topic: string,
     message: Sendable,
     options: SendOptions | undefined,
     except: Subscriber | null,
   ): number {
-    checkTopic(topic);
+    requireTopic(topic);
     const subscribers = this.#subscribers(topic);
-    if (subscribers.size === 0) return 0;
+    const elsewhere = this.others?.count(topic) ?? 0;
+    if (subscribers.size + elsewhere === 0) return 0;
     const prepared = message instanceof PreparedMessage
       ? message
       : prepare(message);
+    // First, since what is published by a callback of ours has to come behind it.
+    const sent = elsewhere === 0
+      ? 0
+      : this.others!.publish(topic, prepared, options);
+    return sent + this.#deliver(subscribers, prepared, options, except);
+  }
+
+  /** Sends what another worker has published to the subscribers here. */
+  deliver(
+    topic: string,
+    message: PreparedMessage,
+    options: SendOptions | undefined,
+  ): void {
+    this.#deliver(this.#subscribers(topic), message, options, null);
+  }
+
+  /** Tells of a topic that has begun, or ended. */
+  tell(topic: string, change: "first" | "last"): void {
+    try {
+      this.listener?.(topic, change);
+    } catch (error) {
+      console.error("Exception in onTopic", error);
+    }
+  }
+
+  #deliver(
+    subscribers: ReadonlySet<Subscriber>,
+    prepared: PreparedMessage,
+    options: SendOptions | undefined,
+    except: Subscriber | null,
+  ): number {
     const alone: Subscriber[] = [];
     let sent = this.#share(prepared, options, subscribers, except, alone);
     // These may call the application, which may write over what is shared.
@@ -163,14 +221,6 @@ export class Topics {
     }
     return all;
   }
-
-  #tell(topic: string, change: "first" | "last"): void {
-    try {
-      this.listener?.(topic, change);
-    } catch (error) {
-      console.error("Exception in onTopic", error);
-    }
-  }
 }
 
 // The patterns that match a topic: one that ends in "*" for its last level, and one that ends in "#" for each level.
@@ -203,7 +253,8 @@ function checkSubscription(topic: unknown): void {
   }
 }
 
-function checkTopic(topic: unknown): void {
+/** Checks a topic that is published to. */
+export function requireTopic(topic: unknown): void {
   if (typeof topic !== "string" || topic === "") {
     throw new TypeError(
       "Cannot publish: the topic must be a string that is not empty",

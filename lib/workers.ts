@@ -29,7 +29,17 @@ import { logAddress } from "./serve.ts";
 import { Supervisor, type WorkersServer } from "./workers_server.ts";
 import { type ServeAllOptions, settingsOf } from "./workers_options.ts";
 
-export type { Balance } from "../ffi/mod.ts";
+export type { Balance, RegistryStatistics } from "../ffi/mod.ts";
+export type { MailStatistics } from "./mail_office.ts";
+export type { MessageHandler } from "./worker_mail.ts";
+export {
+  broadcast,
+  currentWorker,
+  onMessage,
+  publish,
+  send,
+  type WorkerIdentity,
+} from "./worker_messages.ts";
 export type { WorkerModule, WorkerRpc } from "./workers_app.ts";
 export type {
   ReloadOptions,
@@ -39,7 +49,7 @@ export type {
 } from "./workers_options.ts";
 export type { AffinityPolicy } from "./workers_placement.ts";
 export type { WorkersExecutor } from "./workers_executor.ts";
-export type { WorkersServer } from "./workers_server.ts";
+export type { WorkersServer, WorkersStatistics } from "./workers_server.ts";
 
 /**
  * Serves what a module exports by default on many workers, as `deno serve` does on one.

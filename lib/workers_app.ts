@@ -15,6 +15,7 @@ import type { SocketHandlers } from "./socket.ts";
 import type { SocketServer } from "./socket_server.ts";
 import { requireKnown } from "./route_options.ts";
 import type { TopicListener } from "./topics.ts";
+import type { MessageHandler } from "./worker_mail.ts";
 import {
   websocket,
   type WebSocketHandlers,
@@ -43,8 +44,13 @@ export interface WorkerModule {
   routes?: Readonly<Record<string, Response>>;
   /** Answers for a `fetch` that threw or rejected, as for `serve()`. */
   onError?: (error: unknown) => Response | Promise<Response>;
-  /** Told of topics that begin and end in this worker, as for `serve()`. */
+  /**
+   * Told of topics that have got their first subscriber in all workers, or lost their last one, as for `serve()`: in the
+   * worker whose subscriber it was. When that has ended with its worker, another one is told.
+   */
   onTopic?: TopicListener;
+  /** Hears what other workers and the main thread send to this one. */
+  onMessage?: MessageHandler;
   /** Called when this worker listens. */
   onListen?: (localAddr: Deno.Addr) => void;
   /** The callbacks of plain sockets, in place of `fetch`. */
@@ -59,6 +65,7 @@ const NAMES = [
   "routes",
   "onError",
   "onTopic",
+  "onMessage",
   "onListen",
   "socket",
   "rpc",

@@ -11,6 +11,7 @@ import type {
 } from "../ffi/mod.ts";
 import type { ShutdownOptions, ShutdownReport } from "./listening_server.ts";
 import { TIMER_MAX_MS } from "./route_options.ts";
+import type { MailInit, MailNote } from "./worker_mail.ts";
 import { Tally, TALLY_BYTES } from "./statistics.ts";
 import { startThread, type ThreadModule } from "./thread.ts";
 import { errorOf } from "./thrown_text.ts";
@@ -30,9 +31,12 @@ export interface MemberInit {
   place: number;
   slot: number;
   placement: WorkerPlacement | null;
+  mail: MailInit;
   module: URL;
   listen: WorkerListenOptions;
   startTimeout: number;
+  /** Told of what else it says. */
+  hear: (note: MailNote) => void;
 }
 
 const BOOTSTRAP: ThreadModule = {
@@ -46,6 +50,8 @@ const LATE_MS = 2000;
 export class Member {
   readonly place: number;
   readonly slot: number;
+  /** The number of its mailbox. */
+  readonly mailPlace: number;
   readonly tally: Tally;
   /** Resolves when it serves; rejects when it will not. */
   readonly ready: Promise<Ready>;
@@ -61,13 +67,17 @@ export class Member {
   readonly #gate = new Gate();
   readonly #thread: Worker;
   readonly #calls: WorkerCalls;
+  readonly #hearNote: (note: MailNote) => void;
   #error: Error | null = null;
   #left: ((report: ShutdownReport) => void) | null = null;
   #leaving: Promise<ShutdownReport> | null = null;
 
   constructor(init: MemberInit) {
-    const { crew, executor, place, slot, placement, module, listen } = init;
+    const { crew, executor, place, slot, placement, mail } = init;
+    const { module, listen } = init;
     this.place = place;
+    this.mailPlace = mail.place;
+    this.#hearNote = init.hear;
     this.slot = slot;
     this.#crew = crew;
     const counts = new SharedArrayBuffer(TALLY_BYTES);
@@ -80,6 +90,7 @@ export class Member {
       placement,
       counts,
       executor: executor.figures,
+      mail,
       module: module.href,
       listen,
     };
@@ -141,6 +152,11 @@ export class Member {
     await this.ended;
   }
 
+  /** Has it tell its application of topics that have ended with another worker. */
+  tellTopics(): void {
+    this.#thread.postMessage({ millrace: "topics" });
+  }
+
   ref(): void {
     this.#thread.ref();
   }
@@ -162,6 +178,10 @@ export class Member {
       reject(this.#error ??= errorOf(message.error));
     } else if (message.millrace === "left") {
       this.#left?.(message.report);
+    } else if (
+      message.millrace === "topics" || message.millrace === "message"
+    ) {
+      this.#hearNote(message);
     } else {
       this.#calls.hear(message);
     }

@@ -5,6 +5,7 @@ import { type Balance, layout } from "../ffi/mod.ts";
 import type { PlacementPolicy } from "./placement.ts";
 import { compressionOf } from "./compression.ts";
 import { type ExecutorOptions, resolveExecutor } from "./executor_options.ts";
+import type { MailOptions, MailStatistics } from "./mail_office.ts";
 import { addressOf } from "./listen_address.ts";
 import {
   ENGINE_OPTION_NAMES,
@@ -18,6 +19,8 @@ import {
   requireTypes,
   TIMER_MAX_MS,
 } from "./route_options.ts";
+import type { TopicListener } from "./topics.ts";
+import type { MessageHandler } from "./worker_mail.ts";
 import {
   type AffinityPolicy,
   placementsOf,
@@ -61,6 +64,8 @@ export interface WorkerStatus {
   memoryNode: number | null;
   /** Why it is bound to nothing although it was to be; null when that is as it was meant. */
   unbound: string | null;
+  /** What others and the main thread have sent to it. */
+  messages: MailStatistics;
 }
 
 /** Options of {@linkcode serveAll}: where to listen, those of the engine, and how workers are to be kept. */
@@ -148,6 +153,26 @@ export interface ServeAllOptions extends EngineOptions {
   onWorker?: (event: WorkerEvent) => void;
   /** Ends all workers and their connections at once when it aborts. */
   signal?: AbortSignal;
+  /**
+   * Messages of other workers that may wait for one worker, rounded up to a power of two. Whatever is more is dropped
+   * for that worker, and counted.
+   *
+   * @default {8192}
+   */
+  mailboxMessages?: number;
+  /**
+   * The same in bytes; no single message can be longer.
+   *
+   * @default {67108864}
+   */
+  mailboxBytes?: number;
+  /**
+   * Told of topics that have got their first subscriber in all workers, or lost their last one, a little later than the
+   * module. A topic that has both begun and ended in between is not told of.
+   */
+  onTopic?: TopicListener;
+  /** Hears what workers send to `"main"`, with the number of the worker. */
+  onMessage?: MessageHandler;
 }
 
 /** How a reload is to go. */
@@ -184,6 +209,8 @@ export interface WorkersSettings {
   onListen: ((localAddr: Deno.Addr) => void) | undefined;
   onWorker: ((event: WorkerEvent) => void) | undefined;
   signal: AbortSignal | undefined;
+  mail: MailOptions;
+  onMessage: MessageHandler | undefined;
 }
 
 const ACTION = "serve with workers";
@@ -201,6 +228,10 @@ const OWN = [
   "onWorker",
   "signal",
   "executor",
+  "mailboxMessages",
+  "mailboxBytes",
+  "onTopic",
+  "onMessage",
 ];
 const TYPES = {
   hostname: "string",
@@ -208,7 +239,12 @@ const TYPES = {
   replaceStalled: "boolean",
   onListen: "function",
   onWorker: "function",
+  onTopic: "function",
+  onMessage: "function",
 } as const;
+const MAILBOX_MESSAGES_MAX = 32 * 1024;
+const MAILBOX_BYTES_MIN = 64 * 1024;
+const MAILBOX_BYTES_MAX = 2 ** 31 - 1;
 
 /** The options with defaults. Throws for one that is unknown, of the wrong type or out of range. */
 export function settingsOf(options: ServeAllOptions): WorkersSettings {
@@ -254,7 +290,19 @@ export function settingsOf(options: ServeAllOptions): WorkersSettings {
     onListen: options.onListen,
     onWorker: options.onWorker,
     signal: options.signal,
+    mail: mailOf(options, placements.length),
+    onMessage: options.onMessage,
   };
+}
+
+function mailOf(options: ServeAllOptions, workers: number): MailOptions {
+  const { mailboxMessages = 8192, mailboxBytes = 64 << 20, onTopic } = options;
+  const require = (name: string, value: number, least: number, most: number) =>
+    requireInteger(ACTION, name, value, least, most);
+  require("mailboxMessages", mailboxMessages, 2, MAILBOX_MESSAGES_MAX);
+  require("mailboxBytes", mailboxBytes, MAILBOX_BYTES_MIN, MAILBOX_BYTES_MAX);
+  const messages = 2 ** Math.ceil(Math.log2(mailboxMessages));
+  return { workers, messages, bytes: mailboxBytes, onTopic };
 }
 
 function requireOneOf(

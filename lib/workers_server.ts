@@ -8,6 +8,7 @@ import {
   Crew,
   type ReactorCounters,
   readCounters,
+  type RegistryStatistics,
 } from "../ffi/mod.ts";
 import {
   checkShutdown,
@@ -15,9 +16,11 @@ import {
   type ShutdownOptions,
   type ShutdownReport,
 } from "./listening_server.ts";
+import { MailOffice, type MailStatistics } from "./mail_office.ts";
 import { type SocketFile, socketFileOf } from "./socket_file.ts";
 import { type ServerStatistics, Tally } from "./statistics.ts";
 import { SharedExecutor, type WorkersExecutor } from "./workers_executor.ts";
+import type { MailNote } from "./worker_mail.ts";
 import { Member, type Ready } from "./workers_member.ts";
 import type {
   ReloadOptions,
@@ -26,6 +29,15 @@ import type {
   WorkerStatus,
 } from "./workers_options.ts";
 import type { WorkerPlacement } from "./workers_placement.ts";
+import type { Sendable, SendOptions } from "./ws_socket.ts";
+
+/** What all workers of a server have counted. */
+export interface WorkersStatistics extends ServerStatistics {
+  /** Messages between them. */
+  messages: MailStatistics;
+  /** Topics that they share. */
+  topics: RegistryStatistics;
+}
 
 /** A running server on many workers. */
 export interface WorkersServer<Addr extends Deno.Addr = Deno.Addr>
@@ -45,6 +57,43 @@ export interface WorkersServer<Addr extends Deno.Addr = Deno.Addr>
    * closed with the server.
    */
   readonly executor: WorkersExecutor;
+  /** A copy of the counters, summed up over all workers. */
+  statistics(): WorkersStatistics;
+  /**
+   * Sends a message to all WebSockets of the server that are subscribed to a topic, in all workers.
+   *
+   * @param topic The topic, without a wildcard.
+   * @param message The message; encoded once, however many subscribers there are.
+   * @param options How it is to be sent.
+   * @returns How many subscribers there are in the workers that it was posted to; whoever matches by several patterns
+   * counts for each of them.
+   */
+  publish(topic: string, message: Sendable, options?: SendOptions): number;
+  /**
+   * How many subscribers a topic has in all workers; whoever matches by several patterns counts for each of them.
+   *
+   * @param topic The topic; one with a wildcard stands for itself.
+   * @returns Their number.
+   */
+  subscriberCount(topic: string): number;
+  /**
+   * Sends a value to a worker, to be heard by its `onMessage()`. The number of a worker that is being replaced is the old
+   * one's until the new one serves.
+   *
+   * @param worker Its number.
+   * @param value Anything that can be cloned. Strings and bytes are the cheapest.
+   * @returns Whether it is in the worker's mailbox: not when that is full, or nobody serves under that number just now.
+   * @throws {RangeError} When there is no such number, or the value is longer than a mailbox.
+   * @throws {TypeError} When the value cannot be cloned.
+   */
+  send(worker: number, value: unknown): boolean;
+  /**
+   * Sends a value to all workers.
+   *
+   * @param value Anything that can be cloned.
+   * @returns How many have it in their mailbox; while a worker is replaced, the old one and the new one.
+   */
+  broadcast(value: unknown): number;
 }
 
 // A worker that ends again and again is started anew ever more seldom.
@@ -61,6 +110,8 @@ const FOLD_MS = 10;
 // As long is waited for that at the end.
 const FOLD_LOOKS = 500;
 const RELOAD_GRACE_MS = 1000;
+
+type MailCounts = Pick<WorkersStatistics, "messages" | "topics">;
 
 interface Slot {
   readonly number: number;
@@ -83,6 +134,7 @@ export class Supervisor implements WorkersServer {
   readonly #module: URL;
   readonly #settings: WorkersSettings;
   readonly #crew: Crew;
+  readonly #mail: MailOffice;
   readonly #slots: Slot[];
   /** All whose place is not free again. */
   readonly #members = new Set<Member>();
@@ -90,6 +142,8 @@ export class Supervisor implements WorkersServer {
   readonly #past: ReactorCounters = readCounters(0, () => 0);
   readonly #tally = new Tally();
   readonly #files = new Map<string, SocketFile>();
+  // When it is over.
+  #mailCounts: MailCounts | null = null;
   #ready: Ready | null = null;
   #nextPlace = 0;
   #look: ReturnType<typeof setInterval> | undefined;
@@ -102,6 +156,7 @@ export class Supervisor implements WorkersServer {
     this.#settings = settings;
     const { placements } = settings;
     this.#crew = Crew.open(placements.length, settings.balance);
+    this.#mail = new MailOffice(settings.mail);
     this.executor = new SharedExecutor(
       settings.executor,
       placements.flatMap((placement) => placement?.cpus ?? []),
@@ -159,7 +214,7 @@ export class Supervisor implements WorkersServer {
     for (const member of this.#members) member.unref();
   }
 
-  statistics(): ServerStatistics {
+  statistics(): WorkersStatistics {
     const counters = { ...this.#past };
     const tally = new Tally();
     tally.add(this.#tally);
@@ -168,7 +223,26 @@ export class Supervisor implements WorkersServer {
       tally.add(member.tally);
     }
     const memory = [...this.#members].flatMap((member) => member.memory());
-    return tally.read(counters, memory);
+    return {
+      ...tally.read(counters, memory),
+      ...this.#mailCounts ?? this.#countMail(),
+    };
+  }
+
+  publish(topic: string, message: Sendable, options?: SendOptions): number {
+    return this.#mail.publish(topic, message, options);
+  }
+
+  subscriberCount(topic: string): number {
+    return this.#mail.subscriberCount(topic);
+  }
+
+  send(worker: number, value: unknown): boolean {
+    return this.#mail.send(worker, value);
+  }
+
+  broadcast(value: unknown): number {
+    return this.#mail.broadcast(value);
   }
 
   workers(): WorkerStatus[] {
@@ -187,6 +261,7 @@ export class Supervisor implements WorkersServer {
         node: bound?.node ?? null,
         memoryNode: bound?.memoryNode ?? null,
         unbound,
+        messages: this.#mail.statisticsOf(member.mailPlace),
       };
     }).sort((a, b) => a.worker - b.worker);
   }
@@ -226,9 +301,11 @@ export class Supervisor implements WorkersServer {
       place: this.#takePlace(),
       slot: slot.number,
       placement: slot.placement,
+      mail: this.#mail.take(),
       module: this.#module,
       listen: this.#settings.listen,
       startTimeout: this.#settings.startTimeout,
+      hear: (note) => this.#hear(slot, note),
     });
     this.#members.add(member);
     if (!this.#referenced) member.unref();
@@ -242,6 +319,7 @@ export class Supervisor implements WorkersServer {
     try {
       const ready = await member.ready;
       this.#listens(ready);
+      this.#mail.enter(member.slot, member.mailPlace);
     } catch (error) {
       member.failed = true;
       await member.end();
@@ -249,6 +327,7 @@ export class Supervisor implements WorkersServer {
     }
     this.#tell({ kind: "started", worker: slot.number, error: null });
     this.#tellUnbound(slot, member);
+    this.#tellTopics();
     return member;
   }
 
@@ -274,6 +353,7 @@ export class Supervisor implements WorkersServer {
 
   #listens(ready: Ready): void {
     this.#ready ??= ready;
+    this.#mail.listens(this.addr);
     for (const addr of ready.addrs) {
       if (addr.transport !== "unix") continue;
       const { path } = addr as Deno.UnixAddr;
@@ -290,6 +370,7 @@ export class Supervisor implements WorkersServer {
     began: number,
     error: Error | null,
   ): void {
+    this.#mail.leave(member.slot, member.mailPlace);
     this.#fold(member).catch((cause) => {
       console.error("The place of a worker could not be freed", cause);
     });
@@ -313,9 +394,17 @@ export class Supervisor implements WorkersServer {
     slot.retry = setTimeout(() => {
       const taken = slot.member !== null || slot.replacing;
       if (taken || this.#shutdown !== null) return;
-      // How it has gone is told by its end.
-      this.#begin(slot).catch(() => {});
+      this.#beginAgain(slot);
     }, wait);
+  }
+
+  // How it has gone is told by its end. Where none could be begun, since too many have not ended yet, it is tried later.
+  #beginAgain(slot: Slot): void {
+    slot.retry = undefined;
+    this.#begin(slot).catch(() => {
+      const waits = slot.member !== null || slot.retry !== undefined;
+      if (!waits && this.#shutdown === null) this.#again(slot, BACKOFF_MAX_MS);
+    });
   }
 
   // What it has counted is kept when its thread has given everything back. One that never does keeps no process alive.
@@ -324,7 +413,27 @@ export class Supervisor implements WorkersServer {
     if (!this.#members.delete(member)) return;
     addCounters(this.#past, member.counters());
     this.#tally.add(member.tally);
+    this.#mail.forget(member.mailPlace);
     this.#crew.forget(member.place);
+    this.#tellTopics();
+  }
+
+  // Somebody has to tell of topics that have ended with their worker: whoever lives.
+  #tellTopics(): void {
+    for (const member of this.#members) {
+      if (member.state === "serving") return member.tellTopics();
+    }
+  }
+
+  #hear(slot: Slot, note: MailNote): void {
+    if (note.millrace === "topics") return this.#mail.tellChanges();
+    const { onMessage } = this.#settings;
+    try {
+      const result = onMessage?.(note.value, slot.number);
+      if (result instanceof Promise) result.catch(complain);
+    } catch (error) {
+      complain(error);
+    }
   }
 
   #lookAtAll(): void {
@@ -350,7 +459,7 @@ export class Supervisor implements WorkersServer {
     this.#crew.vacate(slot.number);
     slot.member = null;
     void member.end();
-    this.#begin(slot).catch(() => {});
+    this.#beginAgain(slot);
   }
 
   async #replaceAll(how: Required<ShutdownOptions>): Promise<void> {
@@ -405,12 +514,23 @@ export class Supervisor implements WorkersServer {
       await sleep(FOLD_MS);
     }
     // One whose thread goes on for ever keeps the crew; it is let go of when the process ends.
-    if (this.#members.size === 0) this.#crew.close();
+    if (this.#members.size === 0) this.#release();
     try {
       for (const file of this.#files.values()) file.remove();
     } finally {
       this.#finish();
     }
+  }
+
+  #countMail(): MailCounts {
+    return { messages: this.#mail.statistics(), topics: this.#mail.topics() };
+  }
+
+  #release(): void {
+    if (this.#mailCounts !== null) return;
+    this.#mailCounts = this.#countMail();
+    this.#crew.close();
+    this.#mail.close();
   }
 
   #tell(event: WorkerEvent): void {
@@ -428,6 +548,10 @@ function log({ kind, worker, error }: WorkerEvent): void {
   if (kind === "stalled") console.error(`Worker ${worker} does not respond`);
   if (kind === "recovered") console.error(`Worker ${worker} responds again`);
   if (kind === "unbound") console.error(`Worker ${worker}: ${error!.message}`);
+}
+
+function complain(error: unknown): void {
+  console.error("Exception in onMessage", error);
 }
 
 function sleep(ms: number, referenced = true): Promise<void> {

@@ -8,6 +8,7 @@ import { type ExecutorRequest, shareExecutor } from "./executor_shared.ts";
 import type { ShutdownReport } from "./listening_server.ts";
 import { share, type Sharing } from "./sharing.ts";
 import { textOf, type ThrownText } from "./thrown_text.ts";
+import { type MailInit, type MailNote, WorkerMail } from "./worker_mail.ts";
 import { openApp, requireModule, type WorkerModule } from "./workers_app.ts";
 import { Gate } from "./workers_gate.ts";
 import type { WorkerListenOptions } from "./workers_options.ts";
@@ -27,6 +28,7 @@ export interface WorkerInit {
   counts: SharedArrayBuffer;
   /** The statistics of the executor. */
   executor: SharedArrayBuffer;
+  mail: MailInit;
   module: string;
   listen: WorkerListenOptions;
 }
@@ -36,6 +38,11 @@ export interface Leave {
   millrace: "leave";
   timeout: number;
   grace: number;
+}
+
+/** Topics have ended with another worker. */
+export interface TellTopics {
+  millrace: "topics";
 }
 
 /** What it tells. The application may send messages of its own, which are without the mark. */
@@ -51,17 +58,20 @@ export type WorkerMessage =
   }
   | { millrace: "failed"; error: ThrownText }
   | { millrace: "left"; report: ShutdownReport }
-  | ExecutorRequest;
+  | ExecutorRequest
+  | MailNote;
 
 async function start(init: WorkerInit): Promise<void> {
   const unbound = bind(init.placement);
   if (!enter(init)) return;
   const memoryNode = unbound === null ? init.placement?.memoryNode : null;
-  const servers = share(init.counts, memoryNode ?? null);
+  const mail = new WorkerMail(init.mail, init.slot, tell);
+  const servers = share(init.counts, memoryNode ?? null, mail);
   shareExecutor(init.executor);
   const exports = await import(init.module) as { default?: unknown };
   const app = requireModule(init.module, exports.default);
-  const own = openApp(app, init.listen);
+  if (app.onMessage !== undefined) mail.handlers.add(app.onMessage);
+  const own = servers.own = openApp(app, init.listen);
   await app.rpc?.start();
   const [first] = servers.servers;
   if (first === undefined) {
@@ -72,7 +82,8 @@ async function start(init: WorkerInit): Promise<void> {
   const main = own ?? first;
   const others = servers.servers.filter(({ addr }) => addr !== main.addr);
   globalThis.addEventListener("message", (event) => {
-    const { data } = event as MessageEvent<Partial<Leave>>;
+    const { data } = event as MessageEvent<Partial<Leave | TellTopics>>;
+    if (data?.millrace === "topics") mail.tellChanges();
     if (data?.millrace === "leave") void leave(app, servers, data as Leave);
   });
   tell({

@@ -89,10 +89,19 @@ export function writeEncoded(
   masker: Masker | null,
 ): void {
   if (masker === null) return outbox.write(handle, frame, 0);
+  const payload = frame.subarray(frameHeaderLength(frame));
+  writeFrame(outbox, handle, opcodeOf(frame), payload, true, masker);
+}
+
+/** Bytes of the header of a frame that was encoded without a mask. */
+export function frameHeaderLength(frame: Uint8Array): number {
   const length = frame[1]!;
-  const header = length <= SHORT_MAX ? 2 : length === 126 ? 4 : HEADER_MAX;
-  const opcode = frame[0]! & ~FIN;
-  writeFrame(outbox, handle, opcode, frame.subarray(header), true, masker);
+  return length <= SHORT_MAX ? 2 : length === 126 ? 4 : HEADER_MAX;
+}
+
+/** The opcode of such a frame, with the bit that says it is compressed. */
+export function opcodeOf(frame: Uint8Array): number {
+  return frame[0]! & ~FIN;
 }
 
 // Stages a payload in pieces that begin at multiples of four, as the key does.

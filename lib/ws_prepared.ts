@@ -4,7 +4,13 @@
 
 import { toBytes } from "./bytes.ts";
 import type { Deflater } from "./ws_deflate.ts";
-import { encodeFrame, OPCODE_BINARY, OPCODE_TEXT } from "./ws_encoder.ts";
+import {
+  encodeFrame,
+  frameHeaderLength,
+  OPCODE_BINARY,
+  OPCODE_TEXT,
+  opcodeOf,
+} from "./ws_encoder.ts";
 
 type FrameDeflater = Pick<Deflater, "shape" | "encode">;
 
@@ -27,12 +33,16 @@ export let contentOf: (prepared: PreparedMessage) => {
 export let sizeOf: (prepared: PreparedMessage) => number;
 
 const UTF8 = new TextEncoder();
+const DECODER = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** A message whose frame is ready to be sent, made by {@linkcode prepare}. */
 export class PreparedMessage {
   /** Bytes of the message, without its frame's header. */
   readonly length: number;
-  readonly #message: string | null;
+  readonly #size: number;
+  readonly #isText: boolean;
+  // Null for bytes, and for a text of which we have only the frame so far.
+  #text: string | null;
   readonly #frame: Uint8Array<ArrayBuffer>;
   // By the shape of compression; what is not shorter compressed is the frame above.
   #deflated: Map<number, Uint8Array<ArrayBuffer>> | null = null;
@@ -41,22 +51,40 @@ export class PreparedMessage {
     frameOf = (prepared) => prepared.#frame;
     deflatedFrameOf = (prepared, deflater) => prepared.#deflatedFrame(deflater);
     contentOf = (prepared) => prepared.#content();
-    sizeOf = (prepared) => prepared.#message?.length ?? prepared.length;
+    sizeOf = (prepared) => prepared.#size;
   }
 
-  /** Made by `prepare()`. */
-  constructor(message: string | Uint8Array) {
+  /** Made by `prepare()`, or of the frame and the size of a message that another worker has prepared. */
+  constructor(
+    message: string | Uint8Array | {
+      frame: Uint8Array<ArrayBuffer>;
+      size: number;
+    },
+  ) {
+    if (typeof message !== "string" && "frame" in message) {
+      const { frame, size } = message;
+      this.length = frame.length - frameHeaderLength(frame);
+      this.#isText = opcodeOf(frame) === OPCODE_TEXT;
+      this.#text = null;
+      this.#size = size;
+      this.#frame = frame;
+      return;
+    }
     const isText = typeof message === "string";
     const bytes = isText ? UTF8.encode(message) : message;
     this.length = bytes.length;
-    this.#message = isText ? message : null;
+    this.#isText = isText;
+    this.#text = isText ? message : null;
+    this.#size = message.length;
     this.#frame = encodeFrame(isText ? OPCODE_TEXT : OPCODE_BINARY, bytes);
   }
 
   /** The message: the string that it was made of, or a copy of the bytes. */
   get message(): string | Uint8Array<ArrayBuffer> {
-    return this.#message ??
-      this.#frame.slice(this.#frame.length - this.length);
+    const start = this.#frame.length - this.length;
+    return this.#isText
+      ? this.#text ??= DECODER.decode(this.#frame.subarray(start))
+      : this.#frame.slice(start);
   }
 
   #deflatedFrame(deflater: FrameDeflater): Uint8Array<ArrayBuffer> {
@@ -75,7 +103,7 @@ export class PreparedMessage {
 
   #content(): { opcode: number; payload: Uint8Array<ArrayBuffer> } {
     return {
-      opcode: this.#message === null ? OPCODE_BINARY : OPCODE_TEXT,
+      opcode: this.#isText ? OPCODE_TEXT : OPCODE_BINARY,
       payload: this.#frame.subarray(this.#frame.length - this.length),
     };
   }

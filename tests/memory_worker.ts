@@ -3,10 +3,12 @@
 // another; started by memory_test.ts.
 
 import { parentPort } from "node:worker_threads";
+import { MailOffice } from "../lib/mail_office.ts";
 import { resolveOptions } from "../lib/options.ts";
 import { PollLoop } from "../lib/poll_loop.ts";
 import { share } from "../lib/sharing.ts";
 import { TALLY_BYTES } from "../lib/statistics.ts";
+import { WorkerMail } from "../lib/worker_mail.ts";
 
 async function nodeOf(memoryNode: number): Promise<number> {
   const loop = new PollLoop(
@@ -20,5 +22,13 @@ async function nodeOf(memoryNode: number): Promise<number> {
   return memory.memoryNode;
 }
 
-share(new SharedArrayBuffer(TALLY_BYTES), 7);
+const office = new MailOffice({
+  workers: 1,
+  messages: 2,
+  bytes: 65536,
+  onTopic: undefined,
+});
+const mail = new WorkerMail(office.take(), 0, () => {});
+share(new SharedArrayBuffer(TALLY_BYTES), 7, mail);
 parentPort!.postMessage([await nodeOf(-1), await nodeOf(3)]);
+office.close();

@@ -92,6 +92,7 @@ const char *t_fault_name(enum sys_call call) {
       [SYS_MBIND] = "mbind",
       [SYS_MOVE_PAGES] = "move_pages",
       [SYS_PAGEMAP_SCAN] = "pagemap_scan",
+      [SYS_RANDOM] = "random",
   };
   return names[call];
 }

@@ -111,9 +111,10 @@ static bool run_many(uint32_t backend) {
   T_NEED(open_boxes(64, 16, 1 << 20) == 0);
   T_NEED(open_reactor(&server, backend) == 0 && open_reactor(&other, backend) == 0);
   T_NEED(mr_mailbox_open(boxes, 0, server.reactor) == 0 && mr_mailbox_open(boxes, 63, other.reactor) == 0);
-  const uint32_t both[2] = {1, 1u << 31}, more[2] = {3, 1u << 31}, none[2] = {0, 0};
+  uint32_t both[2] = {1, 1u << 31}, more[2] = {3, 1u << 31}, none[2] = {0, 0};
   T_NEED(mr_mailbox_post(boxes, both, 2, 0, 1, (const uint8_t *)"x", 1) == 2);
   T_NEED(mr_mailbox_post(boxes, more, 2, 0, 2, (const uint8_t *)"y", 1) == 2);
+  T_NEED(both[0] == 1 && more[0] == 1 && more[1] == 1u << 31);  // who has taken it in
   T_NEED(stats(1).lost == 1 && stats(1).posted == 0 && stats(1).held_bytes == 0);
   T_NEED(mr_mailbox_post(boxes, none, 2, 0, 3, (const uint8_t *)"z", 1) == 0);
   t_turn(&server);
