@@ -258,23 +258,14 @@ export class HttpConnection
       this.#current === null && this.#waiting === null &&
       this.#responses.hasRoom
     ) {
-      if (this.#host.draining) this.#followed = this.#isFollowed(index);
+      this.#followed = this.#host.draining &&
+        this.#host.loop.isFollowed(index, layout.HEAD);
       this.#start(request, exchange);
       this.#followed = false;
       return;
     }
     this.#enqueue({ request, exchange });
     if (this.#current === null) this.#outbox.wantDrain(this.handle);
-  }
-
-  // Whether another request came with it: records of a connection are side by side.
-  #isFollowed(index: number): boolean {
-    const { records } = this.#host.loop;
-    for (let next = index + 1; next < records; next++) {
-      if (this.#inbox.handle(next) !== this.handle) return false;
-      if (this.#inbox.kind(next) === layout.HEAD) return true;
-    }
-    return false;
   }
 
   // Requests are answered one after the other (RFC 9112 section 9.3.2). While one waits, no more than those of this
