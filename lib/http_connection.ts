@@ -32,19 +32,13 @@ import {
   type ResponseParts,
   takeParts,
 } from "./response_parts.ts";
-import { readRequest } from "./request_reader.ts";
+import { readRequest, type Waiting } from "./request_reader.ts";
 import type { AllTimeouts } from "./request_timeouts.ts";
 import { type ResponseOwner, ResponseWriter } from "./response_writer.ts";
 import { SentQueue } from "./sent_queue.ts";
 import { thrownError } from "./thrown.ts";
 import type { PeerAddress } from "./upgrade.ts";
 import { violationText } from "./violations.ts";
-
-/** A request whose turn has not come: the one before it is still being answered. */
-interface Waiting {
-  request: LazyRequest;
-  exchange: Exchange;
-}
 
 const PARTS: ResponseParts = { ...NO_PARTS };
 const CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -70,9 +64,7 @@ export class HttpConnection
   #violation = 0;
   #violationStatus = 0;
   #ended = false;
-  // While a request is started: another one lies behind it.
   #followed = false;
-  // The reactor may have kept requests that came while it was not to read on; up to this turn it gives them out.
   #keptUntil = -1;
   #finished = false;
   #closed = false;
@@ -186,16 +178,11 @@ export class HttpConnection
     if (!exchange.answered) this.passOn(exchange);
   }
 
+  // What came before "close" is answered too, and C may have kept some of it while it was not to read on.
   get isLast(): boolean {
-    return (this.#ended || this.#host.draining) && !this.#expectsMore();
-  }
-
-  // Requests that have arrived are answered before the connection ends: a client that is told "close" behind the first
-  // of them has to take the others for lost (RFC 9112 section 9.6).
-  #expectsMore(): boolean {
-    if (this.#waiting !== null || this.#followed) return true;
-    const { leaving, loop } = this.#host;
-    return !this.#ended && !leaving && loop.turn <= this.#keptUntil;
+    if (this.#waiting !== null || this.#followed) return false;
+    const { draining, leaving, loop } = this.#host;
+    return this.#ended || draining && (leaving || loop.turn > this.#keptUntil);
   }
 
   // RFC 9110 section 10.1.1: once, only to a request that asks, and only while its body has not come.
@@ -258,23 +245,13 @@ export class HttpConnection
       this.#current === null && this.#waiting === null &&
       this.#responses.hasRoom
     ) {
-      if (this.#host.draining) this.#followed = this.#isFollowed(index);
+      this.#followed = this.#host.expectsMore(index);
       this.#start(request, exchange);
       this.#followed = false;
       return;
     }
     this.#enqueue({ request, exchange });
     if (this.#current === null) this.#outbox.wantDrain(this.handle);
-  }
-
-  // Whether another request came with it: records of a connection are side by side.
-  #isFollowed(index: number): boolean {
-    const { records } = this.#host.loop;
-    for (let next = index + 1; next < records; next++) {
-      if (this.#inbox.handle(next) !== this.handle) return false;
-      if (this.#inbox.kind(next) === layout.HEAD) return true;
-    }
-    return false;
   }
 
   // Requests are answered one after the other (RFC 9112 section 9.3.2). While one waits, no more than those of this

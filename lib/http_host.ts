@@ -33,5 +33,7 @@ export interface HttpHost {
   readonly draining: boolean;
   /** It waits for nothing but answers that are on their way. */
   readonly leaving: boolean;
+  /** While it drains: whether the connection of this record, a request, has sent more of them already. */
+  expectsMore(index: number): boolean;
   parseAddress(text: string): Deno.Addr;
 }

@@ -2,6 +2,7 @@
 // http_server.ts - a server of HTTP: what its connections share; made by serve.ts.
 
 import "./globals.ts";
+import { layout } from "../ffi/mod.ts";
 import { type Compression, compressionOf } from "./compression.ts";
 import type { Connection } from "./connection.ts";
 import { HeadText } from "./head_text.ts";
@@ -114,6 +115,10 @@ class Server<Addr extends Deno.Addr> extends ListeningServer<Addr>
 
   subscriberCount(topic: string): number {
     return this.loop.topics.count(topic);
+  }
+
+  expectsMore(index: number): boolean {
+    return this.draining && this.loop.isFollowed(index, layout.HEAD);
   }
 
   protected override open(handle: number): Connection {

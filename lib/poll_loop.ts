@@ -124,6 +124,17 @@ export class PollLoop {
     }
   }
 
+  /** Whether a record of this kind follows among those of the same connection, which are side by side. */
+  isFollowed(index: number, kind: number): boolean {
+    const { inbox } = this.reactor;
+    const handle = inbox.handle(index);
+    for (let next = index + 1; next < this.records; next++) {
+      if (inbox.handle(next) !== handle) return false;
+      if (inbox.kind(next) === kind) return true;
+    }
+    return false;
+  }
+
   /** Begins to connect; what `make` returns is told by CONNECTED or CLOSED how that has gone. */
   connect(
     address: ConnectAddress,

@@ -5,6 +5,12 @@ import type { Exchange } from "./exchange.ts";
 import type { HttpHost } from "./http_host.ts";
 import { LazyRequest } from "./http_request.ts";
 
+/** A request whose turn has not come: the one before it is still being answered. */
+export interface Waiting {
+  request: LazyRequest;
+  exchange: Exchange;
+}
+
 /** The request of the record at `index`. */
 export function readRequest(
   host: HttpHost,
