@@ -13,14 +13,12 @@
 // A wish in either case: where the node has none left, memory comes from another one.
 static void prefer_node(struct pages *p, unsigned flags) {
   uint64_t nodes[MR_NODES_MAX / 64] = {0};
-  int mode = MPOL_DEFAULT;
-  size_t bits = 0;
-  if (p->node > 0) {
-    nodes[(p->node - 1) / 64] = 1ull << (p->node - 1) % 64;
-    mode = MPOL_PREFERRED;
-    bits = MR_NODES_MAX + 1;  // the kernel takes one off
-  }
-  p->bind_error = sys_mbind(p->base, p->bytes, mode, nodes, bits, flags) == 0 ? 0 : errno;
+  if (p->node > 0) nodes[(p->node - 1) / 64] = 1ull << (p->node - 1) % 64;
+  // The kernel takes one off the number of bits. Without a wish it takes no set at all, not even an empty
+  // one.
+  long rc = p->node > 0 ? sys_mbind(p->base, p->bytes, MPOL_PREFERRED, nodes, MR_NODES_MAX + 1, flags)
+                        : sys_mbind(p->base, p->bytes, MPOL_DEFAULT, NULL, 0, flags);
+  p->bind_error = rc == 0 ? 0 : errno;
 }
 
 // What both kinds of mappings need before a page is there. A child of fork() that shared them would have us
