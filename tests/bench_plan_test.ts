@@ -9,7 +9,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { type Contender, singleOf } from "../bench/contenders.ts";
-import { IDLE_NAMES } from "../bench/idle_workloads.ts";
+import { holds, IDLE_NAMES, IDLE_WORKLOADS } from "../bench/idle_workloads.ts";
 import { loadArguments } from "../bench/measure.ts";
 import { readOptions, USAGE } from "../bench/options.ts";
 import {
@@ -198,6 +198,13 @@ Deno.test("bench: each worker has its connections and its warm-up, subscribers a
   const four = { ...contender("a"), workers: 4, single: "b" };
   const steps = plan([asked], [four], { ...NO_CHOICE, rounds: 1 });
   assertEquals(steps.map(({ workload }) => workload.connections), [256]);
+});
+
+Deno.test("bench: connections that are idle are held by servers without workers", () => {
+  const [workload] = IDLE_WORKLOADS;
+  assert(workload !== undefined);
+  assert(holds(contender("a"), workload));
+  assert(!holds({ ...contender("a-x2"), workers: 2 }, workload));
 });
 
 Deno.test("bench: the same with one worker is told by the name", () => {
