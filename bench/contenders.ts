@@ -167,25 +167,14 @@ function denoServe(name: string): Contender {
   };
 }
 
-// Nothing of theirs reaches the subscribers of other threads.
+// What they publish does not reach the subscribers of other threads.
 function denoWorkers(name: string): Contender {
-  const threads = (server: string): string[] => {
-    const script = benchPath("servers/workers_peer.ts");
-    // Without --unstable-net no port is shared.
-    const flags = ["-A", "--no-prompt", "--unstable-net"];
-    return [
-      Deno.execPath(),
-      "run",
-      ...flags,
-      script,
-      String(PEER_WORKERS),
-      server,
-    ];
-  };
+  // Without --unstable-net no port is shared.
+  const run = [Deno.execPath(), "run", "-A", "--no-prompt", "--unstable-net"];
   return {
     name,
-    command: threads("deno_serve.ts"),
-    tcp: threads("tcp_deno.ts"),
+    command: [...run, ...threads("deno_serve.ts")],
+    tcp: [...run, ...threads("tcp_deno.ts")],
     workers: PEER_WORKERS,
     single: singleOf(name),
     listeners: PEER_WORKERS,
@@ -211,16 +200,19 @@ async function bunServe(name: string): Promise<Contender> {
 async function bunWorkers(name: string): Promise<Contender> {
   const one = await bunServe(name);
   const [bun = ""] = one.command;
-  const script = benchPath("servers/workers_peer.ts");
   return {
     ...one,
-    command: [bun, "run", script, String(PEER_WORKERS), "bun_serve.ts"],
+    command: [bun, "run", ...threads("bun_serve.ts")],
     tcp: [],
     workers: PEER_WORKERS,
     single: singleOf(name),
     listeners: PEER_WORKERS,
     takes: ({ path, protocol }) => protocol !== "tcp" && path !== TOPIC_ROUTE,
   };
+}
+
+function threads(server: string): string[] {
+  return [benchPath("servers/workers_peer.ts"), String(PEER_WORKERS), server];
 }
 
 async function onNode(name: string): Promise<Contender> {

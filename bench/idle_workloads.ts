@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // idle_workloads.ts - memory: what many WebSockets cost a server that do nothing, or next to nothing. Each contender is
 // measured once under each, since memory does not vary from round to round as speed does.
-import type { Contender } from "./contenders.ts";
+import { type Contender, takes } from "./contenders.ts";
 import { type IdleRound, measureIdle } from "./idle.ts";
 import { align, type Column } from "./report.ts";
 import type { Workload } from "./workloads.ts";
@@ -69,7 +69,7 @@ function idle(size: string, connections: number): IdleWorkload {
 export function holds(contender: Contender, workload: IdleWorkload): boolean {
   if (contender.name === "millrace-spin") return false;
   if (contender.name.startsWith("floor")) return false;
-  return contender.takes(workload) &&
+  return takes(contender, workload) &&
     (!workload.onlyNamed || contender.name.startsWith("millrace"));
 }
 

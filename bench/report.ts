@@ -261,7 +261,7 @@ function syscalls({ syscalls }: Row): string {
   return "reason" in syscalls ? "-" : syscalls.per_request.toFixed(2);
 }
 
-// The processor's time for an answer: of the others, rates are compared.
+// The processor's time for an answer; the other tables compare answers in a time.
 function cpuAgainstSingle({ against }: Row): string {
   return against.single === undefined ? "" : ratio(1 / against.single);
 }

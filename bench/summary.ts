@@ -152,17 +152,22 @@ function summarizeContender(
 }
 
 function againstBases(
-  { floor, single }: Compared,
+  contender: Compared,
   valid: readonly Round[],
   rounds: readonly Round[],
 ): Partial<Record<Base, number>> {
   const ratios: Partial<Record<Base, number>> = {};
   for (const base of BASES) {
-    const name = { floor, single }[base as "floor" | "single"] ?? base;
+    const name = nameOf(base, contender);
     const ratio = ratioTo(name, valid, rounds, ratePerCpuSecond);
     if (ratio !== undefined) ratios[base] = ratio;
   }
   return ratios;
+}
+
+function nameOf(base: Base, { floor, single }: Compared): string | undefined {
+  if (base === "floor") return floor;
+  return base === "single" ? single : base;
 }
 
 function ratioTo(

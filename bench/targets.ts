@@ -223,12 +223,8 @@ function valuesOf(
   if (against === undefined) {
     return own.map(FIGURES[figure]).filter(Number.isFinite);
   }
-  return ratiosTo(
-    baseOf(against, contender),
-    own,
-    rounds,
-    FIGURES[figure],
-  );
+  const base = baseOf(against, contender);
+  return ratiosTo(base, own, rounds, FIGURES[figure]);
 }
 
 function baseOf(

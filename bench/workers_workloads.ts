@@ -2,32 +2,33 @@
 // workers_workloads.ts - what is asked of servers on many threads, and of the same on one: what further workers cost in
 // CPU for each answer. All of them share the one core of the server.
 import type { Workload } from "./workloads.ts";
+import { PUBLISH } from "./ws_workloads.ts";
 
-// What they are called, by the workloads that they are otherwise.
-const NAMES: ReadonlyMap<string, string> = new Map([
-  ["http-1", "workers-http-1"],
-  ["http-16", "workers-http-16"],
-  ["ws-1", "workers-ws-1"],
-  ["ws-16", "workers-ws-16"],
-  ["tcp-64b-16", "workers-tcp-16"],
-  ["broadcast-1000", "workers-publish-1000"],
-]);
+// What servers with many workers are asked for too.
+const NAMES = ["http-1", "http-16", "ws-1", "ws-16", "tcp-64b-16"];
 
 // For each worker, as each compiles its code by itself.
 const WARMUP_SECONDS = 1;
 
-/** Those of some workloads that servers with many workers are asked for too. */
+/** Those of all workloads that are asked of servers with many workers too, and what is published by one of them. */
 export function onWorkers(workloads: readonly Workload[]): Workload[] {
-  return workloads.flatMap((workload) => {
-    const name = NAMES.get(workload.name);
-    if (name === undefined) return [];
-    const asked = { ...workload, name, warmup: WARMUP_SECONDS };
-    // What is published goes to so many subscribers, whoever has them.
-    if (workload.path === "/subscribe") return { ...asked, workers: "share" };
-    const title = `${workload.title}, on each worker's ` +
-      `${workload.connections} connections`;
-    return { ...asked, title, workers: "each" };
-  });
+  const answered = workloads.filter(({ name }) => NAMES.includes(name));
+  return [
+    ...answered.map((workload): Workload => ({
+      ...workload,
+      name: `workers-${workload.name}`,
+      title: `${workload.title}, connections of each worker: ` +
+        workload.connections,
+      workers: "each",
+      warmup: WARMUP_SECONDS,
+    })),
+    {
+      ...PUBLISH,
+      name: `workers-publish-${PUBLISH.connections}`,
+      workers: "share",
+      warmup: WARMUP_SECONDS,
+    },
+  ];
 }
 
 /**

@@ -35,8 +35,14 @@ export const WS_WORKLOADS: readonly Workload[] = [
   ...sized("1m", [1], []),
   json(1),
   ...minor([json(16)]),
-  ...SUBSCRIBERS.map(broadcast),
+  ...SUBSCRIBERS.map((subscribers) => broadcast(subscribers, PUBLISHED)),
 ];
+
+/**
+ * Deliveries of one message at a time, for servers with many workers: of several that wait for a subscriber, one worker
+ * alone sends more at once than many do that come by them at different times.
+ */
+export const PUBLISH: Workload = broadcast(1000, 1);
 
 function minor(workloads: readonly Workload[]): Workload[] {
   return workloads.map((workload) => ({ ...workload, minor: true }));
@@ -102,16 +108,16 @@ function json(inFlight: number): Workload {
   };
 }
 
-function broadcast(subscribers: number): Workload {
+function broadcast(subscribers: number, inFlight: number): Workload {
   return {
     name: `broadcast-${subscribers}`,
     title: `Deliveries of ${SIZE} B of text to ${
       subscribers.toLocaleString("en")
-    } subscribers, ${PUBLISHED} published in flight`,
+    } subscribers, ${inFlight} published in flight`,
     protocol: "ws",
     path: "/subscribe",
     connections: subscribers,
-    inFlight: PUBLISHED,
+    inFlight,
     extra: ["--publish", "/publish", "--text", "--payload", String(SIZE)],
   };
 }

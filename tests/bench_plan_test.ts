@@ -8,8 +8,8 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import type { Contender } from "../bench/contenders.ts";
-import { IDLE_NAMES } from "../bench/idle_workloads.ts";
+import { type Contender, singleOf } from "../bench/contenders.ts";
+import { holds, IDLE_NAMES, IDLE_WORKLOADS } from "../bench/idle_workloads.ts";
 import { loadArguments } from "../bench/measure.ts";
 import { readOptions, USAGE } from "../bench/options.ts";
 import {
@@ -22,6 +22,7 @@ import {
   secondsLeft,
 } from "../bench/plan.ts";
 import { TARGET_WORKLOADS } from "../bench/targets.ts";
+import { forWorkers } from "../bench/workers_workloads.ts";
 import {
   QUICK_WORKLOADS,
   type Workload,
@@ -162,6 +163,55 @@ Deno.test("bench: a minor workload has one round, unless it is named", () => {
   assertEquals(plan(workloads, contenders, options).length, 1);
   const named = { ...options, only: ["ws-1"] };
   assertEquals(plan(workloads, contenders, named).length, 3);
+});
+
+Deno.test("bench: workloads for many workers are asked of those, and of the same with one", () => {
+  const many = (name: string, workers: number): Contender => ({
+    ...contender(name),
+    workers,
+    single: singleOf(name),
+  });
+  const contenders = [
+    { ...contender("millrace-epoll"), single: singleOf("millrace-epoll") },
+    many("millrace-epoll-x1", 1),
+    many("millrace-epoll-x2", 2),
+    contender("gnet"),
+  ];
+  const rounds = { ...NO_CHOICE, rounds: 1 };
+  const who = (workload: Workload): string[] =>
+    plan([workload], contenders, rounds).map(({ contender }) => contender.name);
+  assertEquals(who(WORKLOAD), ["millrace-epoll", "gnet"]);
+  assertEquals(who({ ...WORKLOAD, workers: "each" }), [
+    "millrace-epoll",
+    "millrace-epoll-x1",
+    "millrace-epoll-x2",
+  ]);
+});
+
+Deno.test("bench: each worker has its connections and its warm-up, subscribers are shared", () => {
+  const asked: Workload = { ...WORKLOAD, workers: "each", warmup: 1 };
+  assertEquals(forWorkers(asked, 4).connections, 256);
+  assertEquals(forWorkers(asked, 4).warmup, 4);
+  assertEquals(forWorkers(asked).connections, 64);
+  assertEquals(forWorkers({ ...asked, workers: "share" }, 4).connections, 64);
+  assertEquals(forWorkers(WORKLOAD, 4), WORKLOAD);
+  const four = { ...contender("a"), workers: 4, single: "b" };
+  const steps = plan([asked], [four], { ...NO_CHOICE, rounds: 1 });
+  assertEquals(steps.map(({ workload }) => workload.connections), [256]);
+});
+
+Deno.test("bench: connections that are idle are held by servers without workers", () => {
+  const [workload] = IDLE_WORKLOADS;
+  assert(workload !== undefined);
+  assert(holds(contender("a"), workload));
+  assert(!holds({ ...contender("a-x2"), workers: 2 }, workload));
+});
+
+Deno.test("bench: the same with one worker is told by the name", () => {
+  assertEquals(
+    ["millrace-epoll", "millrace-io_uring-x4", "deno-x2", "bun"].map(singleOf),
+    ["millrace-epoll-x1", "millrace-io_uring-x1", "deno", "bun"],
+  );
 });
 
 Deno.test("bench: counting system calls takes its time, in the first round", () => {

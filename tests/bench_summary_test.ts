@@ -74,6 +74,24 @@ Deno.test("bench: a backend is compared with its own floor", () => {
   assertEquals(row?.against, { floor: 0.9 });
 });
 
+Deno.test("bench: a server with two workers is compared with the same with one", () => {
+  const contenders = [1, 2].map((workers) => ({
+    name: `millrace-epoll-x${workers}`,
+    version: "",
+    single: "millrace-epoll-x1",
+  }));
+  const rounds = [1000, 900].map((count, index) =>
+    makeRound({ contender: contenders[index]!.name, count })
+  );
+  const { kind, rows } = summarize(
+    { ...WORKLOAD, workers: "each" },
+    contenders,
+    rounds,
+  );
+  assertEquals(kind, "workers");
+  assertEquals(rows.map(({ against }) => against), [{}, { single: 0.9 }]);
+});
+
 Deno.test("bench: latencies are compared with those of Deno", () => {
   const [row] = rowsOf([
     millrace({ p50_us: 5, p99_us: 5 }),

@@ -128,6 +128,26 @@ Deno.test("bench: each backend has its own floor", () => {
   });
 });
 
+Deno.test("bench: what two workers cost is held against one of the same backend", () => {
+  const target: Target = {
+    workload: "ws-1",
+    figure: "CPU/req",
+    against: "single",
+    atMost: 1.05,
+    contenders: ["millrace-io_uring-x2", "millrace-epoll-x2"],
+  };
+  const rounds = [
+    round("millrace-io_uring-x1", { server_cpu_seconds: 1 }),
+    round("millrace-epoll-x1", { server_cpu_seconds: 2 }),
+    round("millrace-io_uring-x2", { server_cpu_seconds: 1.06 }),
+    round("millrace-epoll-x2", { server_cpu_seconds: 2.08 }),
+  ];
+  assertEquals(met(target, rounds), {
+    "millrace-io_uring-x2": false,
+    "millrace-epoll-x2": true,
+  });
+});
+
 Deno.test("bench: a latency has a bound above", () => {
   const target: Target = {
     workload: "ws-1",
