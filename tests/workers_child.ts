@@ -56,7 +56,8 @@ export class WorkersChild implements AsyncDisposable {
         module.href,
         JSON.stringify({ ...where, ...options }),
       ],
-      env: { NO_COLOR: "1" },
+      // The allocator would keep an arena for each thread that it has seen at the same time as others.
+      env: { NO_COLOR: "1", MALLOC_ARENA_MAX: "2" },
       stdin: "piped",
       stdout: "piped",
       stderr: "piped",
