@@ -192,6 +192,32 @@ end:
   return mr_mailboxes_close(boxes) == 0 && ok;
 }
 
+// Many messages, and one byte for all of them when their sender says so.
+static bool run_filling(uint32_t backend) {
+  bool ok = true;
+  T_NEED(open_boxes(2, 4, 1 << 20) == 0);
+  T_NEED(open_reactor(&server, backend) == 0 && mr_mailbox_open(boxes, 1, server.reactor) == 0);
+  T_NEED(armed());
+  swallow();
+  for (uint32_t i = 0; i < 6; i++) {
+    uint32_t mask = 3;
+    int32_t filled = mr_mailbox_fill(boxes, &mask, 1, 7, i, (const uint8_t *)"x", 1);
+    T_NEED(filled == (i < 4 ? 1 : 0) && mask == (i < 4 ? 2 : 0));
+  }
+  T_NEED(!readable(0) && stats(1).wakes == 0 && stats(1).full == 2 && stats(0).lost == 6);
+  const uint32_t all = 3, none = 0, too_many = 4;
+  T_NEED(mr_mailbox_wake(boxes, &none, 1) == 0 && !readable(0));
+  T_NEED(mr_mailbox_wake(boxes, &all, 1) == 0 && readable(T_DEADLINE_MS) && stats(1).wakes == 1);
+  T_NEED(mr_mailbox_wake(boxes, &all, 1) == 0 && stats(1).wakes == 1);
+  T_NEED(mr_mailbox_wake(boxes, &too_many, 1) == -EINVAL);
+  T_NEED(mr_mailbox_wake(boxes, NULL, MAILBOXES_MAX / 32 + 1) == -EINVAL);
+  t_turn(&server);
+  T_NEED(seen_count == 4 && seen[3].tag == 3);
+end:
+  ok = t_close(&server) && ok;
+  return mr_mailboxes_close(boxes) == 0 && ok;
+}
+
 // A mailbox changes hands: nothing of the last reader's reaches the next one.
 static bool run_life(uint32_t backend) {
   bool ok = true;
@@ -262,6 +288,7 @@ int main(void) {
   T_BOTH("a full mailbox refuses and counts, by messages and by bytes", run_full);
   T_BOTH("what a turn does not take keeps the reactor awake", run_backlog);
   T_BOTH("only a sleeping reactor is woken, and once", run_waking);
+  T_BOTH("what fills mailboxes wakes when it is told to", run_filling);
   T_BOTH("a mailbox changes hands, its messages do not", run_life);
   T_BOTH("failures leave nothing behind", run_failures);
   free(last.at);
