@@ -9,10 +9,10 @@ import { type KillResult, killWorkers, unexplained } from "./workers_kill.ts";
 const SECONDS = Number(Deno.env.get("WORKERS_SECONDS") ?? 0);
 /** With the three that come before: twenty on each backend, and in every way. */
 const KILLS = 8;
-/** What the threads of a worker, and the runtime, may keep. */
-const MEMORY_BYTES = 100e6;
-/** An arena that is not used again for each worker that has ended would be more than three times as much. */
-const MAPPED_BYTES = 500e6;
+/** What heaps may grow by under load. */
+const MEMORY_BYTES = 150e6;
+/** Four arenas are of 600 MB: those of a worker that stalls, beside the next one's, but not of each that has ended. */
+const MAPPED_BYTES = 1000e6;
 const PATIENCE_MS = 240_000;
 
 for (const backend of BACKENDS) {
