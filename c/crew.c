@@ -168,11 +168,9 @@ int crew_join(struct mr_reactor *r, const struct mr_listen_options *options,
   struct crew_worker *worker = thread_worker();
   // All connections of a member count: its reactor can have this listener only, and nothing else.
   if (worker == NULL || r->control->listeners > 0 || r->control->connections > 0) return -EINVAL;
-  struct mr_listen_options asked = *options;
-  if ((asked.flags & MR_UNIX) == 0) asked.flags |= MR_REUSE_PORT;
   pthread_mutex_lock(&worker->crew->joining);
   pthread_mutex_lock(&worker->crew->lock);
-  int fd = join(r, worker, &asked, tuning);
+  int fd = join(r, worker, options, tuning);
   pthread_mutex_unlock(&worker->crew->lock);
   pthread_mutex_unlock(&worker->crew->joining);
   return fd;

@@ -27,14 +27,26 @@ struct wish {
   const struct mr_socket_options *tuning;
 };
 
+static void share_port(int fd) {
+  int on = 1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+}
+
 static void prepare_tcp(int fd, const struct mr_listen_options *o, sa_family_t family) {
   int on = 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   socket_no_delay(fd);  // accepted sockets inherit it
-  if ((o->flags & MR_REUSE_PORT) != 0) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+  if ((o->flags & MR_REUSE_PORT) != 0) share_port(fd);
   // Said either way: the default is a setting of the system's.
   int only = (o->flags & MR_IPV6_ONLY) != 0;
   if (family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only));
+}
+
+// What workers share is shared once the address is ours: another process that has it would not be noticed.
+static int bind_and_listen(int fd, const struct wish *w, const struct sockaddr *address, socklen_t length) {
+  if (sys_bind(fd, address, length) != 0) return -errno;
+  if ((w->options->flags & MR_SHARED) != 0 && address->sa_family != AF_UNIX) share_port(fd);
+  return sys_listen(fd, (int)w->options->backlog) == 0 ? 0 : -errno;
 }
 
 static int open_socket(const struct wish *w, const struct sockaddr *address, socklen_t length) {
@@ -42,9 +54,7 @@ static int open_socket(const struct wish *w, const struct sockaddr *address, soc
   if (fd < 0) return -errno;
   if (address->sa_family != AF_UNIX) prepare_tcp(fd, w->options, address->sa_family);
   int rc = socket_tune(fd, w->tuning);
-  if (rc == 0 && (sys_bind(fd, address, length) != 0 || sys_listen(fd, (int)w->options->backlog) != 0)) {
-    rc = -errno;
-  }
+  if (rc == 0) rc = bind_and_listen(fd, w, address, length);
   if (rc == 0) return fd;
   close(fd);
   return rc;
@@ -92,7 +102,9 @@ int listener_socket(const struct mr_listen_options *options, const struct mr_soc
 
 int listener_sibling(const struct sockaddr_storage *address, socklen_t length,
                      const struct mr_listen_options *options, const struct mr_socket_options *tuning) {
-  const struct wish w = {options, tuning};
+  struct mr_listen_options again = *options;
+  again.flags |= MR_REUSE_PORT;
+  const struct wish w = {&again, tuning};
   return open_socket(&w, (const struct sockaddr *)address, length);
 }
 

@@ -16,7 +16,7 @@ void listener_failed(struct mr_reactor *r, uint32_t listener, int code);
 // A socket that listens on what the options name; or -errno.
 int listener_socket(const struct mr_listen_options *options, const struct mr_socket_options *tuning);
 
-// Another one, on the same address as one that was opened with MR_REUSE_PORT.
+// Another one, on the same address as one that was opened with MR_SHARED.
 int listener_sibling(const struct sockaddr_storage *address, socklen_t length,
                      const struct mr_listen_options *options, const struct mr_socket_options *tuning);
 

@@ -589,7 +589,10 @@ export class HttpConnection
   #resume(): void {
     if (--this.#paused > 0) return;
     this.#command(layout.CMD_RESUME);
-    this.#keptUntil = this.#host.loop.turn + 1;
+    const { draining, drainTurn, loop } = this.#host;
+    // Once while it drains: who sends several requests again and again is told to leave too.
+    if (draining && this.#keptUntil >= drainTurn) return;
+    this.#keptUntil = loop.turn + 1;
   }
 
   #command(op: number): void {

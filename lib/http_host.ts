@@ -31,6 +31,8 @@ export interface HttpHost {
   readonly maxRequests: number;
   readonly timeouts: AllTimeouts;
   readonly draining: boolean;
+  /** The turn in which it began to drain. */
+  readonly drainTurn: number;
   /** It waits for nothing but answers that are on their way. */
   readonly leaving: boolean;
   /** While it drains: whether the connection of this record, a request, has sent more of them already. */

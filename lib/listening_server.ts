@@ -99,6 +99,8 @@ export abstract class ListeningServer<Addr extends Deno.Addr>
   readonly finished: Promise<void>;
   /** It shuts down: whoever is answered is told to leave. */
   draining = false;
+  /** The turn in which that began. */
+  drainTurn = 0;
   /** The time in which they may come back is over. */
   leaving = false;
   readonly #listener: number;
@@ -263,6 +265,7 @@ export abstract class ListeningServer<Addr extends Deno.Addr>
       return { connections: 0, requests: 0, forced: 0 };
     }
     this.draining = true;
+    this.drainTurn = this.loop.turn;
     const { loop } = this;
     const open = [...loop.connections()];
     const requests = this.requests(open);

@@ -86,7 +86,7 @@ testDemo("the demo says where it listens and on what", (demo) => {
   assertStringIncludes(demo.output, `ws://127.0.0.1:${demo.port}/ws`);
   assertMatch(demo.output, BACKEND_LINE);
   assertStringIncludes(demo.output, "batch 32, ring 1024");
-  assertMatch(demo.output, /cores \d+, threads \d+/);
+  assertMatch(demo.output, /cores \d+, CPUs \d+, allowed \d+/);
   assertMatch(demo.output, /Workers +[1-9]/);
   return Promise.resolve();
 });

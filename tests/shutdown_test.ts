@@ -299,3 +299,27 @@ testBackends(
     assertEquals((await shutdown).forced, 0);
   },
 );
+
+testBackends(
+  "who sends several requests again and again is told to leave",
+  async (t) => {
+    const server = t.serve(async (request) =>
+      new Response(await request.text())
+    );
+    const client = t.using(await RawClient.connect(server));
+    await client.request(get("/"));
+    const shutdown = server.shutdown({ grace: 60_000 });
+    const burst = get("/1") + get("/2") + get("/3");
+    const told: boolean[] = [];
+    while (!told.includes(true)) {
+      await client.write(burst);
+      for (let i = 0; i < 3; i++) {
+        told.push((await client.response()).field("connection") === "close");
+      }
+    }
+    // All of a burst were answered, and the second one was the last.
+    assertEquals([told.length, told.at(-1)], [6, true]);
+    assertEquals(await client.rest(), "");
+    assertEquals((await shutdown).forced, 0);
+  },
+);

@@ -324,6 +324,17 @@ static bool run_orphans(uint32_t backend, bool vacated) {
 }
 
 // More than all workers together were handed waits in the socket when nobody accepts for them any longer.
+// What waited last is accepted a moment before the socket is closed.
+static bool refuses(uint32_t port) {
+  for (int tries = 0; tries < 5000; tries++) {
+    int fd = dial(port);
+    if (fd < 0) return true;
+    close(fd);
+    nap();
+  }
+  return false;
+}
+
 static bool run_drain_many(uint32_t backend, uint32_t balance) {
   static struct crew c;
   bool ok = open_crew(&c, backend, balance, 2 * MANY);
@@ -334,8 +345,20 @@ static bool run_drain_many(uint32_t backend, uint32_t balance) {
     atomic_store(&c.workers[i].leaves, true);
     atomic_store(&c.workers[i].stalled, false);
   }
-  ok = have_in_all(c.crew, MANY) && dial(c.workers[0].port) == -1 && ok;
+  ok = have_in_all(c.crew, MANY) && refuses(c.workers[0].port) && ok;
   return close_crew(&c) && ok;
+}
+
+// Of the same user, whom the kernel would let share the port.
+static bool run_taken(uint32_t backend, uint32_t balance) {
+  static struct crew c;
+  mr_crew *others;
+  bool ok = open_crew(&c, backend, balance, 64) && mr_crew_open(2, MR_BALANCE_PORT, &others) == 0;
+  struct worker other = {.limit = 64, .port = c.workers[0].port};
+  start(&other, others, backend, 0, 0);
+  ok = other.listening == -EADDRINUSE && ok;
+  end(&other);
+  return mr_crew_close(others) == 0 && close_crew(&c) && ok;
 }
 
 static bool run_drain(uint32_t backend, uint32_t balance) {
@@ -386,6 +409,8 @@ int main(void) {
     t_case("the limit is that of all, handed over", run_limit(b, MR_BALANCE_LEAST));
     t_case("nobody is lost at the limit, by port", run_churn(b, MR_BALANCE_PORT));
     t_case("nobody is lost at the limit, handed over", run_churn(b, MR_BALANCE_LEAST));
+    t_case("a port that others serve is in use, by port", run_taken(b, MR_BALANCE_PORT));
+    t_case("a port that others serve is in use, handed over", run_taken(b, MR_BALANCE_LEAST));
     t_case("sockets outlive their worker", run_outlives(b));
     t_case("what waits at a vacated slot goes to others", run_vacate(b));
     t_case("what waits at a vacated slot goes to others, in turns", run_vacate_many(b));
