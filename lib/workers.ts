@@ -19,7 +19,9 @@
  *   port: 8000,
  *   workers: "auto",
  * });
- * Deno.addSignalListener("SIGHUP", () => void server.reload());
+ * Deno.addSignalListener("SIGHUP", () => {
+ *   server.reload().catch((error) => console.error("Not reloaded", error));
+ * });
  * ```
  *
  * @module

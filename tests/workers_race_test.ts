@@ -153,3 +153,19 @@ testWorkers("nobody starts while the server shuts down", async (t) => {
     ["started", "stopped", "stopped"],
   );
 });
+
+testWorkers(
+  "a module whose fields are of the wrong type is refused",
+  async (t) => {
+    for (
+      const field of ["fetch", "onError", "onTopic", "onMessage", "onListen"]
+    ) {
+      const fields = `{ fetch: () => new Response(), ${field}: 5 }`;
+      await assertRejects(
+        () => t.serveAll({ workers: 1 }, moduleOf(`export default ${fields};`)),
+        Error,
+        `"${field}" must be a function, is 5`,
+      );
+    }
+  },
+);
