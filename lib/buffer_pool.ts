@@ -113,7 +113,7 @@ export class RetainedBytes implements Disposable {
 /**
  * Buffers that are used again instead of being collected as garbage, for messages that are put together before they
  * are sent. They have 64 bytes to 256 KiB; longer ones come from JavaScript's heap and are counted as `fallbacks`. A pool
- * is its isolate's.
+ * is its isolate's: buffers that were transferred to another one are full of zeros once its isolate has ended.
  *
  * @example
  * ```ts

@@ -20,6 +20,7 @@
  */
 
 import {
+  callOf,
   type ExecutorOptions,
   type ExecutorRunOptions,
   type ExecutorStatistics,
@@ -68,16 +69,17 @@ export class Executor implements AsyncDisposable {
    * @param options Signal, and what is moved instead of copied.
    * @returns What the function returns, or resolves to.
    * @throws {ExecutorBusyError} When too many calls wait.
+   * @throws {TypeError} When the module is no URL, or the executor is closed.
    * @throws {unknown} What the function throws, as an Error of the same name and message; the reason of the signal.
    */
-  run<Result = unknown>(
+  async run<Result = unknown>(
     module: URL,
     name: string,
     args: unknown[] = [],
     options: ExecutorRunOptions = {},
   ): Promise<Result> {
-    const call = { module: module.href, name, args };
-    return this.#runner.run(call, options) as Promise<Result>;
+    const call = callOf(module, name, args);
+    return await this.#runner.run(call, options) as Result;
   }
 
   /**

@@ -80,6 +80,19 @@ export interface Call {
   args: unknown[];
 }
 
+/** A call as the application has named it. Throws a TypeError unless that names a module, a function and arguments. */
+export function callOf(module: URL, name: string, args: unknown[]): Call {
+  const wrong = !(module instanceof URL)
+    ? "the module must be given as a URL"
+    : typeof name !== "string"
+    ? "its name must be a string"
+    : !Array.isArray(args)
+    ? "its arguments must be an array"
+    : null;
+  if (wrong === null) return { module: module.href, name, args };
+  throw new TypeError(`Cannot run the function: ${wrong}`);
+}
+
 /** Who runs calls: a pool of its own, or the pool that a worker shares with others. */
 export interface Runner {
   run(call: Call, options: ExecutorRunOptions): Promise<unknown>;

@@ -13,7 +13,7 @@ import {
   type Runner,
 } from "./executor_options.ts";
 import type { Job, Outcome, PoolWorkerInit } from "./executor_worker.ts";
-import { startThread, type ThreadModule } from "./thread.ts";
+import { startThread, type ThreadModule, unmarked } from "./thread.ts";
 import { errorOf } from "./thrown_text.ts";
 
 interface Task {
@@ -194,12 +194,17 @@ export class Pool implements Runner {
   }
 
   #open(): Slot {
-    const workerData: PoolWorkerInit = { cpus: this.#cpus(this.#maximum) };
+    const mark = crypto.randomUUID();
+    const cpus = this.#cpus(this.#maximum);
+    const workerData: PoolWorkerInit = { cpus, mark };
     const worker = startThread(BOOTSTRAP, workerData);
     const generation = this.#generation;
     const slot: Slot = { worker, generation, task: null, idle: undefined };
     let reason: Error | null = null;
-    worker.on("message", (message: unknown) => this.#finish(slot, message));
+    worker.on("message", (data: unknown) => {
+      const outcome = unmarked<Outcome>(mark, data);
+      if (outcome !== null) this.#finish(slot, outcome);
+    });
     worker.on("error", (error: Error) => void (reason = error));
     worker.on("exit", () => this.#lost(slot, reason));
     this.#slots.add(slot);
@@ -226,16 +231,16 @@ export class Pool implements Runner {
     this.figures.add("busy");
   }
 
-  #finish(slot: Slot, message: unknown): void {
+  #finish(slot: Slot, outcome: Outcome): void {
     const { task } = slot;
-    if (task === null || !isOutcome(message, task.job)) return;
+    if (task === null || outcome.job !== task.job.id) return;
     this.#release(slot);
-    if ("value" in message) {
+    if ("value" in outcome) {
       this.figures.add("completed");
-      this.#end(task).resolve(message.value);
+      this.#end(task).resolve(outcome.value);
     } else {
       this.figures.add("failed");
-      this.#end(task).reject(errorOf(message.error));
+      this.#end(task).reject(errorOf(outcome.error));
     }
     const old = slot.generation < this.#oldest;
     if (old || this.#slots.size > this.#maximum) void this.#stop(slot);
@@ -312,10 +317,4 @@ export class Pool implements Runner {
     this.#remove(slot);
     await slot.worker.terminate();
   }
-}
-
-// A function may send messages of its own, also when it has returned.
-function isOutcome(message: unknown, job: Job): message is Outcome {
-  return typeof message === "object" && message !== null &&
-    (message as Partial<Outcome>).job === job.id;
 }

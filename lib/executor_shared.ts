@@ -2,7 +2,6 @@
 // executor_shared.ts - an executor in a worker of a server, whose calls run in the pool that all workers share; used by
 // executor.ts, set up by workers_thread.ts, answered by workers_executor.ts.
 
-import { parentPort } from "node:worker_threads";
 import {
   type Call,
   ExecutorBusyError,
@@ -31,6 +30,9 @@ export type ExecutorAnswer =
   & { millrace: "ran"; id: number }
   & ({ value: unknown } | { error: ThrownText; busy: boolean });
 
+/** How it is asked; throws for what cannot be cloned. */
+type Ask = (request: ExecutorRequest, transfer?: ArrayBuffer[]) => void;
+
 interface Waiting {
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
@@ -41,11 +43,13 @@ interface Waiting {
 /** This worker's end of the way to the pool. */
 class Link {
   readonly figures: Figures;
+  readonly ask: Ask;
   readonly #waiting = new Map<number, Waiting>();
   #nextId = 1;
 
-  constructor(figures: SharedArrayBuffer) {
+  constructor(figures: SharedArrayBuffer, ask: Ask) {
     this.figures = new Figures(figures);
+    this.ask = ask;
     // For the reason that executor_worker.ts has.
     globalThis.addEventListener("message", (event) => {
       const { data } = event as MessageEvent<unknown>;
@@ -56,7 +60,7 @@ class Link {
   /** Sends a call; returns its number. Throws when its arguments cannot be cloned. */
   send(call: Call, transfer: ArrayBuffer[], waiting: Waiting): number {
     const id = this.#nextId++;
-    ask({ millrace: "run", id, call, transfer }, transfer);
+    this.ask({ millrace: "run", id, call, transfer }, transfer);
     this.#waiting.set(id, waiting);
     return id;
   }
@@ -65,7 +69,7 @@ class Link {
   cancel(id: number, reason: unknown): void {
     const waiting = this.#take(id);
     if (waiting === null) return;
-    ask({ millrace: "cancel", id });
+    this.ask({ millrace: "cancel", id });
     waiting.reject(reason);
   }
 
@@ -123,7 +127,7 @@ class SharedRunner implements Runner {
 
   resize(maximum: number): void {
     requireMaximum("resize the executor", maximum);
-    ask({ millrace: "resize", maximum });
+    this.#link.ask({ millrace: "resize", maximum });
   }
 
   statistics(): ExecutorStatistics {
@@ -141,17 +145,13 @@ class SharedRunner implements Runner {
 let link: Link | null = null;
 
 /** Has executors that are made in this isolate from here on share the pool which has these figures. */
-export function shareExecutor(figures: SharedArrayBuffer): void {
-  link = new Link(figures);
+export function shareExecutor(figures: SharedArrayBuffer, ask: Ask): void {
+  link = new Link(figures, ask);
 }
 
 /** Null in an isolate that is no worker of a server. */
 export function sharedRunner(): Runner | null {
   return link === null ? null : new SharedRunner(link);
-}
-
-function ask(request: ExecutorRequest, transfer: ArrayBuffer[] = []): void {
-  parentPort!.postMessage(request, transfer);
 }
 
 // The application may have messages of its own.

@@ -4,12 +4,15 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import type { Call } from "./executor_options.ts";
+import type { Marked } from "./thread.ts";
 import { textOf, type ThrownText } from "./thrown_text.ts";
 
 /** What a worker is told when it begins. */
 export interface PoolWorkerInit {
   /** The processors that it is to be bound to; none for any. */
   cpus: readonly number[];
+  /** What its messages bear. */
+  mark: string;
 }
 
 /** A function to call. */
@@ -18,10 +21,7 @@ export interface Job extends Call {
   id: number;
 }
 
-/**
- * What came of the job with this number: a value, or what is left of an error on its way between threads. Functions
- * may send messages of their own, which are without it.
- */
+/** What came of the job with this number: a value, or what is left of an error on its way between threads. */
 export type Outcome =
   | { job: number; value: unknown }
   | { job: number; error: ThrownText };
@@ -55,10 +55,16 @@ async function run(job: Job): Promise<Outcome> {
 // Not everything can go from one thread to another.
 function tell(outcome: Outcome): void {
   try {
-    parentPort!.postMessage(outcome);
+    post(outcome);
   } catch (error) {
-    parentPort!.postMessage({ job: outcome.job, error: textOf(error) });
+    post({ job: outcome.job, error: textOf(error) });
   }
+}
+
+function post(outcome: Outcome): void {
+  const { mark } = workerData as PoolWorkerInit;
+  const marked: Marked<Outcome> = [mark, outcome];
+  parentPort!.postMessage(marked);
 }
 
 if (parentPort !== null) {

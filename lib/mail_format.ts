@@ -123,12 +123,15 @@ export function packValue(value: unknown): ValueMail {
     const { buffer, byteOffset, length } = serialize(value);
     const bytes = new Uint8Array(buffer as ArrayBuffer, byteOffset, length);
     return { tag: VALUE, bytes };
-  } catch (cause) {
-    throw new TypeError(
-      `Cannot send the message: ${(cause as Error).message}`,
-      { cause },
-    );
+  } catch (error) {
+    throw notCloned(error);
   }
+}
+
+/** What to throw for a value that cannot be cloned, with what that has thrown. */
+export function notCloned(cause: unknown): TypeError {
+  const message = cause instanceof Error ? cause.message : Deno.inspect(cause);
+  return new TypeError(`Cannot send the message: ${message}`, { cause });
 }
 
 /** The value of a message that is no topic's. */

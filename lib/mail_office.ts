@@ -126,7 +126,7 @@ export class MailOffice {
 
   /** Tells the application of topics that have begun or ended. */
   tellChanges(): void {
-    if (this.#onTopic === undefined) return;
+    if (this.#onTopic === undefined || this.#sender === null) return;
     for (const change of this.#registry.changes("supervisor")) {
       if (change.service !== this.#service) continue;
       try {

@@ -172,7 +172,8 @@ export class Ring implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   }
 
   /**
-   * Waits until a message would fit, and keeps the process alive meanwhile. Another isolate's may be faster, so that `push()` has to be asked again.
+   * Waits until a message would fit, and keeps the process alive meanwhile. Another isolate's may be faster, so that
+   * `push()` has to be asked again.
    *
    * @param length Bytes of the message.
    * @returns Whether there is room: false when the ring is closed.

@@ -12,6 +12,17 @@ export interface ThreadModule {
   load(): Promise<unknown>;
 }
 
+/**
+ * What a thread of Millrace says to who started it, among messages of the application: its `workerData` has the mark,
+ * which those do not bear.
+ */
+export type Marked<Message> = [mark: string, message: Message];
+
+/** The message of one that bears the mark; null for all else. */
+export function unmarked<Message>(mark: string, data: unknown): Message | null {
+  return Array.isArray(data) && data[0] === mark ? data[1] as Message : null;
+}
+
 /** Starts a thread, with what the module is to find as its `workerData`. It may run wherever the process may. */
 export function startThread(
   { url }: ThreadModule,

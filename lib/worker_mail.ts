@@ -5,6 +5,7 @@
 import { NOBODY } from "../ffi/mod.ts";
 import {
   kindOf,
+  notCloned,
   readTopic,
   serviceOf,
   TOPIC,
@@ -100,9 +101,13 @@ export class WorkerMail {
     }
   }
 
-  /** Sends a value to the main thread. */
+  /** Sends a value to the main thread. Throws a TypeError for one that cannot be cloned. */
   sendToMain(value: unknown): void {
-    this.#note({ millrace: "message", value });
+    try {
+      this.#note({ millrace: "message", value });
+    } catch (error) {
+      throw notCloned(error);
+    }
   }
 
   /** The supervisor has to look at topics. */

@@ -19,7 +19,9 @@
  *   port: 8000,
  *   workers: "auto",
  * });
- * Deno.addSignalListener("SIGHUP", () => void server.reload());
+ * Deno.addSignalListener("SIGHUP", () => {
+ *   server.reload().catch((error) => console.error("Not reloaded", error));
+ * });
  * ```
  *
  * @module
@@ -59,7 +61,8 @@ export type { WorkersServer, WorkersStatistics } from "./workers_server.ts";
  * @returns The running server, once all workers serve.
  * @throws {TypeError} When an option is unknown or of the wrong type.
  * @throws {RangeError} When a number is out of range.
- * @throws {Error} What the module throws when it is imported, or the address is not to be had.
+ * @throws {Error} What the module throws when it is imported, or `onListen`, or the address is not to be had.
+ * @throws {unknown} The reason of the signal, when it aborts before all workers serve.
  */
 export async function serveAll(
   module: URL,
@@ -74,11 +77,20 @@ export async function serveAll(
   const { signal } = settings;
   signal?.throwIfAborted();
   const server = new Supervisor(module, settings);
-  await server.start();
-  const abort = (): void => void server.close();
-  if (signal?.aborted) abort();
+  const abort = (): void => {
+    server.close().catch((error) =>
+      console.error("The file of a socket could not be removed", error)
+    );
+  };
   signal?.addEventListener("abort", abort, { once: true });
   server.finished.then(() => signal?.removeEventListener("abort", abort));
-  (settings.onListen ?? logAddress)(server.addr);
+  try {
+    await server.start();
+    (settings.onListen ?? logAddress)(server.addr);
+  } catch (error) {
+    await server.close();
+    signal?.throwIfAborted();
+    throw error;
+  }
   return server;
 }

@@ -13,7 +13,7 @@ import {
 } from "./serve.ts";
 import type { SocketHandlers } from "./socket.ts";
 import type { SocketServer } from "./socket_server.ts";
-import { requireKnown } from "./route_options.ts";
+import { requireKnown, requireTypes } from "./route_options.ts";
 import type { TopicListener } from "./topics.ts";
 import type { MessageHandler } from "./worker_mail.ts";
 import {
@@ -71,6 +71,14 @@ const NAMES = [
   "rpc",
 ];
 
+const CALLBACKS = {
+  fetch: "function",
+  onError: "function",
+  onTopic: "function",
+  onMessage: "function",
+  onListen: "function",
+} as const;
+
 /** Checks what a module exports by default. Throws a TypeError when that is not for us. */
 export function requireModule(url: string, exported: unknown): WorkerModule {
   const action = `serve ${url}`;
@@ -81,6 +89,7 @@ export function requireModule(url: string, exported: unknown): WorkerModule {
     );
   }
   requireKnown(action, exported, NAMES);
+  requireTypes(action, exported, CALLBACKS);
   const app = exported as WorkerModule;
   if (app.fetch !== undefined && app.socket !== undefined) {
     throw new TypeError(

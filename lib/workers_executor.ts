@@ -3,6 +3,7 @@
 // used by workers_server.ts and workers_member.ts.
 
 import {
+  callOf,
   ExecutorBusyError,
   type ExecutorOptions,
   type ExecutorRunOptions,
@@ -36,14 +37,14 @@ export class SharedExecutor implements WorkersExecutor {
     return this.#pool.figures.buffer;
   }
 
-  run<Result = unknown>(
+  async run<Result = unknown>(
     module: URL,
     name: string,
     args: unknown[] = [],
     options: ExecutorRunOptions = {},
   ): Promise<Result> {
-    const call = { module: module.href, name, args };
-    return this.#pool.run(call, options) as Promise<Result>;
+    const call = callOf(module, name, args);
+    return await this.#pool.run(call, options) as Result;
   }
 
   resize(maximum: number): void {

@@ -13,7 +13,7 @@ import type { ShutdownOptions, ShutdownReport } from "./listening_server.ts";
 import { TIMER_MAX_MS } from "./route_options.ts";
 import type { MailInit, MailNote } from "./worker_mail.ts";
 import { Tally, TALLY_BYTES } from "./statistics.ts";
-import { startThread, type ThreadModule } from "./thread.ts";
+import { startThread, type ThreadModule, unmarked } from "./thread.ts";
 import { errorOf } from "./thrown_text.ts";
 import type { SharedExecutor, WorkerCalls } from "./workers_executor.ts";
 import { Gate } from "./workers_gate.ts";
@@ -82,11 +82,13 @@ export class Member {
     this.#crew = crew;
     const counts = new SharedArrayBuffer(TALLY_BYTES);
     this.tally = new Tally(counts);
+    const mark = crypto.randomUUID();
     const workerData: WorkerInit = {
       crew: crew.address,
       gate: this.#gate.memory,
       place,
       slot,
+      mark,
       placement,
       counts,
       executor: executor.figures,
@@ -100,8 +102,9 @@ export class Member {
     this.ready = promise;
     // Whoever starts a worker waits for that; nobody else has to.
     promise.catch(() => {});
-    this.#thread.on("message", (message: unknown) => {
-      if (isOurs(message)) this.#hear(message, resolve, reject);
+    this.#thread.on("message", (data: unknown) => {
+      const message = unmarked<WorkerMessage>(mark, data);
+      if (message !== null) this.#hear(message, resolve, reject);
     });
     this.#thread.on("error", (error: Error) => this.#error ??= error);
     const late = setTimeout(() => {
@@ -208,9 +211,4 @@ export class Member {
     const { connections } = this.report();
     return { connections, requests: 0, forced: connections };
   }
-}
-
-function isOurs(message: unknown): message is WorkerMessage {
-  return typeof message === "object" && message !== null &&
-    "millrace" in message;
 }

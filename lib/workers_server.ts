@@ -175,15 +175,10 @@ export class Supervisor implements WorkersServer {
     this.#finish = resolve;
   }
 
-  /** Starts all workers; when one cannot, none is left. */
+  /** Starts all workers. When one cannot, the server is to be closed. */
   async start(): Promise<void> {
-    const started = this.#slots.map((slot) => this.#begin(slot));
-    try {
-      await Promise.all(started);
-    } catch (error) {
-      await this.close();
-      throw error;
-    }
+    await Promise.all(this.#slots.map((slot) => this.#begin(slot)));
+    this.#requireRunning("start");
     const { workerTimeout } = this.#settings;
     if (workerTimeout > 0) {
       const every = Math.min(Math.ceil(workerTimeout / LOOKS), LOOK_MAX_MS);
@@ -321,7 +316,7 @@ export class Supervisor implements WorkersServer {
       this.#listens(ready);
       this.#mail.enter(member.slot, member.mailPlace);
     } catch (error) {
-      member.failed = true;
+      member.failed = member.state !== "leaving";
       await member.end();
       throw error;
     }
@@ -379,12 +374,13 @@ export class Supervisor implements WorkersServer {
     this.#tell({ kind, worker: slot.number, error });
     if (slot.member !== member) return;
     slot.member = null;
-    if (told || this.#shutdown !== null || this.#ready === null) return;
+    if (told || this.#ready === null) return;
     if (performance.now() - began > LIVED_MS) slot.deaths = 0;
     this.#again(slot, member.failed ? BACKOFF_MAX_MS : BACKOFF_SERVED_MS);
   }
 
   #again(slot: Slot, longest: number): void {
+    if (this.#shutdown !== null) return;
     slot.deaths++;
     const backoff = BACKOFF_FIRST_MS * 2 ** slot.deaths;
     const wait = slot.deaths < 2 ? 0 : Math.min(backoff, longest);
@@ -403,7 +399,7 @@ export class Supervisor implements WorkersServer {
     slot.retry = undefined;
     this.#begin(slot).catch(() => {
       const waits = slot.member !== null || slot.retry !== undefined;
-      if (!waits && this.#shutdown === null) this.#again(slot, BACKOFF_MAX_MS);
+      if (!waits) this.#again(slot, BACKOFF_MAX_MS);
     });
   }
 
@@ -465,9 +461,6 @@ export class Supervisor implements WorkersServer {
   async #replaceAll(how: Required<ShutdownOptions>): Promise<void> {
     this.executor.renew();
     for (const slot of this.#slots) {
-      if (this.#shutdown !== null) {
-        throw new TypeError("Cannot reload: the server shuts down");
-      }
       await this.#replace(slot, how);
     }
     this.executor.retire();
@@ -479,6 +472,9 @@ export class Supervisor implements WorkersServer {
     slot.replacing = true;
     clearTimeout(slot.retry);
     try {
+      // One that does not serve yet cannot be told to leave.
+      await slot.member?.ready.catch(() => {});
+      this.#requireRunning("reload");
       const old = slot.member;
       const member = await this.#begin(slot);
       slot.member = member;
@@ -494,8 +490,10 @@ export class Supervisor implements WorkersServer {
   async #drain(how: Required<ShutdownOptions>): Promise<ShutdownReport> {
     this.#crew.drain();
     const sum: ShutdownReport = { connections: 0, requests: 0, forced: 0 };
-    const all = [...this.#members].filter((m) => m.state !== "starting");
-    const reports = all.map((member) => member.leave(how));
+    const all = Map.groupBy(this.#members, ({ state }) => state === "starting");
+    // These have not told of any connections.
+    for (const member of all.get(true) ?? []) void member.end();
+    const reports = (all.get(false) ?? []).map((member) => member.leave(how));
     for (const report of await Promise.all(reports)) {
       sum.connections += report.connections;
       sum.requests += report.requests;
@@ -520,6 +518,11 @@ export class Supervisor implements WorkersServer {
     } finally {
       this.#finish();
     }
+  }
+
+  #requireRunning(action: string): void {
+    if (this.#shutdown === null) return;
+    throw new TypeError(`Cannot ${action}: the server shuts down`);
   }
 
   #countMail(): MailCounts {

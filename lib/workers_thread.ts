@@ -7,6 +7,7 @@ import { pinTo } from "./affinity.ts";
 import { type ExecutorRequest, shareExecutor } from "./executor_shared.ts";
 import type { ShutdownReport } from "./listening_server.ts";
 import { share, type Sharing } from "./sharing.ts";
+import type { Marked } from "./thread.ts";
 import { textOf, type ThrownText } from "./thrown_text.ts";
 import { type MailInit, type MailNote, WorkerMail } from "./worker_mail.ts";
 import { openApp, requireModule, type WorkerModule } from "./workers_app.ts";
@@ -22,6 +23,8 @@ export interface WorkerInit {
   gate: SharedArrayBuffer;
   place: number;
   slot: number;
+  /** What its messages bear. */
+  mark: string;
   /** What it is to be bound to before it takes memory; null for nothing. */
   placement: WorkerPlacement | null;
   /** Where its servers count. */
@@ -45,7 +48,7 @@ export interface TellTopics {
   millrace: "topics";
 }
 
-/** What it tells. The application may send messages of its own, which are without the mark. */
+/** What it tells. */
 export type WorkerMessage =
   | {
     millrace: "ready";
@@ -67,7 +70,7 @@ async function start(init: WorkerInit): Promise<void> {
   const memoryNode = unbound === null ? init.placement?.memoryNode : null;
   const mail = new WorkerMail(init.mail, init.slot, tell);
   const servers = share(init.counts, memoryNode ?? null, mail);
-  shareExecutor(init.executor);
+  shareExecutor(init.executor, tell);
   const exports = await import(init.module) as { default?: unknown };
   const app = requireModule(init.module, exports.default);
   if (app.onMessage !== undefined) mail.handlers.add(app.onMessage);
@@ -135,10 +138,12 @@ async function leave(
   tell({ millrace: "left", report });
 }
 
-function tell(message: WorkerMessage): void {
-  parentPort!.postMessage(message);
+function tell(message: WorkerMessage, transfer: ArrayBuffer[] = []): void {
+  const marked: Marked<WorkerMessage> = [mark, message];
+  parentPort!.postMessage(marked, transfer);
 }
 
+const { mark } = workerData as WorkerInit;
 start(workerData as WorkerInit).catch((error) =>
   tell({ millrace: "failed", error: textOf(error) })
 );

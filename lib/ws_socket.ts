@@ -154,14 +154,14 @@ export class ServerWebSocket<Data = unknown> extends BaseWebSocket<Data> {
   }
 
   /**
-   * Sends a message to all sockets of the server that are subscribed to a topic, whatever their route, but not to this
-   * one unless asked to. It need not be subscribed itself. A slow subscriber delays no other one: what becomes of its
-   * message is up to `slowConsumer` of its route.
+   * Sends a message to all sockets of the server that are subscribed to a topic, whatever their route, with `serveAll()`
+   * those of other workers too, but not to this one unless asked to. It need not be subscribed itself. A slow subscriber
+   * delays no other one: what becomes of its message is up to `slowConsumer` of its route.
    *
    * @param topic The topic, without a wildcard.
    * @param message The message; encoded once.
    * @param options How it is to be sent.
-   * @returns How many sockets accepted it.
+   * @returns How many sockets accepted it; of other workers, how many subscribers those have that it was posted to.
    */
   publish(
     topic: string,

@@ -259,6 +259,23 @@ Deno.test("options that are wrong are refused", () => {
   assertThrows(() => new Executor({ size: 1 } as ExecutorOptions), TypeError);
 });
 
+Deno.test("calls that are wrong are refused", async () => {
+  await using executor = new Executor({ maximum: 1 });
+  const run = executor.run.bind(executor) as (
+    ...wrong: unknown[]
+  ) => Promise<unknown>;
+  for (
+    const [args, text] of [
+      [[JOBS.href, "double"], "must be given as a URL"],
+      [[JOBS, 1], "its name must be a string"],
+      [[JOBS, "double", "1"], "its arguments must be an array"],
+    ] as const
+  ) {
+    await assertRejects(() => run(...args), TypeError, text);
+  }
+  assertEquals(executor.statistics().workers, 0);
+});
+
 testCarriers("a route is answered by a worker", async (t) => {
   const executor = new Executor({ maximum: 1, maxQueue: 0 });
   const app = t.app({ executor });

@@ -343,10 +343,11 @@ testWorkers("what cannot be sent is refused", async (t) => {
     await one.ask({ send: 1, named: "long" }),
     await one.ask({ send: "main", named: "function" }),
   ];
+  const cloned = /^TypeError: .* could not be cloned/;
   for (
-    const [at, text] of ["cloned", "from 0 to 1", "holds", "cloned"].entries()
+    const [at, text] of [cloned, /from 0 to 1/, /holds/, cloned].entries()
   ) {
-    assert(String(answers[at]).includes(text), String(answers[at]));
+    assert(text.test(String(answers[at])), String(answers[at]));
   }
   assertThrows(() => server.send(-1, 1), RangeError, "Cannot send");
   assertThrows(() => server.broadcast(VALUES.long), RangeError, "mailboxBytes");
