@@ -292,11 +292,8 @@ export class HttpConnection
     result: Response | Promise<Response>,
     recovering: boolean,
   ): void {
-    if (isResponse(result)) {
-      this.#respond(exchange, result, recovering);
-    } else {
-      this.#await(exchange, result, recovering);
-    }
+    if (isResponse(result)) this.#respond(exchange, result, recovering);
+    else this.#await(exchange, result, recovering);
   }
 
   #await(
@@ -546,9 +543,8 @@ export class HttpConnection
       headOnly: this.#current?.headOnly ?? false,
       now: this.#host.loop.now,
     });
-    this.#current?.finish(
-      new Deno.errors.InvalidData(`Refused the request: ${text}`),
-    );
+    const error = new Deno.errors.InvalidData(`Refused the request: ${text}`);
+    this.#current?.finish(error);
     this.#current = null;
     this.#finish();
   }
