@@ -29,7 +29,7 @@ const DENO_SUM =
   /^(?:ok|FAILED) \| (\d+) passed(?: \(.*?\))? \| (\d+) failed/gm;
 const FUZZ_DONE = /^Done \d+ runs in /gm;
 /** A hung test must not hang CI; the slowest step takes a fraction of this. */
-const STEP_SECONDS = 900;
+const STEP_SECONDS = 1500;
 const SMOKE_SECONDS = 4;
 
 /** Each compiler in a directory of its own, so that neither undoes the other's work. */
