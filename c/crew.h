@@ -28,7 +28,8 @@ struct crew_member {
   struct crew_service *service;
   struct crew_worker *worker;
   struct mr_reactor *reactor;
-  bool retired;  // its listener closes
+  bool retired;          // its listener closes
+  uint64_t handed_last;  // number of the socket that it was handed last
   atomic_uint handed;
   int fds[HANDED_MAX];
 };
@@ -47,9 +48,10 @@ struct crew_service {
   atomic_bool wanted;               // somebody waits for a connection to be closed
   // One socket for each slot, -1 where there is none; or the first alone, which the acceptor has.
   int fds[MR_CREW_SLOTS_MAX];
-  bool handing;   // the acceptor runs, or has run
-  bool stopping;  // it is to end
-  int stop;       // eventfd
+  bool handing;     // the acceptor runs, or has run
+  bool stopping;    // it is to end
+  int stop;         // eventfd
+  uint64_t handed;  // sockets, to all members
   pthread_t acceptor;
   pthread_cond_t room;
 };

@@ -239,6 +239,18 @@ static bool have_accepted(mr_crew *crew, uint64_t count) {
   return false;
 }
 
+// Connections that end at once leave all workers with as few: they take turns.
+static bool run_turns(uint32_t backend) {
+  static struct crew c;
+  bool ok = open_crew(&c, backend, MR_BALANCE_LEAST, 64);
+  for (uint64_t i = 1; i <= CLIENTS; i++) {
+    int fd = dial(c.workers[0].port);
+    ok = fd >= 0 && have_accepted(c.crew, i) && close(fd) == 0 && have_in_all(c.crew, 0) && ok;
+  }
+  ok = accepted(c.crew, 0) == CLIENTS / 2 && accepted(c.crew, 1) == CLIENTS / 2 && ok;
+  return close_crew(&c) && ok;
+}
+
 static bool run_limit(uint32_t backend, uint32_t balance) {
   static struct crew c;
   bool ok = open_crew(&c, backend, balance, 3);
@@ -382,6 +394,7 @@ int main(void) {
     t_case("threads that end leave nothing open, and their memory to others", run_leaves_nothing(b));
     t_case("the memory of workers is told", run_memory(b));
     t_case("who has the fewest gets the next", run_least(b));
+    t_case("who have as few take turns", run_turns(b));
     t_case("the limit is that of all, by port", run_limit(b, MR_BALANCE_PORT));
     t_case("the limit is that of all, handed over", run_limit(b, MR_BALANCE_LEAST));
     t_case("nobody is lost at the limit, by port", run_churn(b, MR_BALANCE_PORT));
