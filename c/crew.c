@@ -134,7 +134,7 @@ static int socket_for(struct crew_service *s, uint32_t slot) {
     if (fd < 0) return fd;
     s->fds[at] = fd;
   }
-  int own = fcntl(s->fds[at], F_DUPFD_CLOEXEC, 0);
+  int own = sys_dup(s->fds[at]);
   return own < 0 ? -errno : own;
 }
 
@@ -144,14 +144,16 @@ static int join(struct mr_reactor *r, struct crew_worker *worker, const struct m
   if (crew->draining) return -ESHUTDOWN;
   int rc = 0;
   struct crew_service *service = find(crew, worker, options, &rc);
+  bool is_new = service == NULL;
   uint32_t limit = r->options->max_connections;
-  if (service == NULL && rc == 0) rc = service_open(crew, limit, options, tuning, &service);
+  if (is_new && rc == 0) rc = service_open(crew, limit, options, tuning, &service);
   if (rc != 0) return rc;
   struct crew_member *member = sys_allocate(1, sizeof(*member));
   int fd = member == NULL ? -ENOMEM : socket_for(service, worker->slot);
   if (fd < 0) {
     free(member);
-    if (service->members == NULL) service_close(service);
+    // Only what nobody else knows of yet: who closes another one gives the lock up for a moment.
+    if (is_new) service_close(service);
     return fd;
   }
   *member =
@@ -167,7 +169,8 @@ int crew_join(struct mr_reactor *r, const struct mr_listen_options *options,
               const struct mr_socket_options *tuning) {
   struct crew_worker *worker = thread_worker();
   // All connections of a member count: its reactor can have this listener only, and nothing else.
-  if (worker == NULL || r->control->listeners > 0 || r->control->connections > 0) return -EINVAL;
+  bool is_used = r->control->listeners > 0 || r->control->connections > 0 || r->addresses != NULL;
+  if (worker == NULL || is_used) return -EINVAL;
   struct mr_listen_options asked = *options;
   if ((asked.flags & MR_UNIX) == 0) asked.flags |= MR_REUSE_PORT;
   pthread_mutex_lock(&worker->crew->joining);
@@ -431,13 +434,17 @@ int32_t mr_crew_vacate(mr_crew *crew, uint32_t slot) {
   return (int32_t)count;
 }
 
+// Looked for anew each time: to close one gives the lock up for a moment.
+static struct crew_service *unused(const mr_crew *crew) {
+  struct crew_service *s = crew->services;
+  while (s != NULL && s->members != NULL) s = s->next;
+  return s;
+}
+
 int32_t mr_crew_trim(mr_crew *crew) {
   if (crew == NULL) return -EINVAL;
   pthread_mutex_lock(&crew->lock);
-  for (struct crew_service *s = crew->services, *next; s != NULL; s = next) {
-    next = s->next;
-    if (s->members == NULL) service_close(s);
-  }
+  for (struct crew_service *s; (s = unused(crew)) != NULL;) service_close(s);
   pthread_mutex_unlock(&crew->lock);
   return 0;
 }
