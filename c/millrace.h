@@ -245,8 +245,9 @@ int32_t mr_crew_open(uint32_t slots, uint32_t balance, mr_crew **out);
 
 // Makes the calling thread a worker of the crew: place is a number below MR_CREW_PLACES that no other has,
 // slot that of its sockets, which it may share with the one that it is to replace. From here on mr_listen
-// with MR_SHARED opens what the others have open too; a reactor that does so may have no other listener, and
-// no connections of another origin. -EBUSY: the place is taken, or the thread is a worker already.
+// with MR_SHARED opens what the others have open too; a reactor that does so may have no other listener, no
+// connections of another origin, and no mr_limit_addresses before. -EBUSY: the place is taken, or the thread
+// is a worker already.
 int32_t mr_crew_enter(mr_crew *crew, uint32_t place, uint32_t slot);
 
 // Writes how the worker in a place is to *out.

@@ -62,6 +62,28 @@ static void *attempt(void *context) {
   return NULL;
 }
 
+// A limit that was set before would be that of one worker, and nobody would free it.
+static void *limit_first(void *context) {
+  bool *ok = context;
+  const struct mr_options options = t_options(MR_EPOLL);
+  mr_arena *arena = NULL;
+  mr_reactor *reactor = NULL;
+  char reason[MR_TEXT_BYTES];
+  *ok = mr_crew_enter(crew, 0, 0) == 0 && mr_arena_open(&options, &arena) == 0 &&
+        mr_open(arena, &options, &reactor, reason) == 0 && mr_limit_addresses(reactor, 1) == 0 &&
+        listen_shared(reactor) == -EINVAL;
+  return NULL;
+}
+
+static bool run_limit_first(void) {
+  pthread_t thread;
+  bool ok = false;
+  if (mr_crew_open(1, MR_BALANCE_PORT, &crew) != 0) return false;
+  pthread_create(&thread, NULL, limit_first, &ok);
+  pthread_join(thread, NULL);
+  return mr_crew_close(crew) == 0 && ok;
+}
+
 static bool run(uint32_t balance, const enum sys_call *calls, uint32_t count) {
   bool ok = true;
   for (uint32_t i = 0; i < count; i++) {
@@ -84,5 +106,6 @@ int main(void) {
          run(MR_BALANCE_PORT, port, sizeof(port) / sizeof(port[0])));
   t_case("who cannot join leaves nothing, handed over",
          run(MR_BALANCE_LEAST, least, sizeof(least) / sizeof(least[0])));
+  t_case("the limit of an address is set behind that", run_limit_first());
   return t_done();
 }

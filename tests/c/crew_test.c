@@ -23,6 +23,7 @@ struct worker {
   pthread_t thread;
   mr_crew *crew;
   uint32_t backend, place, slot, limit;
+  uint32_t most;      // connections of an address; 0 = any number
   int32_t listening;  // answer of mr_listen
   int32_t second;     // that of another one
   uint32_t port;
@@ -76,6 +77,7 @@ static void *work(void *context) {
   if (w->listening == 0) w->listening = mr_arena_open(&options, &arena);
   if (w->listening == 0) w->listening = mr_open(arena, &options, &reactor, text);
   if (w->listening == 0) w->listening = mr_listen(reactor, &where, NULL);
+  if (w->listening == 0 && w->most > 0) w->listening = mr_limit_addresses(reactor, w->most);
   if (w->listening >= 0) {
     w->base = mr_arena_base(arena);
     w->second = mr_listen(reactor, &where, NULL);
@@ -100,8 +102,13 @@ static void *work(void *context) {
 }
 
 static void start(struct worker *w, mr_crew *crew, uint32_t backend, uint32_t place, uint32_t slot) {
-  *w = (struct worker){
-      .crew = crew, .backend = backend, .place = place, .slot = slot, .limit = w->limit, .port = w->port};
+  *w = (struct worker){.crew = crew,
+                       .backend = backend,
+                       .place = place,
+                       .slot = slot,
+                       .limit = w->limit,
+                       .most = w->most,
+                       .port = w->port};
   pthread_create(&w->thread, NULL, work, w);
   while (!atomic_load(&w->ready)) nap();
 }
@@ -162,14 +169,19 @@ struct crew {
   uint32_t client_count;
 };
 
-static bool open_crew(struct crew *c, uint32_t backend, uint32_t balance, uint32_t limit) {
+static bool open_limited(struct crew *c, uint32_t backend, uint32_t balance, uint32_t limit, uint32_t most) {
   *c = (struct crew){0};
   if (mr_crew_open(2, balance, &c->crew) != 0) return false;
   c->workers[0].limit = c->workers[1].limit = limit;
+  c->workers[0].most = c->workers[1].most = most;
   start(&c->workers[0], c->crew, backend, 0, 0);
   start(&c->workers[1], c->crew, backend, 1, 1);
   return c->workers[0].listening == 0 && c->workers[1].listening == 0 && c->workers[0].second == -EINVAL &&
          c->workers[0].port == c->workers[1].port;
+}
+
+static bool open_crew(struct crew *c, uint32_t backend, uint32_t balance, uint32_t limit) {
+  return open_limited(c, backend, balance, limit, 0);
 }
 
 static void connect_more(struct crew *c, uint32_t count) {
@@ -262,6 +274,32 @@ static bool run_limit(uint32_t backend, uint32_t balance) {
     shutdown(c.clients[closed], SHUT_RDWR);
   }
   ok = have_accepted(c.crew, 8) && have_in_all(c.crew, 0) && ok;
+  return close_crew(&c) && ok;
+}
+
+static bool have_refused(mr_crew *crew, uint64_t count) {
+  for (int ms = 0; ms < PATIENCE_MS; ms++) {
+    struct mr_control one, other;
+    mr_crew_counters(crew, 0, &one);
+    mr_crew_counters(crew, 1, &other);
+    if (one.address_refusals + other.address_refusals == count) return true;
+    nap();
+  }
+  return false;
+}
+
+// An address has as many in all workers, and those of a worker that has ended are had again.
+static bool run_addresses(uint32_t backend, uint32_t balance) {
+  static struct crew c;
+  bool ok = open_limited(&c, backend, balance, 64, 3);
+  connect_more(&c, 8);
+  ok = have_refused(c.crew, 5) && have_in_all(c.crew, 3) && ok;
+  uint32_t ends = connections(c.crew, 1) == 0 ? 0 : 1, had = connections(c.crew, ends);
+  end(&c.workers[ends]);
+  // What comes to its socket would wait for the next one.
+  ok = mr_crew_vacate(c.crew, ends) >= 0 && have_in_all(c.crew, 3 - had) && ok;
+  connect_more(&c, 4);
+  ok = have_refused(c.crew, 5 + 4 - had) && have_in_all(c.crew, 3) && ok;
   return close_crew(&c) && ok;
 }
 
@@ -397,6 +435,8 @@ int main(void) {
     t_case("who have as few take turns", run_turns(b));
     t_case("the limit is that of all, by port", run_limit(b, MR_BALANCE_PORT));
     t_case("the limit is that of all, handed over", run_limit(b, MR_BALANCE_LEAST));
+    t_case("the limit of an address is that of all, by port", run_addresses(b, MR_BALANCE_PORT));
+    t_case("the limit of an address is that of all, handed over", run_addresses(b, MR_BALANCE_LEAST));
     t_case("nobody is lost at the limit, by port", run_churn(b, MR_BALANCE_PORT));
     t_case("nobody is lost at the limit, handed over", run_churn(b, MR_BALANCE_LEAST));
     t_case("sockets outlive their worker", run_outlives(b));
