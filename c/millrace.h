@@ -3,10 +3,9 @@
 //
 // Every function returns 0 or a positive answer on success and -errno on failure; none prints or exits. A
 // reactor belongs to the thread that opened it; when that thread ends first, its reactors are closed then,
-// and arenas are kept for other threads (thread.c): no other state is outside the handles, but for the CPUs
-// that the process was started with (affinity.c). Mailboxes, crews and registries belong to all
-// threads. Names are
-// compared with millrace.map and ffi/symbols.ts by tests/abi_test.ts.
+// and arenas and what slabs had are kept for other threads (thread.c, slab.c): no other state is outside the
+// handles, but for the CPUs that the process was started with (affinity.c). Mailboxes, crews and registries
+// belong to all threads. Names are compared with millrace.map and ffi/symbols.ts by tests/abi_test.ts.
 #ifndef MILLRACE_H
 #define MILLRACE_H
 
