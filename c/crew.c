@@ -216,6 +216,7 @@ void crew_leave(struct mr_reactor *r) {
   struct crew_member **at = &service->members;
   while (*at != member) at = &(*at)->next;
   *at = member->next;
+  service->orphaned = !member->retired;
   struct mr_control *counted = &member->worker->counted;
   add_counters(counted, r->control);
   counted->blocks_free = counted->blocks_retained = counted->deflate_bytes = 0;  // are no more
@@ -437,7 +438,7 @@ int32_t mr_crew_vacate(mr_crew *crew, uint32_t slot) {
 // Looked for anew each time: to close one gives the lock up for a moment.
 static struct crew_service *unused(const mr_crew *crew) {
   struct crew_service *s = crew->services;
-  while (s != NULL && s->members != NULL) s = s->next;
+  while (s != NULL && (s->members != NULL || s->orphaned)) s = s->next;
   return s;
 }
 

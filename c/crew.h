@@ -42,6 +42,7 @@ struct crew_service {
   struct sockaddr_storage address;
   socklen_t address_length;
   struct crew_member *members;
+  bool orphaned;   // its last member has not closed it, but died: another one will come for what waits
   uint32_t limit;  // of connections, by the options of who came first
   atomic_uint connections;
   struct address_limit *addresses;  // NULL until somebody asks for it

@@ -271,7 +271,8 @@ int32_t mr_crew_forget(mr_crew *crew, uint32_t place);
 // others have no room for. Returns how many connections were taken out of the sockets.
 int32_t mr_crew_vacate(mr_crew *crew, uint32_t slot);
 
-// Closes listening sockets that no worker uses any more.
+// Closes listening sockets that no worker uses any more, but for those whose last one has died with them
+// open.
 int32_t mr_crew_trim(mr_crew *crew);
 
 // Accepts nothing more once the workers have closed their listeners; what waits is accepted first, as far as

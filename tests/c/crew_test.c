@@ -408,6 +408,25 @@ static bool run_drain(uint32_t backend, uint32_t balance) {
   return mr_crew_close(c.crew) == 0 && ok;
 }
 
+// Nobody comes for what all workers have closed; what was open when the last one died is for the next one.
+static bool run_trim(uint32_t backend, bool closed) {
+  static struct crew c;
+  bool ok = open_crew(&c, backend, MR_BALANCE_PORT, 64);
+  for (int i = 0; i < 2; i++) {
+    atomic_store(&c.workers[i].leaves, closed);
+    while (closed && atomic_load(&c.workers[i].leaves)) nap();
+  }
+  ok = mr_crew_trim(c.crew) == 0 && ok;
+  int used = dial(c.workers[0].port);
+  end(&c.workers[0]);
+  end(&c.workers[1]);
+  ok = mr_crew_trim(c.crew) == 0 && used >= 0 && close(used) == 0 && ok;
+  int fd = dial(c.workers[0].port);
+  ok = (fd >= 0) != closed && ok;
+  if (fd >= 0) close(fd);
+  return mr_crew_close(c.crew) == 0 && ok;
+}
+
 static bool run_misuse(void) {
   mr_crew *crew;
   struct mr_worker_report report;
@@ -440,6 +459,8 @@ int main(void) {
     t_case("nobody is lost at the limit, by port", run_churn(b, MR_BALANCE_PORT));
     t_case("nobody is lost at the limit, handed over", run_churn(b, MR_BALANCE_LEAST));
     t_case("sockets outlive their worker", run_outlives(b));
+    t_case("what all workers have closed is closed", run_trim(b, true));
+    t_case("what was open when they died is not", run_trim(b, false));
     t_case("what waits at a vacated slot goes to others", run_vacate(b));
     t_case("what waits at a vacated slot goes to others, in turns", run_vacate_many(b));
     t_case("what a dead worker was handed goes to others", run_orphans(b, false));
