@@ -18,6 +18,10 @@
 #define COUNTERS_AT offsetof(struct mr_control, accepted)
 #define COUNTERS ((sizeof(struct mr_control) - COUNTERS_AT) / sizeof(uint64_t))
 
+// All that are open, for the threads that have opened them.
+static pthread_mutex_t crews_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct mr_crew *crews;
+
 int32_t mr_crew_open(uint32_t slots, uint32_t balance, mr_crew **out) {
   if (out == NULL || slots == 0 || slots > MR_CREW_SLOTS_MAX || balance > MR_BALANCE_LEAST) return -EINVAL;
   struct mr_crew *crew = sys_allocate(1, sizeof(*crew));
@@ -26,6 +30,11 @@ int32_t mr_crew_open(uint32_t slots, uint32_t balance, mr_crew **out) {
   pthread_mutex_init(&crew->lock, NULL);
   crew->slots = slots;
   crew->balance = balance;
+  crew->opener = thread_self();
+  pthread_mutex_lock(&crews_lock);
+  crew->next = crews;
+  crews = crew;
+  pthread_mutex_unlock(&crews_lock);
   *out = crew;
   return 0;
 }
@@ -482,6 +491,25 @@ int32_t mr_crew_drain(mr_crew *crew) {
   return 0;
 }
 
+// The crew itself is left: a worker of it may just be about to enter.
+void crew_abandoned(const struct thread *opener) {
+  pthread_mutex_lock(&crews_lock);
+  for (struct mr_crew *crew = crews; crew != NULL; crew = crew->next) {
+    if (crew->opener != opener) continue;
+    crew->opener = NULL;
+    mr_crew_drain(crew);
+  }
+  pthread_mutex_unlock(&crews_lock);
+}
+
+static void forget_crew(const struct mr_crew *crew) {
+  pthread_mutex_lock(&crews_lock);
+  struct mr_crew **at = &crews;
+  while (*at != crew) at = &(*at)->next;
+  *at = crew->next;
+  pthread_mutex_unlock(&crews_lock);
+}
+
 int32_t mr_crew_close(mr_crew *crew) {
   if (crew == NULL) return -EINVAL;
   pthread_mutex_lock(&crew->lock);
@@ -492,6 +520,7 @@ int32_t mr_crew_close(mr_crew *crew) {
   while (!busy && crew->services != NULL) service_close(crew->services);
   pthread_mutex_unlock(&crew->lock);
   if (busy) return -EBUSY;
+  forget_crew(crew);
   pthread_mutex_destroy(&crew->joining);
   pthread_mutex_destroy(&crew->lock);
   free(crew);

@@ -14,6 +14,8 @@
 
 #include "reactor.h"
 
+struct thread;
+
 struct crew_worker {
   struct mr_crew *crew;
   uint32_t slot;
@@ -58,6 +60,8 @@ struct crew_service {
 };
 
 struct mr_crew {
+  struct mr_crew *next;  // of all
+  const struct thread *opener;
   pthread_mutex_t joining;  // taken before the lock by those who join, who may have to look a name up
   pthread_mutex_t lock;
   uint32_t slots;
@@ -80,6 +84,10 @@ void crew_leave(struct mr_reactor *r);
 
 // The worker's thread has ended.
 void crew_worker_gone(struct crew_worker *worker);
+
+// The thread that has opened crews has ended: nobody will replace their workers, and who connects is not to
+// wait for that.
+void crew_abandoned(const struct thread *opener);
 
 // Whether another thread accepts for the members.
 static inline bool crew_hands(const struct crew_member *member) {

@@ -239,7 +239,7 @@ int32_t mr_file_again(int32_t fd);
 int32_t mr_file_close(int32_t fd);
 
 // Workers that serve as one. Its functions may be called from any thread. Up to slots of them serve at a
-// time; balance: mr_balance.
+// time; balance: mr_balance. When the calling thread ends before mr_crew_close, mr_crew_drain follows.
 int32_t mr_crew_open(uint32_t slots, uint32_t balance, mr_crew **out);
 
 // Makes the calling thread a worker of the crew: place is a number below MR_CREW_PLACES that no other has,

@@ -167,6 +167,7 @@ struct crew {
   struct worker workers[2];
   int clients[MANY];
   uint32_t client_count;
+  atomic_bool opened, abandoned;  // by another thread
 };
 
 static bool open_limited(struct crew *c, uint32_t backend, uint32_t balance, uint32_t limit, uint32_t most) {
@@ -427,6 +428,35 @@ static bool run_trim(uint32_t backend, bool closed) {
   return mr_crew_close(c.crew) == 0 && ok;
 }
 
+static void *open_and_wait(void *context) {
+  struct crew *c = context;
+  if (mr_crew_open(2, MR_BALANCE_LEAST, &c->crew) != 0) exit(EXIT_FAILURE);
+  atomic_store(&c->opened, true);
+  while (!atomic_load(&c->abandoned)) nap();
+  return NULL;
+}
+
+// Nobody is left who would replace the workers.
+static bool run_abandoned(uint32_t backend) {
+  static struct crew c;
+  pthread_t opener;
+  c = (struct crew){0};
+  c.workers[0].limit = 64;
+  pthread_create(&opener, NULL, open_and_wait, &c);
+  while (!atomic_load(&c.opened)) nap();
+  start(&c.workers[0], c.crew, backend, 0, 0);
+  bool ok = c.workers[0].listening == 0;
+  connect_more(&c, 1);
+  ok = have_in_all(c.crew, 1) && ok;
+  atomic_store(&c.abandoned, true);
+  pthread_join(opener, NULL);
+  c.workers[1].limit = 64;
+  start(&c.workers[1], c.crew, backend, 1, 1);
+  ok = c.workers[1].listening == -ESHUTDOWN && have(c.crew, 1, 0) && ok;
+  ok = close_crew(&c) && ok;
+  return dial(c.workers[0].port) == -1 && ok;
+}
+
 static bool run_misuse(void) {
   mr_crew *crew;
   struct mr_worker_report report;
@@ -467,6 +497,7 @@ int main(void) {
     t_case("what a worker that is given up was handed goes to others", run_orphans(b, true));
     t_case("what waits is served before the end, by port", run_drain_many(b, MR_BALANCE_PORT));
     t_case("what waits is served before the end, handed over", run_drain_many(b, MR_BALANCE_LEAST));
+    t_case("a crew whose opener has ended takes nobody in", run_abandoned(b));
     t_case("drain ends what is shared, by port", run_drain(b, MR_BALANCE_PORT));
     t_case("drain ends what is shared, handed over", run_drain(b, MR_BALANCE_LEAST));
   }
