@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests of the life of workers: those that die, stall, and are replaced by others with new code.
 
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
 import { assert, assertEquals } from "@std/assert";
 import { RawClient } from "./raw_client.ts";
 import { BACKENDS, sleep, until } from "./testing.ts";
@@ -175,6 +177,19 @@ testWorkers("what all workers have closed refuses connections", async (t) => {
   server.broadcast("close");
   while (await accepts(addr)) await sleep(10);
   await fetchOnce(server);
+});
+
+testWorkers("workers end with who supervises them", async ({ backend }) => {
+  for (const balance of ["reuseport", "least"]) {
+    const supervisor = new Worker(
+      new URL("./workers_supervisor.ts", import.meta.url),
+      { workerData: { backend, balance } },
+    );
+    const [addr] = await once(supervisor, "message") as [Deno.NetAddr];
+    await fetchOnce({ addr });
+    await supervisor.terminate();
+    while (await accepts(addr)) await sleep(10);
+  }
 });
 
 async function accepts(addr: Deno.NetAddr): Promise<boolean> {
