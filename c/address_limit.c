@@ -64,10 +64,8 @@ bool address_limit_key(int fd, uint64_t *key) {
   const uint8_t *bytes = ((const struct sockaddr_in6 *)&address)->sin6_addr.s6_addr;
   bool mapped = IN6_IS_ADDR_V4MAPPED(&((const struct sockaddr_in6 *)&address)->sin6_addr);
   uint64_t found = 0;
-  for (int i = 0; i < 8; i++) found = found << 8 | bytes[i];
-  if (mapped)
-    found = IPV4 | (uint64_t)bytes[12] << 24 | (uint64_t)bytes[13] << 16 | bytes[14] << 8 | bytes[15];
-  *key = found;
+  for (int i = mapped ? 12 : 0; i < (mapped ? 16 : 8); i++) found = found << 8 | bytes[i];
+  *key = mapped ? IPV4 | found : found;
   return true;
 }
 

@@ -18,6 +18,10 @@
 #define COUNTERS_AT offsetof(struct mr_control, accepted)
 #define COUNTERS ((sizeof(struct mr_control) - COUNTERS_AT) / sizeof(uint64_t))
 
+// All that are open, for the threads that have opened them.
+static pthread_mutex_t crews_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct mr_crew *crews;
+
 int32_t mr_crew_open(uint32_t slots, uint32_t balance, mr_crew **out) {
   if (out == NULL || slots == 0 || slots > MR_CREW_SLOTS_MAX || balance > MR_BALANCE_LEAST) return -EINVAL;
   struct mr_crew *crew = sys_allocate(1, sizeof(*crew));
@@ -26,6 +30,11 @@ int32_t mr_crew_open(uint32_t slots, uint32_t balance, mr_crew **out) {
   pthread_mutex_init(&crew->lock, NULL);
   crew->slots = slots;
   crew->balance = balance;
+  crew->opener = thread_self();
+  pthread_mutex_lock(&crews_lock);
+  crew->next = crews;
+  crews = crew;
+  pthread_mutex_unlock(&crews_lock);
   *out = crew;
   return 0;
 }
@@ -134,7 +143,7 @@ static int socket_for(struct crew_service *s, uint32_t slot) {
     if (fd < 0) return fd;
     s->fds[at] = fd;
   }
-  int own = fcntl(s->fds[at], F_DUPFD_CLOEXEC, 0);
+  int own = sys_dup(s->fds[at]);
   return own < 0 ? -errno : own;
 }
 
@@ -144,14 +153,16 @@ static int join(struct mr_reactor *r, struct crew_worker *worker, const struct m
   if (crew->draining) return -ESHUTDOWN;
   int rc = 0;
   struct crew_service *service = find(crew, worker, options, &rc);
+  bool is_new = service == NULL;
   uint32_t limit = r->options->max_connections;
-  if (service == NULL && rc == 0) rc = service_open(crew, limit, options, tuning, &service);
+  if (is_new && rc == 0) rc = service_open(crew, limit, options, tuning, &service);
   if (rc != 0) return rc;
   struct crew_member *member = sys_allocate(1, sizeof(*member));
   int fd = member == NULL ? -ENOMEM : socket_for(service, worker->slot);
   if (fd < 0) {
     free(member);
-    if (service->members == NULL) service_close(service);
+    // Only what nobody else knows of yet: who closes another one gives the lock up for a moment.
+    if (is_new) service_close(service);
     return fd;
   }
   *member =
@@ -167,7 +178,8 @@ int crew_join(struct mr_reactor *r, const struct mr_listen_options *options,
               const struct mr_socket_options *tuning) {
   struct crew_worker *worker = thread_worker();
   // All connections of a member count: its reactor can have this listener only, and nothing else.
-  if (worker == NULL || r->control->listeners > 0 || r->control->connections > 0) return -EINVAL;
+  bool is_used = r->control->listeners > 0 || r->control->connections > 0 || r->addresses != NULL;
+  if (worker == NULL || is_used) return -EINVAL;
   pthread_mutex_lock(&worker->crew->joining);
   pthread_mutex_lock(&worker->crew->lock);
   int fd = join(r, worker, options, tuning);
@@ -211,6 +223,7 @@ void crew_leave(struct mr_reactor *r) {
   struct crew_member **at = &service->members;
   while (*at != member) at = &(*at)->next;
   *at = member->next;
+  service->orphaned = !member->retired;
   struct mr_control *counted = &member->worker->counted;
   add_counters(counted, r->control);
   counted->blocks_free = counted->blocks_retained = counted->deflate_bytes = 0;  // are no more
@@ -429,13 +442,17 @@ int32_t mr_crew_vacate(mr_crew *crew, uint32_t slot) {
   return (int32_t)count;
 }
 
+// Looked for anew each time: to close one gives the lock up for a moment.
+static struct crew_service *unused(const mr_crew *crew) {
+  struct crew_service *s = crew->services;
+  while (s != NULL && (s->members != NULL || s->orphaned)) s = s->next;
+  return s;
+}
+
 int32_t mr_crew_trim(mr_crew *crew) {
   if (crew == NULL) return -EINVAL;
   pthread_mutex_lock(&crew->lock);
-  for (struct crew_service *s = crew->services, *next; s != NULL; s = next) {
-    next = s->next;
-    if (s->members == NULL) service_close(s);
-  }
+  for (struct crew_service *s; (s = unused(crew)) != NULL;) service_close(s);
   pthread_mutex_unlock(&crew->lock);
   return 0;
 }
@@ -472,6 +489,25 @@ int32_t mr_crew_drain(mr_crew *crew) {
   return 0;
 }
 
+// The crew itself is left: a worker of it may just be about to enter.
+void crew_abandoned(const struct thread *opener) {
+  pthread_mutex_lock(&crews_lock);
+  for (struct mr_crew *crew = crews; crew != NULL; crew = crew->next) {
+    if (crew->opener != opener) continue;
+    crew->opener = NULL;
+    mr_crew_drain(crew);
+  }
+  pthread_mutex_unlock(&crews_lock);
+}
+
+static void forget_crew(const struct mr_crew *crew) {
+  pthread_mutex_lock(&crews_lock);
+  struct mr_crew **at = &crews;
+  while (*at != crew) at = &(*at)->next;
+  *at = crew->next;
+  pthread_mutex_unlock(&crews_lock);
+}
+
 int32_t mr_crew_close(mr_crew *crew) {
   if (crew == NULL) return -EINVAL;
   pthread_mutex_lock(&crew->lock);
@@ -482,6 +518,7 @@ int32_t mr_crew_close(mr_crew *crew) {
   while (!busy && crew->services != NULL) service_close(crew->services);
   pthread_mutex_unlock(&crew->lock);
   if (busy) return -EBUSY;
+  forget_crew(crew);
   pthread_mutex_destroy(&crew->joining);
   pthread_mutex_destroy(&crew->lock);
   free(crew);

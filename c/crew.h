@@ -14,6 +14,8 @@
 
 #include "reactor.h"
 
+struct thread;
+
 struct crew_worker {
   struct mr_crew *crew;
   uint32_t slot;
@@ -28,7 +30,8 @@ struct crew_member {
   struct crew_service *service;
   struct crew_worker *worker;
   struct mr_reactor *reactor;
-  bool retired;  // its listener closes
+  bool retired;          // its listener closes
+  uint64_t handed_last;  // number of the socket that it was handed last
   atomic_uint handed;
   int fds[HANDED_MAX];
 };
@@ -41,20 +44,24 @@ struct crew_service {
   struct sockaddr_storage address;
   socklen_t address_length;
   struct crew_member *members;
+  bool orphaned;   // its last member has not closed it, but died: another one will come for what waits
   uint32_t limit;  // of connections, by the options of who came first
   atomic_uint connections;
   struct address_limit *addresses;  // NULL until somebody asks for it
   atomic_bool wanted;               // somebody waits for a connection to be closed
   // One socket for each slot, -1 where there is none; or the first alone, which the acceptor has.
   int fds[MR_CREW_SLOTS_MAX];
-  bool handing;   // the acceptor runs, or has run
-  bool stopping;  // it is to end
-  int stop;       // eventfd
+  bool handing;     // the acceptor runs, or has run
+  bool stopping;    // it is to end
+  int stop;         // eventfd
+  uint64_t handed;  // sockets, to all members
   pthread_t acceptor;
   pthread_cond_t room;
 };
 
 struct mr_crew {
+  struct mr_crew *next;  // of all
+  const struct thread *opener;
   pthread_mutex_t joining;  // taken before the lock by those who join, who may have to look a name up
   pthread_mutex_t lock;
   uint32_t slots;
@@ -77,6 +84,10 @@ void crew_leave(struct mr_reactor *r);
 
 // The worker's thread has ended.
 void crew_worker_gone(struct crew_worker *worker);
+
+// The thread that has opened crews has ended: nobody will replace their workers, and who connects is not to
+// wait for that.
+void crew_abandoned(const struct thread *opener);
 
 // Whether another thread accepts for the members.
 static inline bool crew_hands(const struct crew_member *member) {

@@ -28,13 +28,19 @@ static bool has_room(const struct crew_service *s) {
   return atomic_load(&s->connections) + handed < s->limit;
 }
 
+// Of those who have as many, it is each one's turn: connections that end at once would all be one worker's.
+static bool goes_before(struct crew_member *a, struct crew_member *b) {
+  uint32_t one = load_of(a), other = load_of(b);
+  return one != other ? one < other : a->handed_last < b->handed_last;
+}
+
 // Who is to have the next one, or NULL.
 static struct crew_member *choose(struct crew_service *s) {
   if (!has_room(s)) return NULL;
   struct crew_member *best = NULL;
   for (struct crew_member *m = s->members; m != NULL; m = m->next) {
     if (m->retired || atomic_load(&m->handed) == HANDED_MAX) continue;
-    if (best == NULL || load_of(m) < load_of(best)) best = m;
+    if (best == NULL || goes_before(m, best)) best = m;
   }
   return best;
 }
@@ -42,6 +48,7 @@ static struct crew_member *choose(struct crew_service *s) {
 static void hand(struct crew_member *member, int fd) {
   uint32_t handed = atomic_load(&member->handed);
   member->fds[handed] = fd;
+  member->handed_last = ++member->service->handed;
   atomic_store(&member->handed, handed + 1);
   if (handed == 0) wake_send(member->reactor->wake_here);
 }

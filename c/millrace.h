@@ -3,10 +3,9 @@
 //
 // Every function returns 0 or a positive answer on success and -errno on failure; none prints or exits. A
 // reactor belongs to the thread that opened it; when that thread ends first, its reactors are closed then,
-// and arenas are kept for other threads (thread.c): no other state is outside the handles, but for the CPUs
-// that the process was started with (affinity.c). Mailboxes, crews and registries belong to all
-// threads. Names are
-// compared with millrace.map and ffi/symbols.ts by tests/abi_test.ts.
+// and arenas and what slabs had are kept for other threads (thread.c, slab.c): no other state is outside the
+// handles, but for the CPUs that the process was started with (affinity.c). Mailboxes, crews and registries
+// belong to all threads. Names are compared with millrace.map and ffi/symbols.ts by tests/abi_test.ts.
 #ifndef MILLRACE_H
 #define MILLRACE_H
 
@@ -240,13 +239,14 @@ int32_t mr_file_again(int32_t fd);
 int32_t mr_file_close(int32_t fd);
 
 // Workers that serve as one. Its functions may be called from any thread. Up to slots of them serve at a
-// time; balance: mr_balance.
+// time; balance: mr_balance. When the calling thread ends before mr_crew_close, mr_crew_drain follows.
 int32_t mr_crew_open(uint32_t slots, uint32_t balance, mr_crew **out);
 
 // Makes the calling thread a worker of the crew: place is a number below MR_CREW_PLACES that no other has,
 // slot that of its sockets, which it may share with the one that it is to replace. From here on mr_listen
-// with MR_SHARED opens what the others have open too; a reactor that does so may have no other listener, and
-// no connections of another origin. -EBUSY: the place is taken, or the thread is a worker already.
+// with MR_SHARED opens what the others have open too; a reactor that does so may have no other listener, no
+// connections of another origin, and no mr_limit_addresses before. -EBUSY: the place is taken, or the thread
+// is a worker already.
 int32_t mr_crew_enter(mr_crew *crew, uint32_t place, uint32_t slot);
 
 // Writes how the worker in a place is to *out.
@@ -271,7 +271,8 @@ int32_t mr_crew_forget(mr_crew *crew, uint32_t place);
 // others have no room for. Returns how many connections were taken out of the sockets.
 int32_t mr_crew_vacate(mr_crew *crew, uint32_t slot);
 
-// Closes listening sockets that no worker uses any more.
+// Closes listening sockets that no worker uses any more, but for those whose last one has died with them
+// open.
 int32_t mr_crew_trim(mr_crew *crew);
 
 // Accepts nothing more once the workers have closed their listeners; what waits is accepted first, as far as

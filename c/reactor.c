@@ -126,6 +126,14 @@ static void reset_connections(struct mr_reactor *r) {
   }
 }
 
+// Connections of which the kernel still holds operations are not buried; for other workers they are gone.
+static void uncount_addresses(const struct mr_reactor *r) {
+  for (uint32_t slot = 0; slot < r->slots_used; slot++) {
+    const struct conn *c = &r->conns[slot];
+    if (c->life != LIFE_FREE && c->addressed) address_limit_release(r->addresses, r->address_keys[slot]);
+  }
+}
+
 int32_t mr_close(mr_reactor *r) {
   r->closing = true;
   reset_connections(r);
@@ -134,6 +142,7 @@ int32_t mr_close(mr_reactor *r) {
     r->records = 0;
     conn_bury(r);
   }
+  uncount_addresses(r);
   listener_close_all(r);
   mailbox_leave(r);
   if (r->member == NULL) address_limit_close(r->addresses);

@@ -5,9 +5,11 @@
 // Memory is taken in chunks of a huge page. A chunk has buffers of one size. Those of a class that have room
 // stand in a row, with the empty ones last: where there is no memory for another chunk, one of these changes
 // its class. Which buffers are free is noted apart from them, as JavaScript may write to one for a while
-// after its release: a read that is under way knows nothing of that.
+// after its release: a read that is under way knows nothing of that. For the same reason the chunks of a
+// thread that ends are not unmapped, when something else might come to lie there, but kept for other slabs.
 #include "slab.h"
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <sys/queue.h>
 
@@ -47,6 +49,36 @@ struct mr_slab {
   struct chunk chunks[];
 };
 
+// A chunk that nobody has.
+struct spare {
+  struct spare *next;
+  struct pages pages;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct spare *spares;
+
+static void keep_spare(struct spare *spare, const struct pages *pages) {
+  pages_clear(pages);
+  spare->pages = *pages;
+  pthread_mutex_lock(&lock);
+  spare->next = spares;
+  spares = spare;
+  pthread_mutex_unlock(&lock);
+}
+
+static bool take_spare(struct pages *out, uint32_t node) {
+  pthread_mutex_lock(&lock);
+  struct spare *spare = spares;
+  if (spare != NULL) spares = spare->next;
+  pthread_mutex_unlock(&lock);
+  if (spare == NULL) return false;
+  *out = spare->pages;
+  free(spare);
+  pages_rebind(out, node);
+  return true;
+}
+
 static uint32_t class_of(uint32_t bytes) {
   return bytes <= MR_SLAB_BYTES_MIN ? 0 : 26 - (uint32_t)__builtin_clz(bytes - 1);
 }
@@ -80,7 +112,10 @@ static struct mr_slab_stats *stats_of(struct mr_slab *slab, uint32_t node) {
 static struct chunk *map_chunk(struct mr_slab *slab) {
   struct chunk *chunk = &slab->chunks[slab->chunk_count];
   uint32_t node = sys_node();
-  if (pages_map(&chunk->pages, SLAB_CHUNK_BYTES, MR_PAGES_HUGETLB, node + 1) != 0) return NULL;
+  if (!take_spare(&chunk->pages, node + 1) &&
+      pages_map(&chunk->pages, SLAB_CHUNK_BYTES, MR_PAGES_HUGETLB, node + 1) != 0) {
+    return NULL;
+  }
   slab->chunk_count++;
   chunk->node = node;
   stats_of(slab, chunk->node)->allocated += SLAB_CHUNK_BYTES;
@@ -177,11 +212,12 @@ int32_t mr_slab_statistics(struct mr_slab *slab, uint32_t node, struct mr_slab_s
 static void close_slab(struct mr_slab *slab) {
   for (uint32_t i = 0; i < slab->chunk_count; i++) {
     struct chunk *chunk = &slab->chunks[i];
-    // Another isolate may have been given a buffer that is in use.
-    if (chunk->used > 0) {
-      sys_map_over(chunk->pages.base, chunk->pages.bytes);
+    // Another isolate may have been given a buffer that is in use: the addresses are nobody else's.
+    struct spare *spare = chunk->used > 0 ? NULL : sys_allocate_raw(sizeof(*spare));
+    if (spare != NULL) {
+      keep_spare(spare, &chunk->pages);
     } else {
-      pages_unmap(&chunk->pages);
+      sys_map_over(chunk->pages.base, chunk->pages.bytes);
     }
     free(chunk->free);
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// thread.c - closes the reactors and slabs of a thread that ends without having done so, and keeps its arenas
-// for others; called by arena.c, slab.c and crew.c.
+// thread.c - closes the reactors, slabs and crews of a thread that ends without having done so, and keeps its
+// arenas for others; called by arena.c, slab.c and crew.c.
 //
 // A worker of JavaScript may be ended at any time, with everything open. The isolate is then gone before its
 // thread is, and what runs at the end of that is still the thread that opened the reactors, as io_uring
@@ -46,6 +46,7 @@ static void end(void *context) {
   }
   slab_abandoned(thread->slabs);
   if (thread->worker != NULL) crew_worker_gone(thread->worker);
+  crew_abandoned(thread);
   free(thread);
 }
 
@@ -92,6 +93,10 @@ struct mr_arena *thread_spare(const struct mr_options *options) {
   pthread_mutex_unlock(&lock);
   if (arena != NULL) thread_keep(arena);
   return arena;
+}
+
+const struct thread *thread_self(void) {
+  return current(true);
 }
 
 struct crew_worker *thread_worker(void) {

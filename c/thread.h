@@ -7,6 +7,7 @@
 #include "arena.h"
 
 struct crew_worker;
+struct thread;
 
 // Notes that the arena is the calling thread's. Without memory for that it is left behind when the thread
 // ends.
@@ -17,6 +18,9 @@ struct mr_slab *thread_keep_slab(struct mr_slab *slab);
 
 // An arena for these options that another thread has left behind, or NULL; it is the calling thread's now.
 struct mr_arena *thread_spare(const struct mr_options *options);
+
+// The calling thread, or NULL without memory for one.
+const struct thread *thread_self(void);
 
 // The calling thread's place in a crew, or NULL.
 struct crew_worker *thread_worker(void);

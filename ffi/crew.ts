@@ -121,7 +121,7 @@ export class Crew {
     return unwrap(answer, "close the sockets of a worker");
   }
 
-  /** Closes listeners that no worker uses any more. */
+  /** Closes listeners that no worker uses any more, but for those whose last one has died. */
   trim(): void {
     this.#shim.mr_crew_trim(this.#pointer);
   }

@@ -2,7 +2,7 @@
 // layout.ts - generated from c/layout.h by ffi/layout_gen.ts, do not edit: constants, and offsets in bytes.
 
 /** First 32 bits of the SHA-256 of c/layout.h and c/millrace.h. */
-export const ABI_HASH = 0x25b546b2;
+export const ABI_HASH = 0xe5d842cd;
 
 export const SLOT_BITS = 20;
 export const SLOT_MASK = 1048575;

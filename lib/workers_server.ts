@@ -447,6 +447,16 @@ export class Supervisor implements WorkersServer {
       this.#tell({ kind, worker: slot.number, error: null });
       if (stalled && replaceStalled) this.#replaceStalled(slot, member);
     }
+    this.#trim();
+  }
+
+  // What the application has closed in all workers would go on to take in connections that nobody serves. A worker that
+  // has yet to begin may listen there again.
+  #trim(): void {
+    const all = this.#slots.every(({ member, replacing }) =>
+      member?.state === "serving" && !replacing
+    );
+    if (all) this.#crew.trim();
   }
 
   #replaceStalled(slot: Slot, member: Member): void {

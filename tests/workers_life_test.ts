@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests of the life of workers: those that die, stall, and are replaced by others with new code.
 
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
 import { assert, assertEquals } from "@std/assert";
 import { RawClient } from "./raw_client.ts";
-import { BACKENDS, until } from "./testing.ts";
+import { BACKENDS, sleep, until } from "./testing.ts";
 import { countOf, WorkersChild } from "./workers_child.ts";
 import { addressesOf, Clients } from "./workers_load.ts";
 import { fetchOnce, get, testWorkers } from "./workers_testing.ts";
@@ -166,3 +168,37 @@ testWorkers("an abort ends all workers at once", async (t) => {
   assertEquals(server.workers(), []);
   await client.rest().catch(() => {});
 });
+
+testWorkers("what all workers have closed refuses connections", async (t) => {
+  const app = new URL("./workers_closing_app.ts", import.meta.url);
+  const server = await t.serveAll({ workerTimeout: 2000 }, app);
+  const addr: Deno.NetAddr = JSON.parse(await fetchOnce(server));
+  assertEquals(await fetchOnce({ addr }), "extra");
+  server.broadcast("close");
+  while (await accepts(addr)) await sleep(10);
+  await fetchOnce(server);
+});
+
+testWorkers("workers end with who supervises them", async ({ backend }) => {
+  for (const balance of ["reuseport", "least"]) {
+    const supervisor = new Worker(
+      new URL("./workers_supervisor.ts", import.meta.url),
+      { workerData: { backend, balance } },
+    );
+    const [addr] = await once(supervisor, "message") as [Deno.NetAddr];
+    await fetchOnce({ addr });
+    await supervisor.terminate();
+    while (await accepts(addr)) await sleep(10);
+  }
+});
+
+async function accepts(addr: Deno.NetAddr): Promise<boolean> {
+  try {
+    const { hostname, port } = addr;
+    (await Deno.connect({ hostname, port })).close();
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.ConnectionRefused) return false;
+    throw error;
+  }
+}

@@ -23,6 +23,7 @@ struct worker {
   pthread_t thread;
   mr_crew *crew;
   uint32_t backend, place, slot, limit;
+  uint32_t most;      // connections of an address; 0 = any number
   int32_t listening;  // answer of mr_listen
   int32_t second;     // that of another one
   uint32_t port;
@@ -76,6 +77,7 @@ static void *work(void *context) {
   if (w->listening == 0) w->listening = mr_arena_open(&options, &arena);
   if (w->listening == 0) w->listening = mr_open(arena, &options, &reactor, text);
   if (w->listening == 0) w->listening = mr_listen(reactor, &where, NULL);
+  if (w->listening == 0 && w->most > 0) w->listening = mr_limit_addresses(reactor, w->most);
   if (w->listening >= 0) {
     w->base = mr_arena_base(arena);
     w->second = mr_listen(reactor, &where, NULL);
@@ -100,8 +102,13 @@ static void *work(void *context) {
 }
 
 static void start(struct worker *w, mr_crew *crew, uint32_t backend, uint32_t place, uint32_t slot) {
-  *w = (struct worker){
-      .crew = crew, .backend = backend, .place = place, .slot = slot, .limit = w->limit, .port = w->port};
+  *w = (struct worker){.crew = crew,
+                       .backend = backend,
+                       .place = place,
+                       .slot = slot,
+                       .limit = w->limit,
+                       .most = w->most,
+                       .port = w->port};
   pthread_create(&w->thread, NULL, work, w);
   while (!atomic_load(&w->ready)) nap();
 }
@@ -160,16 +167,22 @@ struct crew {
   struct worker workers[2];
   int clients[MANY];
   uint32_t client_count;
+  atomic_bool opened, abandoned;  // by another thread
 };
 
-static bool open_crew(struct crew *c, uint32_t backend, uint32_t balance, uint32_t limit) {
+static bool open_limited(struct crew *c, uint32_t backend, uint32_t balance, uint32_t limit, uint32_t most) {
   *c = (struct crew){0};
   if (mr_crew_open(2, balance, &c->crew) != 0) return false;
   c->workers[0].limit = c->workers[1].limit = limit;
+  c->workers[0].most = c->workers[1].most = most;
   start(&c->workers[0], c->crew, backend, 0, 0);
   start(&c->workers[1], c->crew, backend, 1, 1);
   return c->workers[0].listening == 0 && c->workers[1].listening == 0 && c->workers[0].second == -EINVAL &&
          c->workers[0].port == c->workers[1].port;
+}
+
+static bool open_crew(struct crew *c, uint32_t backend, uint32_t balance, uint32_t limit) {
+  return open_limited(c, backend, balance, limit, 0);
 }
 
 static void connect_more(struct crew *c, uint32_t count) {
@@ -239,6 +252,18 @@ static bool have_accepted(mr_crew *crew, uint64_t count) {
   return false;
 }
 
+// Connections that end at once leave all workers with as few: they take turns.
+static bool run_turns(uint32_t backend) {
+  static struct crew c;
+  bool ok = open_crew(&c, backend, MR_BALANCE_LEAST, 64);
+  for (uint64_t i = 1; i <= CLIENTS; i++) {
+    int fd = dial(c.workers[0].port);
+    ok = fd >= 0 && have_accepted(c.crew, i) && close(fd) == 0 && have_in_all(c.crew, 0) && ok;
+  }
+  ok = accepted(c.crew, 0) == CLIENTS / 2 && accepted(c.crew, 1) == CLIENTS / 2 && ok;
+  return close_crew(&c) && ok;
+}
+
 static bool run_limit(uint32_t backend, uint32_t balance) {
   static struct crew c;
   bool ok = open_crew(&c, backend, balance, 3);
@@ -250,6 +275,32 @@ static bool run_limit(uint32_t backend, uint32_t balance) {
     shutdown(c.clients[closed], SHUT_RDWR);
   }
   ok = have_accepted(c.crew, 8) && have_in_all(c.crew, 0) && ok;
+  return close_crew(&c) && ok;
+}
+
+static bool have_refused(mr_crew *crew, uint64_t count) {
+  for (int ms = 0; ms < PATIENCE_MS; ms++) {
+    struct mr_control one, other;
+    mr_crew_counters(crew, 0, &one);
+    mr_crew_counters(crew, 1, &other);
+    if (one.address_refusals + other.address_refusals == count) return true;
+    nap();
+  }
+  return false;
+}
+
+// An address has as many in all workers, and those of a worker that has ended are had again.
+static bool run_addresses(uint32_t backend, uint32_t balance) {
+  static struct crew c;
+  bool ok = open_limited(&c, backend, balance, 64, 3);
+  connect_more(&c, 8);
+  ok = have_refused(c.crew, 5) && have_in_all(c.crew, 3) && ok;
+  uint32_t ends = connections(c.crew, 1) == 0 ? 0 : 1, had = connections(c.crew, ends);
+  end(&c.workers[ends]);
+  // What comes to its socket would wait for the next one.
+  ok = mr_crew_vacate(c.crew, ends) >= 0 && have_in_all(c.crew, 3 - had) && ok;
+  connect_more(&c, 4);
+  ok = have_refused(c.crew, 5 + 4 - had) && have_in_all(c.crew, 3) && ok;
   return close_crew(&c) && ok;
 }
 
@@ -381,6 +432,54 @@ static bool run_drain(uint32_t backend, uint32_t balance) {
   return mr_crew_close(c.crew) == 0 && ok;
 }
 
+// Nobody comes for what all workers have closed; what was open when the last one died is for the next one.
+static bool run_trim(uint32_t backend, bool closed) {
+  static struct crew c;
+  bool ok = open_crew(&c, backend, MR_BALANCE_PORT, 64);
+  for (int i = 0; i < 2; i++) {
+    atomic_store(&c.workers[i].leaves, closed);
+    while (closed && atomic_load(&c.workers[i].leaves)) nap();
+  }
+  ok = mr_crew_trim(c.crew) == 0 && ok;
+  int used = dial(c.workers[0].port);
+  end(&c.workers[0]);
+  end(&c.workers[1]);
+  ok = mr_crew_trim(c.crew) == 0 && used >= 0 && close(used) == 0 && ok;
+  int fd = dial(c.workers[0].port);
+  ok = (fd >= 0) != closed && ok;
+  if (fd >= 0) close(fd);
+  return mr_crew_close(c.crew) == 0 && ok;
+}
+
+static void *open_and_wait(void *context) {
+  struct crew *c = context;
+  if (mr_crew_open(2, MR_BALANCE_LEAST, &c->crew) != 0) exit(EXIT_FAILURE);
+  atomic_store(&c->opened, true);
+  while (!atomic_load(&c->abandoned)) nap();
+  return NULL;
+}
+
+// Nobody is left who would replace the workers.
+static bool run_abandoned(uint32_t backend) {
+  static struct crew c;
+  pthread_t opener;
+  c = (struct crew){0};
+  c.workers[0].limit = 64;
+  pthread_create(&opener, NULL, open_and_wait, &c);
+  while (!atomic_load(&c.opened)) nap();
+  start(&c.workers[0], c.crew, backend, 0, 0);
+  bool ok = c.workers[0].listening == 0;
+  connect_more(&c, 1);
+  ok = have_in_all(c.crew, 1) && ok;
+  atomic_store(&c.abandoned, true);
+  pthread_join(opener, NULL);
+  c.workers[1].limit = 64;
+  start(&c.workers[1], c.crew, backend, 1, 1);
+  ok = c.workers[1].listening == -ESHUTDOWN && have(c.crew, 1, 0) && ok;
+  ok = close_crew(&c) && ok;
+  return dial(c.workers[0].port) == -1 && ok;
+}
+
 static bool run_misuse(void) {
   mr_crew *crew;
   struct mr_worker_report report;
@@ -405,19 +504,25 @@ int main(void) {
     t_case("threads that end leave nothing open, and their memory to others", run_leaves_nothing(b));
     t_case("the memory of workers is told", run_memory(b));
     t_case("who has the fewest gets the next", run_least(b));
+    t_case("who have as few take turns", run_turns(b));
     t_case("the limit is that of all, by port", run_limit(b, MR_BALANCE_PORT));
     t_case("the limit is that of all, handed over", run_limit(b, MR_BALANCE_LEAST));
+    t_case("the limit of an address is that of all, by port", run_addresses(b, MR_BALANCE_PORT));
+    t_case("the limit of an address is that of all, handed over", run_addresses(b, MR_BALANCE_LEAST));
     t_case("nobody is lost at the limit, by port", run_churn(b, MR_BALANCE_PORT));
     t_case("nobody is lost at the limit, handed over", run_churn(b, MR_BALANCE_LEAST));
     t_case("a port that others serve is in use, by port", run_taken(b, MR_BALANCE_PORT));
     t_case("a port that others serve is in use, handed over", run_taken(b, MR_BALANCE_LEAST));
     t_case("sockets outlive their worker", run_outlives(b));
+    t_case("what all workers have closed is closed", run_trim(b, true));
+    t_case("what was open when they died is not", run_trim(b, false));
     t_case("what waits at a vacated slot goes to others", run_vacate(b));
     t_case("what waits at a vacated slot goes to others, in turns", run_vacate_many(b));
     t_case("what a dead worker was handed goes to others", run_orphans(b, false));
     t_case("what a worker that is given up was handed goes to others", run_orphans(b, true));
     t_case("what waits is served before the end, by port", run_drain_many(b, MR_BALANCE_PORT));
     t_case("what waits is served before the end, handed over", run_drain_many(b, MR_BALANCE_LEAST));
+    t_case("a crew whose opener has ended takes nobody in", run_abandoned(b));
     t_case("drain ends what is shared, by port", run_drain(b, MR_BALANCE_PORT));
     t_case("drain ends what is shared, handed over", run_drain(b, MR_BALANCE_LEAST));
   }
