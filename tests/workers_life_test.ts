@@ -190,6 +190,7 @@ testWorkers(
     await fetchOnce(server);
     await tcp.write("go on");
     assertEquals((await held).text, "held");
+    tcp.close();
     await reloaded;
   },
 );
