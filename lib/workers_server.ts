@@ -289,7 +289,7 @@ export class Supervisor implements WorkersServer {
 
   // --- workers that come
 
-  async #begin(slot: Slot): Promise<Member> {
+  async #begin(slot: Slot): Promise<void> {
     const member = new Member({
       crew: this.#crew,
       executor: this.executor,
@@ -307,14 +307,16 @@ export class Supervisor implements WorkersServer {
     slot.member ??= member;
     const began = performance.now();
     void member.ended.then((error) => this.#ended(slot, member, began, error));
-    return await this.#started(slot, member);
+    await this.#started(slot, member);
   }
 
-  async #started(slot: Slot, member: Member): Promise<Member> {
+  async #started(slot: Slot, member: Member): Promise<void> {
     try {
       const ready = await member.ready;
       this.#listens(ready);
       this.#mail.enter(member.slot, member.mailPlace);
+      // Here, and not by who waits for this: its end may be the next that is heard of it.
+      slot.member = member;
     } catch (error) {
       member.failed = member.state !== "leaving";
       await member.end();
@@ -323,7 +325,6 @@ export class Supervisor implements WorkersServer {
     this.#tell({ kind: "started", worker: slot.number, error: null });
     this.#tellUnbound(slot, member);
     this.#tellTopics();
-    return member;
   }
 
   // Once, and not again of each that follows.
@@ -481,18 +482,18 @@ export class Supervisor implements WorkersServer {
   async #replace(slot: Slot, how: Required<ShutdownOptions>): Promise<void> {
     slot.replacing = true;
     clearTimeout(slot.retry);
+    let old: Member | null = null;
     try {
       // One that does not serve yet cannot be told to leave.
       await slot.member?.ready.catch(() => {});
       this.#requireRunning("reload");
-      const old = slot.member;
-      const member = await this.#begin(slot);
-      slot.member = member;
-      if (old !== null) await old.leave(how);
+      old = slot.member;
+      await this.#begin(slot);
     } finally {
       slot.replacing = false;
       if (slot.member === null) this.#again(slot, BACKOFF_MAX_MS);
     }
+    if (old !== null) await old.leave(how);
   }
 
   // --- the end

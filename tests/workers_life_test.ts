@@ -202,3 +202,31 @@ async function accepts(addr: Deno.NetAddr): Promise<boolean> {
     throw error;
   }
 }
+
+testWorkers(
+  "a worker that dies is replaced while another leaves",
+  async (t) => {
+    const server = await t.serveAll({ workers: 1 });
+    const addr = JSON.parse(await fetchOnce(server, "/tcp")) as Deno.NetAddr;
+    using tcp = await RawClient.connect({ addr });
+    using client = await RawClient.connect(server);
+    const held = client.request(get("/hold"));
+    const before = get("/tcp", true).length;
+    await until(
+      () => server.statistics().receivedBytes > before,
+      "the request",
+    );
+    const reloaded = server.reload({ grace: 0, timeout: 0 });
+    // The old worker waits for its request from here on.
+    assertEquals(await tcp.rest(), "");
+    await fetchOnce(server, "/die?way=throw").catch(() => {});
+    const started = (): number =>
+      t.events.filter((e) => e.kind === "started").length;
+    await until(() => started() === 3, "another worker");
+    await fetchOnce(server);
+    await tcp.write("go on");
+    assertEquals((await held).text, "held");
+    tcp.close();
+    await reloaded;
+  },
+);
