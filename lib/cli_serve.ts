@@ -6,7 +6,7 @@ import { pathToFileURL } from "node:url";
 import { parseArgs } from "@std/cli/parse-args";
 import { serveAll } from "./workers.ts";
 import type { ServeAllOptions, WorkerEvent } from "./workers_options.ts";
-import type { WorkersServer } from "./workers_server.ts";
+import { NO_ERROR, type WorkersServer } from "./workers_server.ts";
 
 const USAGE = `Usage: millrace serve MODULE [options]
 
@@ -61,9 +61,9 @@ export async function serveCommand(
       onWorker: log,
     });
     const { backend, backendReason } = server;
-    console.log(
-      `${server.workers().length} workers on ${backend} (${backendReason})`,
-    );
+    const count = server.workers().length;
+    const workers = count === 1 ? "worker" : "workers";
+    console.log(`${count} ${workers} on ${backend} (${backendReason})`);
     obeySignals(server);
     return null;
   } catch (error) {
@@ -155,8 +155,9 @@ function joinNegatives(args: readonly string[]): string[] {
 }
 
 function log({ kind, worker, error }: WorkerEvent): void {
-  if (kind === "died") console.error(`worker ${worker} has died:`, error);
-  else if (kind === "unbound") {
+  if (kind === "died") {
+    console.error(`worker ${worker} has died:`, error ?? NO_ERROR);
+  } else if (kind === "unbound") {
     console.error(`worker ${worker}: ${error!.message}`);
   } else if (kind !== "stopped") console.log(`worker ${worker} ${kind}`);
 }

@@ -145,6 +145,8 @@ export class Supervisor implements WorkersServer {
   // When it is over.
   #mailCounts: MailCounts | null = null;
   #ready: Ready | null = null;
+  // All workers have served.
+  #begun = false;
   #nextPlace = 0;
   #look: ReturnType<typeof setInterval> | undefined;
   #reloading: Promise<void> = Promise.resolve();
@@ -179,6 +181,7 @@ export class Supervisor implements WorkersServer {
   async start(): Promise<void> {
     await Promise.all(this.#slots.map((slot) => this.#begin(slot)));
     this.#requireRunning("start");
+    this.#begun = true;
     const { workerTimeout } = this.#settings;
     if (workerTimeout > 0) {
       const every = Math.min(Math.ceil(workerTimeout / LOOKS), LOOK_MAX_MS);
@@ -189,6 +192,11 @@ export class Supervisor implements WorkersServer {
 
   get addr(): Deno.Addr {
     return this.#ready!.addrs[0]!;
+  }
+
+  /** What is spoken at that address. */
+  get protocol(): "http" | "tcp" {
+    return this.#ready!.protocol;
   }
 
   get backend(): BackendName {
@@ -316,7 +324,8 @@ export class Supervisor implements WorkersServer {
       this.#listens(ready);
       this.#mail.enter(member.slot, member.mailPlace);
     } catch (error) {
-      member.failed = member.state !== "leaving";
+      // One that is ended before it serves has not failed.
+      member.failed = member.state !== "leaving" && this.#shutdown === null;
       await member.end();
       throw error;
     }
@@ -371,7 +380,10 @@ export class Supervisor implements WorkersServer {
     });
     const told = member.state === "leaving" && !member.failed;
     const kind = told ? "stopped" : "died";
-    this.#tell({ kind, worker: slot.number, error });
+    // Why a server cannot start is what its caller is told, once.
+    if (this.#begun || member.served) {
+      this.#tell({ kind, worker: slot.number, error });
+    }
     if (slot.member !== member) return;
     slot.member = null;
     if (told || this.#ready === null) return;
@@ -461,7 +473,12 @@ export class Supervisor implements WorkersServer {
   async #replaceAll(how: Required<ShutdownOptions>): Promise<void> {
     this.executor.renew();
     for (const slot of this.#slots) {
-      await this.#replace(slot, how);
+      try {
+        await this.#replace(slot, how);
+      } catch (error) {
+        this.#requireRunning("reload");
+        throw error;
+      }
     }
     this.executor.retire();
     this.#crew.trim();
@@ -547,11 +564,16 @@ export class Supervisor implements WorkersServer {
 }
 
 function log({ kind, worker, error }: WorkerEvent): void {
-  if (kind === "died") console.error(`Worker ${worker} has died`, error);
+  if (kind === "died") {
+    console.error(`Worker ${worker} has died:`, error ?? NO_ERROR);
+  }
   if (kind === "stalled") console.error(`Worker ${worker} does not respond`);
   if (kind === "recovered") console.error(`Worker ${worker} responds again`);
   if (kind === "unbound") console.error(`Worker ${worker}: ${error!.message}`);
 }
+
+/** What is said of a worker that has died of no error. */
+export const NO_ERROR = "without an error, as by Deno.exit()";
 
 function complain(error: unknown): void {
   console.error("Exception in onMessage", error);
