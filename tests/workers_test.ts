@@ -327,6 +327,23 @@ testWorkers("a module has to export something to serve", async (t) => {
   );
 });
 
+testWorkers(
+  "an application of a framework is served by its fetch",
+  async (t) => {
+    const source = `
+    export default new class {
+      routes = [];
+      #text = "from a framework";
+      fetch() { return new Response(this.#text); }
+    }();`;
+    const module = new URL(
+      `data:text/javascript,${encodeURIComponent(source)}`,
+    );
+    const server = await t.serveAll({}, module);
+    assertEquals(await fetchOnce(server), "from a framework");
+  },
+);
+
 testWorkers("an address that is taken has serveAll reject", async (t) => {
   const taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = taken.addr;
