@@ -31,8 +31,8 @@ import {
 export interface WorkerEvent {
   /**
    * - `"started"`: it serves.
-   * - `"died"`: it has ended without having been told to, or could not start; another one follows. When one cannot
-   *   start to begin with, it is `serveAll()` that rejects.
+   * - `"died"`: it has ended without having been told to, or could not start; another one follows. Of one that
+   *   `serveAll()` or `reload()` cannot start, these tell by rejecting.
    * - `"stalled"`: it has taken no turn for `workerTimeout`.
    * - `"recovered"`: it has taken one after all.
    * - `"stopped"`: it has ended as it was told to.

@@ -380,8 +380,8 @@ export class Supervisor implements WorkersServer {
     });
     const told = member.state === "leaving" && !member.failed;
     const kind = told ? "stopped" : "died";
-    // Why a server cannot start is what its caller is told, once.
-    if (this.#begun || member.served) {
+    // Why one cannot start is told once: by serveAll() and reload() to who calls them.
+    if (member.served || this.#begun && slot.member === member) {
       this.#tell({ kind, worker: slot.number, error });
     }
     if (slot.member !== member) return;

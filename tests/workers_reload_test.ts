@@ -186,7 +186,11 @@ for (const backend of BACKENDS) {
       await assertRejects(() => child.reload(), Error, "broken");
     }
     const goal = clients.least() + ANSWERS;
-    await child.until(() => clients.least() >= goal, "answers");
+    const { events } = await child.until(
+      () => clients.least() >= goal,
+      "answers",
+    );
+    assertEquals(countOf(events, "died"), 0);
     await clients.stop();
     assertEquals(clients.losses, []);
     assertEquals(await fetchOnce(child, "/version"), "[1,1]");
