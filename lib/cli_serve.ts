@@ -60,11 +60,12 @@ export async function serveCommand(
       ...command.options,
       onWorker: log,
     });
+    // Before anybody is told that it serves.
+    obeySignals(server);
     const { backend, backendReason } = server;
     const count = server.workers().length;
     const workers = count === 1 ? "worker" : "workers";
     console.log(`${count} ${workers} on ${backend} (${backendReason})`);
-    obeySignals(server);
     return null;
   } catch (error) {
     if (!(error instanceof Error)) throw error;

@@ -325,7 +325,7 @@ export class Supervisor implements WorkersServer {
       this.#mail.enter(member.slot, member.mailPlace);
     } catch (error) {
       // One that is ended before it serves has not failed.
-      member.failed = member.state !== "leaving" && this.#shutdown === null;
+      member.failed = member.state !== "leaving";
       await member.end();
       throw error;
     }
