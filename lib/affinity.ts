@@ -62,6 +62,10 @@ export const affinity: Affinity = { pin, unpin };
 
 function pin(target: AffinityTarget): AffinityResult {
   const { cpu, node }: { cpu?: number; node?: number } = target ?? {};
+  if (cpu === undefined && node === undefined) {
+    const reason = `Cannot pin the thread: { cpu } or { node } must be given`;
+    return { ok: false, reason };
+  }
   const name = cpu === undefined ? `node ${node}` : `CPU ${cpu}`;
   const action = `pin the thread to ${name}`;
   return attempt(action, () => {

@@ -6,7 +6,7 @@ import { pathToFileURL } from "node:url";
 import { parseArgs } from "@std/cli/parse-args";
 import { serveAll } from "./workers.ts";
 import type { ServeAllOptions, WorkerEvent } from "./workers_options.ts";
-import type { WorkersServer } from "./workers_server.ts";
+import { NO_ERROR, type WorkersServer } from "./workers_server.ts";
 
 const USAGE = `Usage: millrace serve MODULE [options]
 
@@ -60,11 +60,12 @@ export async function serveCommand(
       ...command.options,
       onWorker: log,
     });
-    const { backend, backendReason } = server;
-    console.log(
-      `${server.workers().length} workers on ${backend} (${backendReason})`,
-    );
+    // Before anybody is told that it serves.
     obeySignals(server);
+    const { backend, backendReason } = server;
+    const count = server.workers().length;
+    const workers = count === 1 ? "worker" : "workers";
+    console.log(`${count} ${workers} on ${backend} (${backendReason})`);
     return null;
   } catch (error) {
     if (!(error instanceof Error)) throw error;
@@ -155,8 +156,9 @@ function joinNegatives(args: readonly string[]): string[] {
 }
 
 function log({ kind, worker, error }: WorkerEvent): void {
-  if (kind === "died") console.error(`worker ${worker} has died:`, error);
-  else if (kind === "unbound") {
+  if (kind === "died") {
+    console.error(`worker ${worker} has died:`, error ?? NO_ERROR);
+  } else if (kind === "unbound") {
     console.error(`worker ${worker}: ${error!.message}`);
   } else if (kind !== "stopped") console.log(`worker ${worker} ${kind}`);
 }

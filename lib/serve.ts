@@ -317,13 +317,20 @@ function logError(error: unknown): Response {
 }
 
 /** What is done when a server listens and nobody else is to be told. */
-export function logAddress(addr: Deno.Addr): void {
+export function logAddress(
+  addr: Deno.Addr,
+  protocol: "http" | "tcp" = "http",
+): void {
   if (addr.transport === "unix") {
     console.log(`Listening on ${(addr as Deno.UnixAddr).path}`);
     return;
   }
   const { hostname, port } = addr as Deno.NetAddr;
   const host = hostname.includes(":") ? `[${hostname}]` : hostname;
+  if (protocol === "tcp") {
+    console.log(`Listening on tcp://${host}:${port}`);
+    return;
+  }
   const everywhere = hostname === "0.0.0.0" || hostname === "::";
   console.log(
     `Listening on http://${host}:${port}/${

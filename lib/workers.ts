@@ -86,7 +86,8 @@ export async function serveAll(
   server.finished.then(() => signal?.removeEventListener("abort", abort));
   try {
     await server.start();
-    (settings.onListen ?? logAddress)(server.addr);
+    if (settings.onListen !== undefined) settings.onListen(server.addr);
+    else logAddress(server.addr, server.protocol);
   } catch (error) {
     await server.close();
     signal?.throwIfAborted();

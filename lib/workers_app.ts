@@ -32,7 +32,8 @@ export interface WorkerRpc {
 }
 
 /**
- * What a module exports by default for {@linkcode serveAll}. Whatever else it listens on while it is imported, or
+ * What a module exports by default for {@linkcode serveAll}; of an object of a class, such as the application of a
+ * framework, only `fetch` is taken. Whatever else it listens on while it is imported, or
  * later, it shares with the other workers too.
  */
 export interface WorkerModule {
@@ -88,9 +89,9 @@ export function requireModule(url: string, exported: unknown): WorkerModule {
       `Cannot ${action}: its default export must be an object such as { fetch }`,
     );
   }
-  requireKnown(action, exported, NAMES);
-  requireTypes(action, exported, CALLBACKS);
-  const app = exported as WorkerModule;
+  const app = isPlain(exported) ? exported : fetchOf(exported);
+  requireKnown(action, app, NAMES);
+  requireTypes(action, app, CALLBACKS);
   if (app.fetch !== undefined && app.socket !== undefined) {
     throw new TypeError(
       `Cannot ${action}: "fetch" and "socket" cannot both have its port`,
@@ -100,6 +101,18 @@ export function requireModule(url: string, exported: unknown): WorkerModule {
     return { fetch: notFound, ...app };
   }
   return app;
+}
+
+function isPlain(value: object): value is WorkerModule {
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
+
+// The application of a framework, as deno serve takes it too: what else such an object has is its own.
+function fetchOf(application: { fetch?: unknown }): WorkerModule {
+  const { fetch } = application;
+  const bound = typeof fetch === "function" ? fetch.bind(application) : fetch;
+  return { fetch: bound } as WorkerModule;
 }
 
 /** Opens the server that the module has on the address given to all; null when it has none. */

@@ -59,6 +59,8 @@ export class Member {
   readonly ended: Promise<Error | null>;
   state: "starting" | "serving" | "leaving" = "starting";
   stalled = false;
+  /** It has served, or does. */
+  served = false;
   /** It could not start. */
   failed = false;
   /** Why it runs elsewhere than it was meant to; null when it does not, or has not told yet. */
@@ -108,7 +110,12 @@ export class Member {
     });
     this.#thread.on("error", (error: Error) => this.#error ??= error);
     const late = setTimeout(() => {
-      reject(new Deno.errors.TimedOut(`Worker ${slot} did not start in time`));
+      const time = `startTimeout, ${init.startTimeout} milliseconds`;
+      reject(
+        this.#error ??= new Deno.errors.TimedOut(
+          `Worker ${slot} did not serve ${module} within ${time}`,
+        ),
+      );
     }, init.startTimeout);
     this.ended = new Promise((settle) =>
       this.#thread.on("exit", () => {
@@ -175,6 +182,7 @@ export class Member {
   ): void {
     if (message.millrace === "ready") {
       if (this.state === "starting") this.state = "serving";
+      this.served = true;
       this.unbound = message.unbound;
       resolve(message);
     } else if (message.millrace === "failed") {

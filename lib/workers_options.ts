@@ -31,7 +31,8 @@ import {
 export interface WorkerEvent {
   /**
    * - `"started"`: it serves.
-   * - `"died"`: it has ended without having been told to, or could not start; another one follows.
+   * - `"died"`: it has ended without having been told to, or could not start; another one follows. Of one that
+   *   `serveAll()` or `reload()` cannot start, these tell by rejecting.
    * - `"stalled"`: it has taken no turn for `workerTimeout`.
    * - `"recovered"`: it has taken one after all.
    * - `"stopped"`: it has ended as it was told to.
@@ -248,6 +249,9 @@ const MAILBOX_BYTES_MAX = 2 ** 31 - 1;
 
 /** The options with defaults. Throws for one that is unknown, of the wrong type or out of range. */
 export function settingsOf(options: ServeAllOptions): WorkersSettings {
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(`Cannot ${ACTION}: the options must be an object`);
+  }
   requireKnown(ACTION, options, [...OWN, ...LISTEN, ...ENGINE_OPTION_NAMES]);
   requireTypes(ACTION, options, TYPES);
   requireSignal(ACTION, options.signal);

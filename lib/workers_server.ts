@@ -145,6 +145,8 @@ export class Supervisor implements WorkersServer {
   // When it is over.
   #mailCounts: MailCounts | null = null;
   #ready: Ready | null = null;
+  // All workers have served.
+  #begun = false;
   #nextPlace = 0;
   #look: ReturnType<typeof setInterval> | undefined;
   #reloading: Promise<void> = Promise.resolve();
@@ -179,6 +181,7 @@ export class Supervisor implements WorkersServer {
   async start(): Promise<void> {
     await Promise.all(this.#slots.map((slot) => this.#begin(slot)));
     this.#requireRunning("start");
+    this.#begun = true;
     const { workerTimeout } = this.#settings;
     if (workerTimeout > 0) {
       const every = Math.min(Math.ceil(workerTimeout / LOOKS), LOOK_MAX_MS);
@@ -189,6 +192,11 @@ export class Supervisor implements WorkersServer {
 
   get addr(): Deno.Addr {
     return this.#ready!.addrs[0]!;
+  }
+
+  /** What is spoken at that address. */
+  get protocol(): "http" | "tcp" {
+    return this.#ready!.protocol;
   }
 
   get backend(): BackendName {
@@ -318,6 +326,7 @@ export class Supervisor implements WorkersServer {
       // Here, and not by who waits for this: its end may be the next that is heard of it.
       slot.member = member;
     } catch (error) {
+      // One that is ended before it serves has not failed.
       member.failed = member.state !== "leaving";
       await member.end();
       throw error;
@@ -372,7 +381,10 @@ export class Supervisor implements WorkersServer {
     });
     const told = member.state === "leaving" && !member.failed;
     const kind = told ? "stopped" : "died";
-    this.#tell({ kind, worker: slot.number, error });
+    // Why one cannot start is told once: by serveAll() and reload() to who calls them.
+    if (member.served || this.#begun && slot.member === member) {
+      this.#tell({ kind, worker: slot.number, error });
+    }
     if (slot.member !== member) return;
     slot.member = null;
     if (told || this.#ready === null) return;
@@ -472,7 +484,12 @@ export class Supervisor implements WorkersServer {
   async #replaceAll(how: Required<ShutdownOptions>): Promise<void> {
     this.executor.renew();
     for (const slot of this.#slots) {
-      await this.#replace(slot, how);
+      try {
+        await this.#replace(slot, how);
+      } catch (error) {
+        this.#requireRunning("reload");
+        throw error;
+      }
     }
     this.executor.retire();
     this.#crew.trim();
@@ -558,11 +575,16 @@ export class Supervisor implements WorkersServer {
 }
 
 function log({ kind, worker, error }: WorkerEvent): void {
-  if (kind === "died") console.error(`Worker ${worker} has died`, error);
+  if (kind === "died") {
+    console.error(`Worker ${worker} has died:`, error ?? NO_ERROR);
+  }
   if (kind === "stalled") console.error(`Worker ${worker} does not respond`);
   if (kind === "recovered") console.error(`Worker ${worker} responds again`);
   if (kind === "unbound") console.error(`Worker ${worker}: ${error!.message}`);
 }
+
+/** What is said of a worker that has died of no error. */
+export const NO_ERROR = "without an error, as by Deno.exit()";
 
 function complain(error: unknown): void {
   console.error("Exception in onMessage", error);

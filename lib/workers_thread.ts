@@ -54,6 +54,8 @@ export type WorkerMessage =
     millrace: "ready";
     /** Of all its servers; that of the address given to all is the first. */
     addrs: Deno.Addr[];
+    /** What is spoken there. */
+    protocol: "http" | "tcp";
     backend: BackendName;
     backendReason: string;
     /** Why it runs elsewhere than it was meant to; null when it does not. */
@@ -92,6 +94,8 @@ async function start(init: WorkerInit): Promise<void> {
   tell({
     millrace: "ready",
     addrs: [main, ...others].map(({ addr }) => addr),
+    // Only those of HTTP have topics.
+    protocol: "publish" in main ? "http" : "tcp",
     backend: main.backend,
     backendReason: main.backendReason,
     unbound,

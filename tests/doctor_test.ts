@@ -159,6 +159,18 @@ Deno.test("permissions that are narrow are told", () => {
     "--allow-read",
     "deno run -A jsr:@millrace/millrace/cli doctor",
   );
+  // The permission alone does not show /proc.
+  const hidden = withPart("system", { kernel: "" });
+  expect(
+    hidden,
+    "note",
+    "--allow-all",
+    "deno run -A jsr:@millrace/millrace/cli doctor",
+  );
+  assertEquals(
+    printed(hidden, findings(hidden)).split("\n").at(-1),
+    "Nothing is known to be wrong.",
+  );
 });
 
 Deno.test("why epoll runs is told by its reason, with its cure", () => {

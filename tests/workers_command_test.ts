@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests of `serve` on the command line: its flags, and a server that signals reload and end.
 
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { readServe } from "../lib/cli_serve.ts";
 import { deadline } from "./testing.ts";
 
@@ -106,6 +106,28 @@ Deno.test("the program tells its commands, and refuses others", async () => {
   assert(ranges.err.includes('"workers"'), ranges.err);
   const missing = await run("serve", "no_such.ts", "--port", "0");
   assertEquals(missing.code, 1);
+});
+
+Deno.test("what a module of plain sockets serves is not called HTTP", async () => {
+  const child = spawn(
+    "serve",
+    "tests/workers_socket_app.ts",
+    "--port=0",
+    "--host=127.0.0.1",
+    "--workers=1",
+  );
+  const lines = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  let out = "";
+  while (!out.includes("1 worker on")) {
+    const { value, done } = await deadline(lines.read(), "the address");
+    assert(!done, out);
+    out += value;
+  }
+  assertMatch(out, /^Listening on tcp:\/\/127\.0\.0\.1:\d+$/m);
+  child.kill("SIGTERM");
+  await lines.cancel();
+  await child.stderr.cancel();
+  assertEquals((await child.status).code, 0);
 });
 
 Deno.test("serve answers, reloads on SIGHUP and drains on SIGTERM", async () => {

@@ -4,8 +4,9 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { serveAll } from "../lib/workers.ts";
 import { RawClient } from "./raw_client.ts";
-import { BACKENDS, deadline } from "./testing.ts";
+import { BACKENDS, deadline, until } from "./testing.ts";
 import { countOf, WorkersChild } from "./workers_child.ts";
 import { addressesOf, Clients, type Loss } from "./workers_load.ts";
 import type { Held } from "./workers_server.ts";
@@ -148,6 +149,31 @@ for (const backend of BACKENDS) {
     assertEquals((await child.end()).code, 0);
   });
 
+  Deno.test(`a reload gives way to a shutdown (${backend})`, async () => {
+    const kinds: string[] = [];
+    const server = await serveAll(APP, {
+      hostname: "127.0.0.1",
+      port: 0,
+      workers: 2,
+      backend,
+      onListen: () => {},
+      onWorker: ({ kind }) => kinds.push(kind),
+    });
+    const reloaded = server.reload();
+    const refused = assertRejects(
+      () => reloaded,
+      TypeError,
+      "Cannot reload: the server shuts down",
+    );
+    await until(
+      () => server.workers().some(({ state }) => state === "starting"),
+      "a new worker",
+    );
+    await server.shutdown();
+    await refused;
+    assert(!kinds.includes("died"), kinds.join());
+  });
+
   Deno.test(`a reload whose code is broken changes nothing (${backend})`, async () => {
     using versions = new Versions();
     await using child = await WorkersChild.start(
@@ -160,7 +186,11 @@ for (const backend of BACKENDS) {
       await assertRejects(() => child.reload(), Error, "broken");
     }
     const goal = clients.least() + ANSWERS;
-    await child.until(() => clients.least() >= goal, "answers");
+    const { events } = await child.until(
+      () => clients.least() >= goal,
+      "answers",
+    );
+    assertEquals(countOf(events, "died"), 0);
     await clients.stop();
     assertEquals(clients.losses, []);
     assertEquals(await fetchOnce(child, "/version"), "[1,1]");

@@ -287,12 +287,31 @@ Deno.test("options that are wrong are refused before a worker starts", async () 
     TypeError,
     "URL",
   );
+  await assertRejects(
+    () => serveAll(APP, null as unknown as object),
+    TypeError,
+    "must be an object",
+  );
 });
 
 testWorkers("a module that throws at import has serveAll reject", async (t) => {
   const text = 'throw new RangeError("not today");';
   const module = new URL(`data:text/typescript,${encodeURIComponent(text)}`);
   await assertRejects(() => t.serveAll({}, module), Error, "not today");
+  // Nobody need be told twice, nor of those who were ended for that.
+  assertEquals(t.events, []);
+});
+
+testWorkers("a module that never serves has serveAll reject", async (t) => {
+  const module = new URL(
+    "data:text/typescript,await new Promise(() => setInterval(() => {}, 1000))",
+  );
+  await assertRejects(
+    () => t.serveAll({ startTimeout: 100 }, module),
+    Deno.errors.TimedOut,
+    "startTimeout, 100 milliseconds",
+  );
+  assertEquals(t.events, []);
 });
 
 testWorkers("a module has to export something to serve", async (t) => {
@@ -300,7 +319,30 @@ testWorkers("a module has to export something to serve", async (t) => {
   await assertRejects(() => t.serveAll({}, nothing), Error, "neither");
   const odd = new URL("data:text/typescript,export%20default%20{a:%201};");
   await assertRejects(() => t.serveAll({}, odd), Error, 'unknown option "a"');
+  const typed = new URL("data:text/typescript,export%20default%20{fetch:1};");
+  await assertRejects(
+    () => t.serveAll({}, typed),
+    Error,
+    '"fetch" must be a function, is 1',
+  );
 });
+
+testWorkers(
+  "an application of a framework is served by its fetch",
+  async (t) => {
+    const source = `
+    export default new class {
+      routes = [];
+      #text = "from a framework";
+      fetch() { return new Response(this.#text); }
+    }();`;
+    const module = new URL(
+      `data:text/javascript,${encodeURIComponent(source)}`,
+    );
+    const server = await t.serveAll({}, module);
+    assertEquals(await fetchOnce(server), "from a framework");
+  },
+);
 
 testWorkers("an address that is taken has serveAll reject", async (t) => {
   const taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });

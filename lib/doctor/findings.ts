@@ -111,9 +111,12 @@ function net({ permissions }: Facts): Finding | null {
   return say("warning", "permissions", text, RUN);
 }
 
-function read({ permissions }: Facts): Finding | null {
-  if (permissions.read === "granted") return null;
-  const text = "Without --allow-read little of this system can be seen here";
+// Deno shows /proc to nobody who lacks any permission.
+function read({ permissions, system }: Facts): Finding | null {
+  const granted = permissions.read === "granted";
+  if (granted && system.kernel !== "") return null;
+  const flag = granted ? "--allow-all" : "--allow-read";
+  const text = `Without ${flag} little of this system can be seen here`;
   return say(
     "note",
     "permissions",

@@ -19,7 +19,7 @@ export function printed(facts: Facts, found: readonly Finding[]): string {
     ).join("\n"),
     ...facts.topology === null ? [] : [picture(facts.topology)],
     ...found.map(describe),
-    summary(found),
+    summary(facts, found),
   ].join("\n\n");
 }
 
@@ -128,11 +128,15 @@ function folded(text: string, indent: number): string {
   return lines.join("\n");
 }
 
-function summary(found: readonly Finding[]): string {
+function summary({ system }: Facts, found: readonly Finding[]): string {
   const of = (level: Finding["level"]): number =>
     found.filter((one) => one.level === level).length;
   const [errors, warnings] = [of("error"), of("warning")];
-  if (errors + warnings === 0) return "All is well.";
+  if (errors + warnings === 0) {
+    return system.kernel === ""
+      ? "Nothing is known to be wrong."
+      : "All is well.";
+  }
   return [
     errors > 0 && count(errors, "error"),
     warnings > 0 && count(warnings, "warning"),
