@@ -11,6 +11,7 @@ import { countOf, WorkersChild } from "./workers_child.ts";
 import { addressesOf, Clients, type Loss } from "./workers_load.ts";
 import type { Held } from "./workers_server.ts";
 import { APP, fetchOnce, get } from "./workers_testing.ts";
+import { CLOSE, closePayload, WsClient } from "./ws_client.ts";
 
 /** Of each balance: twenty on each backend. */
 const RELOADS = Number(Deno.env.get("WORKERS_RELOADS") ?? 10);
@@ -87,18 +88,32 @@ for (const backend of BACKENDS) {
 
 async function reloads(child: WorkersChild, versions: Versions): Promise<void> {
   const clients = new Clients(await addressesOf(child.addr), LANES);
+  using idle = await WsClient.open(child);
+  const told = codeOfLeaving(idle);
   const before = await reloadTimes(child, versions, clients, RELOADS / 2);
+  assertEquals(await told, 1001);
   const after = await reloadTimes(child, versions, clients, RELOADS / 2);
   await clients.stop();
   assertEquals(clients.losses.filter((loss) => !isOrderly(loss)), []);
   // Each has had both workers of its time, and those that hold on to one were told to leave it.
   assert(clients.workers.size > RELOADS, `${clients.workers.size} workers`);
-  for (const kind of ["kept", "pipelined", "websocket"] as const) {
+  for (const kind of ["kept", "pipelined"] as const) {
     assert(clients.tally(kind).left > 0, kind);
   }
-  const { rss, threads } = after;
-  assert(rss < before.rss + MEMORY_BYTES, `${before.rss} → ${rss} bytes`);
-  assert(threads <= before.threads, `${before.threads} → ${threads} threads`);
+  assert(after.rss < before.rss + MEMORY_BYTES, `${after.rss} bytes`);
+  // A thread ends a moment after its worker.
+  const { threads } = before;
+  await child.until(
+    ({ held }) => held.threads <= threads,
+    `${threads} threads`,
+  );
+}
+
+/** What a WebSocket is told when its worker leaves. */
+async function codeOfLeaving(client: WsClient): Promise<number> {
+  const { code } = await client.closeFrame();
+  await client.send({ opcode: CLOSE, payload: closePayload(code) });
+  return code;
 }
 
 async function reloadTimes(
@@ -122,9 +137,9 @@ async function reloadTimes(
   return held;
 }
 
-// Streams have no word for a server that leaves: what a client has sent behind its FIN is not answered.
-function isOrderly({ kind, worker, error }: Loss): boolean {
-  if (worker === null || !(error instanceof Error)) return false;
+// Streams have no word for a server that leaves: what a client has sent behind its FIN is not answered, be it the first.
+function isOrderly({ kind, error }: Loss): boolean {
+  if (!(error instanceof Error)) return false;
   return kind === "tcp" && /^Closed after 0 of/.test(error.message) ||
     kind === "rpc" && error.message === "The connection is closed";
 }

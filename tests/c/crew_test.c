@@ -403,7 +403,7 @@ static bool run_drain_many(uint32_t backend, uint32_t balance) {
 // Of the same user, whom the kernel would let share the port.
 static bool run_taken(uint32_t backend, uint32_t balance) {
   static struct crew c;
-  mr_crew *others;
+  mr_crew *others = NULL;
   bool ok = open_crew(&c, backend, balance, 64) && mr_crew_open(2, MR_BALANCE_PORT, &others) == 0;
   struct worker other = {.limit = 64, .port = c.workers[0].port};
   start(&other, others, backend, 0, 0);
