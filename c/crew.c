@@ -89,8 +89,10 @@ static void service_close(struct crew_service *service) {
 
 // Without the lock, since a name may take long to look up. Nobody knows of the service yet.
 static int open_first(struct crew_service *s) {
+  struct mr_listen_options options = s->options;
+  if (is_handed(s->crew, &options)) options.flags &= ~(uint32_t)MR_SHARED;  // it remains the only one
   pthread_mutex_unlock(&s->crew->lock);
-  int fd = listener_socket(&s->options, &s->tuning);
+  int fd = listener_socket(&options, &s->tuning);
   pthread_mutex_lock(&s->crew->lock);
   if (fd < 0) return fd;
   s->fds[0] = fd;

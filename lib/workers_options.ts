@@ -119,6 +119,13 @@ export interface ServeAllOptions extends EngineOptions {
   /** Path of a Unix socket to listen on instead; a leading "@" names an abstract one. */
   path?: string;
   /**
+   * Whether the port may be one that other processes of the same user share, and is shared with them. Without it, a
+   * port that another one has is in use.
+   *
+   * @default {false}
+   */
+  reusePort?: boolean;
+  /**
    * Connections that wait to be accepted, for each worker.
    *
    * @default {511}
@@ -195,7 +202,10 @@ export interface ReloadOptions {
 /** What the servers of a worker are opened with. */
 export type WorkerListenOptions =
   & EngineOptions
-  & Pick<ServeAllOptions, "port" | "hostname" | "path" | "tcpBacklog">;
+  & Pick<
+    ServeAllOptions,
+    "port" | "hostname" | "path" | "reusePort" | "tcpBacklog"
+  >;
 
 /** All that is to be known, none missing. */
 export interface WorkersSettings {
@@ -215,7 +225,7 @@ export interface WorkersSettings {
 }
 
 const ACTION = "serve with workers";
-const LISTEN = ["port", "hostname", "path", "tcpBacklog"];
+const LISTEN = ["port", "hostname", "path", "reusePort", "tcpBacklog"];
 const AFFINITIES = ["core", "numa", "none", "spread", "pack"];
 const OWN = [
   "workers",
@@ -237,6 +247,7 @@ const OWN = [
 const TYPES = {
   hostname: "string",
   path: "string",
+  reusePort: "boolean",
   replaceStalled: "boolean",
   onListen: "function",
   onWorker: "function",

@@ -4,7 +4,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { connectWebSocket } from "../mod.ts";
 import { rpcClient } from "../lib/rpc.ts";
-import { serveAll } from "../lib/workers.ts";
+import { serveAll, type WorkersServer } from "../lib/workers.ts";
 import { RawClient } from "./raw_client.ts";
 import { latin1, pattern, until } from "./testing.ts";
 import { APP, fetchOnce, get, testWorkers } from "./workers_testing.ts";
@@ -350,3 +350,24 @@ testWorkers("an address that is taken has serveAll reject", async (t) => {
   await assertRejects(() => t.serveAll({ port }), Error, "in use");
   taken.close();
 });
+
+testWorkers(
+  "a port is shared with other servers on request alone",
+  async (t) => {
+    for (const balance of ["reuseport", "least"] as const) {
+      const alone = await t.serveAll({ balance });
+      const { port } = alone.addr as Deno.NetAddr;
+      await assertRejects(() => t.serveAll({ port }), Deno.errors.AddrInUse);
+    }
+    const one = await t.serveAll({ reusePort: true });
+    const { port } = one.addr as Deno.NetAddr;
+    const other = await t.serveAll({ port, reusePort: true });
+    await assertRejects(() => t.serveAll({ port }), Deno.errors.AddrInUse);
+    const answered = (server: WorkersServer): boolean =>
+      server.statistics().accepted > 0;
+    for (let i = 0; i < 400 && !(answered(one) && answered(other)); i++) {
+      await fetchOnce(one);
+    }
+    assert(answered(one) && answered(other));
+  },
+);
