@@ -211,22 +211,31 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   });
 }
 
-testDemo("a request in flight is answered while draining", async (demo) => {
-  using client = await RawClient.connect(demo);
-  const head = "POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n";
-  await client.write(`${head}Expect: 100-continue\r\n\r\n`);
-  // Its 100 Continue shows that the handler waits for the body.
-  assertEquals((await client.response()).status, 100);
-  demo.kill("SIGTERM");
-  await demo.printed("SIGTERM: draining");
-  await client.write("body");
-  const response = await client.response();
-  assertEquals([response.status, response.text], [200, "body"]);
-  client.close();
-  const { code, output } = await demo.ended();
-  assertStringIncludes(output, "connections 1, requests in flight 1, cut 0");
-  assertEquals(code, 0);
-});
+testDemo(
+  "a request in flight is answered while draining",
+  async (demo) => {
+    using client = await RawClient.connect(demo);
+    using idle = await RawClient.connect(demo);
+    await idle.request("GET /plaintext HTTP/1.1\r\nHost: test\r\n\r\n");
+    const head = "POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n";
+    await client.write(`${head}Expect: 100-continue\r\n\r\n`);
+    // Its 100 Continue shows that the handler waits for the body.
+    assertEquals((await client.response()).status, 100);
+    demo.kill("SIGTERM");
+    // The worker drains.
+    assertEquals(await idle.rest(), "");
+    idle.close();
+    await client.write("body");
+    const response = await client.response();
+    assertEquals([response.status, response.text], [200, "body"]);
+    client.close();
+    const { code, output } = await demo.ended();
+    assertStringIncludes(output, "connections 2, requests in flight 1, cut 0");
+    assertEquals(code, 0);
+  },
+  "--workers",
+  "1",
+);
 
 testDemo("a second signal stops at once", async (demo) => {
   using client = await RawClient.connect(demo);
