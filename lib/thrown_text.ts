@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// thrown_text.ts - what is left of an error on its way between threads, which no class survives; used by the executor
-// and by workers.
+// thrown_text.ts - what is left of an error on its way between threads, which no class of the application's survives;
+// used by the executor and by workers.
 
 /** What of an error survives. */
 export interface ThrownText {
@@ -29,9 +29,19 @@ export function textOf(error: unknown): ThrownText {
   };
 }
 
+// Those that both sides have.
+const CLASSES: Readonly<Record<string, new (message: string) => Error>> = {
+  ...Deno.errors,
+  TypeError,
+  RangeError,
+  SyntaxError,
+  ReferenceError,
+};
+
 /** An error like the one that was sent. */
 export function errorOf({ name, message, stack, code }: ThrownText): Error {
-  const error = new Error(message);
+  const Class = Object.hasOwn(CLASSES, name) ? CLASSES[name]! : Error;
+  const error = new Class(message);
   error.name = name;
   if (stack !== undefined) error.stack = stack;
   return code === undefined ? error : Object.assign(error, { code });
