@@ -209,16 +209,21 @@ testWorkers(
     const server = await t.serveAll({ workers: 1 });
     const addr = JSON.parse(await fetchOnce(server, "/tcp")) as Deno.NetAddr;
     using tcp = await RawClient.connect({ addr });
+    using idle = await RawClient.connect(server);
+    await idle.request(get("/"));
     using client = await RawClient.connect(server);
     const held = client.request(get("/hold"));
-    const before = get("/tcp", true).length;
+    held.catch(() => {}); // it is looked at below
+    const before = get("/tcp", true).length + get("/").length;
     await until(
       () => server.statistics().receivedBytes > before,
       "the request",
     );
     const reloaded = server.reload({ grace: 0, timeout: 0 });
-    // The old worker waits for its request from here on.
+    // The old worker accepts nothing and waits for its request from here on.
     assertEquals(await tcp.rest(), "");
+    assertEquals(await idle.rest(), "");
+    idle.close();
     await fetchOnce(server, "/die?way=throw").catch(() => {});
     const started = (): number =>
       t.events.filter((e) => e.kind === "started").length;
