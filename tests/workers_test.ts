@@ -157,10 +157,10 @@ testWorkers(
       { balance: "least" },
       new URL("./workers_socket_app.ts", import.meta.url),
     );
-    const clients = await Promise.all(
-      Array.from({ length: 4 }, () => RawClient.connect(sockets)),
-    );
-    for (const client of clients) {
+    const clients: RawClient[] = [];
+    for (let i = 0; i < 4; i++) {
+      const client = await RawClient.connect(sockets);
+      clients.push(client);
       await client.write("abc");
       assertEquals(await client.exactly(3), latin1("abc"));
     }
